@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+
+namespace patchdiff {
+
+/// Base of every exception that the library throws.
+///
+/// The message has one form: `component: argument: expected X, got Y`.
+class Error : public std::runtime_error {
+ public:
+  Error(std::string_view component, std::string_view argument, std::string_view expected, std::string_view got)
+      : std::runtime_error(fmt::format("{}: {}: expected {}, got {}", component, argument, expected, got)),
+        component_(component),
+        argument_(argument) {}
+
+  /// The component that refused, for example `EDMLoss`.
+  const std::string& component() const noexcept { return component_; }
+
+  /// The argument, setting or file at fault, for example `sigma`.
+  const std::string& argument() const noexcept { return argument_; }
+
+ private:
+  std::string component_;
+  std::string argument_;
+};
+
+/// Settings that cannot work; thrown by constructors.
+class ConfigError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// A tensor or list of the wrong rank, size, scalar type or device; thrown before any work.
+class ShapeError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Values or file contents that are wrong: labels out of range, a truncated file, NaN in an image.
+class DataError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The operating system refused to open, read, write or rename a file.
+class FileError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// A loss, gradient or sample that stopped being finite.
+class NumericError : public Error {
+ public:
+  using Error::Error;
+};
+
+}  // namespace patchdiff

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+namespace patchdiff {
+
+/// The scalar type in which a network's convolutions and matrix products run.
+///
+/// Weights, sigma, the loss and the sum that forms the denoised image stay in float32 or better.
+enum class Precision { float32, bfloat16 };
+
+}  // namespace patchdiff

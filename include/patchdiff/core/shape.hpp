@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace patchdiff {
+
+/// The sizes of a tensor, outermost first; images are [N, C, H, W].
+using Shape = std::vector<std::int64_t>;
+
+/// The number of elements of a tensor of that shape; 1 for a scalar.
+inline std::int64_t element_count(const Shape& shape) noexcept {
+  std::int64_t count = 1;
+  for (const std::int64_t size : shape) count *= size;
+  return count;
+}
+
+/// Writes a shape as `[2, 3, 64, 64]`.
+inline std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+}  // namespace patchdiff
