@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+# What each component needs, for the build tree and for the installed package alike.
+
+set(PATCHDIFF_COMPONENTS io torch)
+set(_PATCHDIFF_CMAKE_DIR "${CMAKE_CURRENT_LIST_DIR}")
+
+# Finds the needs of `component`; sets patchdiff_<component>_FOUND and, when it is false, patchdiff_<component>_REASON.
+# A macro, because packages set variables that later calls of find_package read.
+macro(patchdiff_find_component component)
+  set(patchdiff_${component}_REASON "")
+  if("${component}" STREQUAL "io")
+    foreach(_patchdiff_package ZLIB PNG nlohmann_json)
+      find_package(${_patchdiff_package} QUIET GLOBAL)
+      if(NOT ${_patchdiff_package}_FOUND)
+        string(APPEND patchdiff_${component}_REASON " ${_patchdiff_package}")
+      endif()
+    endforeach()
+    unset(_patchdiff_package)
+    if(patchdiff_${component}_REASON)
+      string(PREPEND patchdiff_${component}_REASON "not found:")
+      string(APPEND patchdiff_${component}_REASON " (Debian: apt install zlib1g-dev libpng-dev nlohmann-json3-dev)")
+    endif()
+  elseif("${component}" STREQUAL "torch")
+    include("${_PATCHDIFF_CMAKE_DIR}/patchdiffLibTorch.cmake")
+    set(patchdiff_${component}_REASON "${PATCHDIFF_LIBTORCH_REASON}")
+    if(PATCHDIFF_LIBTORCH_FOUND)
+      # LibTorch's parallel loops live in its headers: without OpenMP they run on one thread.
+      find_package(OpenMP QUIET GLOBAL COMPONENTS CXX)
+      if(NOT OpenMP_CXX_FOUND)
+        set(patchdiff_${component}_REASON "the C++ compiler has no OpenMP, which LibTorch's parallel loops need")
+      endif()
+    endif()
+  else()
+    string(REPLACE ";" ", " patchdiff_${component}_REASON "no such component, patchdiff has ${PATCHDIFF_COMPONENTS}")
+  endif()
+  if(patchdiff_${component}_REASON)
+    set(patchdiff_${component}_FOUND FALSE)
+  else()
+    set(patchdiff_${component}_FOUND TRUE)
+  endif()
+endmacro()
