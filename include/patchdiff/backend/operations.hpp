@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <patchdiff/backend/backend.hpp>
+#include <patchdiff/core/random_stream.hpp>
+#include <patchdiff/core/shape.hpp>
+
+namespace patchdiff {
+
+/// a x + b y with the same two numbers for every sample.
+template <Backend B>
+typename B::Tensor linear(double a, const typename B::Tensor& x, double b, const typename B::Tensor& y) {
+  const auto samples = static_cast<std::size_t>(B::shape(x).front());
+  const std::vector<double> all_a(samples, a), all_b(samples, b);
+  return B::combine(all_a, x, all_b, y);
+}
+
+/// a x with the same number for every sample.
+template <Backend B>
+typename B::Tensor linear(double a, const typename B::Tensor& x) {
+  const std::vector<double> all_a(static_cast<std::size_t>(B::shape(x).front()), a);
+  return B::scale(all_a, x);
+}
+
+}  // namespace patchdiff

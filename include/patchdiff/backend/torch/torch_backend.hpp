@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mul.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/scalar_tensor.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/sub.h>
+#include <ATen/ops/zeros.h>
+
+#include <patchdiff/backend/backend.hpp>
+#include <patchdiff/backend/torch/cpu_kernels.hpp>
+#include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/places.hpp>
+#include <patchdiff/core/shape.hpp>
+
+namespace patchdiff {
+
+/// Where a LibTorch tensor lives, and its scalar type.
+struct TorchDevice {
+  at::Device device = at::kCPU;
+  at::ScalarType scalar = at::kFloat;
+
+  at::TensorOptions options() const { return at::TensorOptions(device).dtype(scalar); }
+
+  friend bool operator==(const TorchDevice&, const TorchDevice&) = default;
+};
+
+/// Tensor work by LibTorch's kernels, on any of its devices.
+///
+/// Only `to_host` and `read_flag` wait for the device. See the concept `Backend` for what each primitive does.
+struct TorchBackend {
+  using Tensor = at::Tensor;
+  using Device = TorchDevice;
+  using Wide = TorchBackend;
+
+  static Shape shape(const Tensor& x) { return x.sizes().vec(); }
+
+  static Device device(const Tensor& x) { return {x.device(), x.scalar_type()}; }
+
+  template <class Scalar>
+  static Tensor from_host(std::span<const Scalar> values, const Shape& shape, Device device) {
+    Tensor host = at::empty(shape, at::TensorOptions(at::CppTypeToScalarType<Scalar>::value).pinned_memory(device.device.is_cuda()));
+    if (!values.empty()) std::memcpy(host.data_ptr(), values.data(), values.size_bytes());
+    return host.to(device.options(), /*non_blocking=*/true);
+  }
+  static Tensor from_host(std::span<const float> values, const Shape& shape, Device device) {
+    return from_host<float>(values, shape, device);
+  }
+  static Tensor from_host(std::span<const double> values, const Shape& shape, Device device) {
+    return from_host<double>(values, shape, device);
+  }
+
+  static Tensor zeros(const Shape& shape, Device device) { return at::zeros(shape, device.options()); }
+
+  static std::vector<double> to_host(const Tensor& x) {
+    const Tensor host = x.detach().to(at::kCPU, at::kDouble).contiguous();
+    const auto* values = host.data_ptr<double>();
+    return {values, values + host.numel()};
+  }
+
+  static Tensor widen(const Tensor& x) { return x.to(at::kDouble); }
+  static Tensor narrow(const Tensor& x, Device device) { return x.to(device.options()); }
+  static Device wide_device(Device device) { return {device.device, at::kDouble}; }
+
+  static Tensor crop(const Tensor& x, const Places& places) {
+    if (x.device().is_cpu() && !(at::GradMode::is_enabled() && x.requires_grad())) {
+      const Tensor images = x.contiguous();
+      Tensor out = at::empty({x.size(0), x.size(1), places.patch.height, places.patch.width}, images.options());
+      torch_cpu::crop(images, places, out);
+      return out;
+    }
+    std::vector<std::int64_t> tops, lefts;
+    for (const Place& place : places.at) {
+      tops.push_back(place.top);
+      lefts.push_back(place.left);
+    }
+    const auto indices = [&](const std::vector<std::int64_t>& corners, std::int64_t length) {
+      Tensor host = at::empty({places.count()}, at::TensorOptions(at::kLong).pinned_memory(x.is_cuda()));
+      std::memcpy(host.data_ptr(), corners.data(), corners.size() * sizeof(std::int64_t));
+      return host.to(x.device(), /*non_blocking=*/true).unsqueeze(1) + at::arange(length, at::TensorOptions(x.device()).dtype(at::kLong));
+    };
+    const Tensor rows = indices(tops, places.patch.height).view({-1, 1, places.patch.height, 1});
+    const Tensor columns = indices(lefts, places.patch.width).view({-1, 1, 1, places.patch.width});
+    return x.gather(2, rows.expand({-1, x.size(1), -1, x.size(3)}))
+        .gather(3, columns.expand({-1, x.size(1), places.patch.height, -1}));
+  }
+
+  static Tensor coordinate_grid(const Places& places, ImageSize image, Device device) {
+    if (device.device.is_cpu() && (device.scalar == at::kFloat || device.scalar == at::kDouble)) {
+      Tensor out = at::empty({places.count(), 2, places.patch.height, places.patch.width}, device.options());
+      if (device.scalar == at::kFloat) {
+        torch_cpu::coordinate_grid(places, image, out.data_ptr<float>());
+      } else {
+        torch_cpu::coordinate_grid(places, image, out.data_ptr<double>());
+      }
+      return out;
+    }
+    std::vector<float> maps;
+    for (const Place& place : places.at) {
+      const PixelMap& map = place.to_image;
+      for (const double coefficient : {map.column_from_row, map.column_from_column, map.column_offset,
+                                       map.row_from_row, map.row_from_column, map.row_offset}) {
+        maps.push_back(static_cast<float>(coefficient));
+      }
+    }
+    const Tensor map = from_host<float>(maps, {places.count(), 2, 3, 1, 1}, {device.device, at::kFloat});
+    const auto options = at::TensorOptions(device.device).dtype(at::kFloat);
+    const Tensor row = at::arange(places.patch.height, options).unsqueeze(1);
+    const Tensor column = at::arange(places.patch.width, options);
+    const Tensor position = map.select(2, 0) * row + map.select(2, 1) * column + map.select(2, 2);
+    const auto normalised = [&](std::int64_t channel, std::int64_t extent) {
+      const Tensor along = position.select(1, channel);
+      return extent > 1 ? along * 2 / static_cast<double>(extent - 1) - 1 : along * 0;
+    };
+    return at::stack({normalised(0, image.width), normalised(1, image.height)}, 1).to(device.scalar);
+  }
+
+  static Tensor concat(std::span<const Tensor> parts, std::int64_t dimension) {
+    return at::cat(at::TensorList(parts.data(), parts.size()), dimension);
+  }
+  static Tensor slice(const Tensor& x, std::int64_t dimension, std::int64_t first, std::int64_t count) {
+    return x.narrow(dimension, first, count);
+  }
+
+  static Tensor scale(std::span<const double> a, const Tensor& x) { return x * coefficients(a, x); }
+  static Tensor combine(std::span<const double> a, const Tensor& x, std::span<const double> b, const Tensor& y) {
+    std::vector<double> both(a.begin(), a.end());
+    both.insert(both.end(), b.begin(), b.end());
+    const Tensor uploaded = coefficients(both, x);
+    const auto count = static_cast<std::int64_t>(a.size());
+    return (x * uploaded.narrow(0, 0, count)).addcmul_(y, uploaded.narrow(0, count, count));
+  }
+  static Tensor multiply(const Tensor& x, const Tensor& y) { return x * y; }
+  static Tensor sum_per_sample(const Tensor& x) { return x.flatten(1).sum(1); }
+
+  static Tensor clone(const Tensor& x) { return x.detach().clone(); }
+  static void assign(Tensor& inout, const Tensor& x) {
+    const at::NoGradGuard no_grad;
+    inout.copy_(x, /*non_blocking=*/true);
+  }
+  static void set_zero(Tensor& inout) {
+    const at::NoGradGuard no_grad;
+    inout.zero_();
+  }
+  static void accumulate(Tensor& inout, const Tensor& x) {
+    const at::NoGradGuard no_grad;
+    inout.add_(x);
+  }
+  static void blend(Tensor& inout, const Tensor& x, double weight) {
+    const at::NoGradGuard no_grad;
+    inout.lerp_(x, weight);
+  }
+
+  static Tensor finite_flag(std::span<const Tensor> all) {
+    const at::NoGradGuard no_grad;
+    const auto options = at::TensorOptions(all.empty() ? at::Device(at::kCPU) : all.front().device()).dtype(at::kFloat);
+    bool finite_on_cpu = true;
+    Tensor flag = at::ones({}, options);
+    for (const Tensor& x : all) {
+      if (has_cpu_kernel(x)) {
+        finite_on_cpu = finite_on_cpu && (x.scalar_type() == at::kFloat ? torch_cpu::all_finite(x.data_ptr<float>(), x.numel())
+                                                                        : torch_cpu::all_finite(x.data_ptr<double>(), x.numel()));
+      } else {
+        flag.mul_((x - x).eq(0).all());
+      }
+    }
+    if (!finite_on_cpu) flag.zero_();
+    return flag;
+  }
+  static bool read_flag(const Tensor& flag) { return flag.item<float>() != 0; }
+
+  static void adam_update(Tensor& value, Tensor& mean, Tensor& square, const Tensor& gradient, const Tensor& count,
+                          const Tensor& flag, const AdamSettings& settings) {
+    const at::NoGradGuard no_grad;
+    if (has_cpu_kernel(value) && has_cpu_kernel(gradient) && value.scalar_type() == gradient.scalar_type()) {
+      if (*flag.data_ptr<float>() == 0) return;
+   const double steps = *count.data_ptr<float>();
+      if (value.scalar_type() == at::kFloat) {
+        torch_cpu::adam_update(value.data_ptr<float>(), mean.data_ptr<float>(), square.data_ptr<float>(),
+                               gradient.data_ptr<float>(), value.numel(), steps, settings);
+      } else {
+        torch_cpu::adam_update(value.data_ptr<double>(), mean.data_ptr<double>(), square.data_ptr<double>(),
+                               gradient.data_ptr<double>(), value.numel(), steps, settings);
+      }
+      return;
+    }
+    const Tensor keep = flag.to(value.scalar_type());
+    const Tensor g = gradient.masked_fill(flag.eq(0), 0);
+    mean.lerp_(g, keep * (1 - settings.beta1));
+    square.lerp_(g * g, keep * (1 - settings.beta2));
+    const Tensor steps = count.clamp_min(1);
+    const auto correction = [&](double beta) {
+      return (steps * std::log(beta)).expm1().neg().to(value.scalar_type());
+    };
+    const Tensor denominator = (square / correction(settings.beta2)).sqrt().add_(settings.epsilon);
+    value.sub_(mean / denominator * (keep * settings.learning_rate / correction(settings.beta1)));
+  }
+
+ private:
+  static Tensor coefficients(std::span<const double> a, const Tensor& x) {
+    Shape shape(static_cast<std::size_t>(x.dim()), 1);
+    shape.front() = static_cast<std::int64_t>(a.size());
+    return from_host<double>(a, shape, device(x));
+  }
+
+  static bool has_cpu_kernel(const Tensor& x) {
+    return x.device().is_cpu() && x.is_contiguous() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble);
+  }
+};
+
+static_assert(Backend<TorchBackend>, "TorchBackend lacks a primitive: see the concepts in backend/backend.hpp");
+
+}  // namespace patchdiff

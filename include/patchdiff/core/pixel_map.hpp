@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+namespace patchdiff {
+
+/// The affine map from a patch's pixel (row, column) to a position in the full image, in pixels.
+///
+/// A plain crop is a shift; flips, rotations and scalings are the other coefficients.
+struct PixelMap {
+  double row_from_row = 1, row_from_column = 0, row_offset = 0;
+  double column_from_row = 0, column_from_column = 1, column_offset = 0;
+
+  double row(double patch_row, double patch_column) const noexcept {
+    return row_from_row * patch_row + row_from_column * patch_column + row_offset;
+  }
+
+  double column(double patch_row, double patch_column) const noexcept {
+    return column_from_row * patch_row + column_from_column * patch_column + column_offset;
+  }
+
+  friend bool operator==(const PixelMap&, const PixelMap&) = default;
+};
+
+/// A position along an axis of `extent` pixels on the scale from -1 to 1, both exact at the outer pixels.
+///
+/// Along an axis of one pixel it is 0.
+inline double normalised_position(double position, std::int64_t extent) noexcept {
+  return extent > 1 ? 2 * position / static_cast<double>(extent - 1) - 1 : 0;
+}
+
+}  // namespace patchdiff

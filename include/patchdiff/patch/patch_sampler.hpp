@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include <patchdiff/backend/backend.hpp>
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/places.hpp>
+#include <patchdiff/core/shape.hpp>
+#include <patchdiff/patch/image_batch.hpp>
+#include <patchdiff/patch/patch_plan.hpp>
+
+namespace patchdiff {
+
+/// Draws where patches lie and cuts them out.
+///
+/// Source: Patch Diffusion (arXiv 2304.12526), section 3.1.
+template <Backend B>
+class PatchSampler {
+ public:
+  /// One corner per sample, uniform over every position at which the patch fits into the image.
+  ///
+  /// Draws: two integers per sample (`Purpose::place`).
+  /// Errors: ShapeError for a patch larger than the image.
+  Places places(const PatchPlan& plan, ImageSize image, std::int64_t count, std::uint64_t first_sample = 0) const {
+    check_fits(plan.patch, image);
+    Places drawn{plan.patch, {}};
+    drawn.at.reserve(static_cast<std::size_t>(count));
+    for (std::int64_t sample = 0; sample < count; ++sample) {
+      const RandomStream stream = plan.stream(Purpose::place, first_sample + static_cast<std::uint64_t>(sample));
+      drawn.at.push_back(Place::at(corner(stream, image.height - plan.patch.height, 0),
+                                   corner(stream, image.width - plan.patch.width, 1)));
+    }
+    return drawn;
+  }
+
+  /// Cuts one patch per sample from the images, the mask and the fields.
+  ///
+  /// Errors: ShapeError for tensors of another rank or batch, or for a place outside the image.
+  PatchBatch<B> operator()(const ImageBatch<B>& batch, const Places& places) const {
+    const ImageSize image = check(B::shape(batch.images), "images", places);
+    const auto cut = [&](const std::optional<typename B::Tensor>& tensor,
+                         std::string_view name) -> std::optional<typename B::Tensor> {
+      if (!tensor) return std::nullopt;
+      if (check(B::shape(*tensor), name, places) != image) {
+        throw ShapeError("PatchSampler", name, fmt::format("images of {}", to_string(image)),
+                         to_string(B::shape(*tensor)));
+      }
+      return B::crop(*tensor, places);
+    };
+    return {.images = B::crop(batch.images, places),
+            .mask = cut(batch.mask, "mask"),
+            .fields = cut(batch.fields, "fields"),
+            .places = places};
+  }
+
+ private:
+  static std::int64_t corner(const RandomStream& stream, std::int64_t largest, std::uint64_t axis) noexcept {
+    return static_cast<std::int64_t>(stream.below(static_cast<std::uint64_t>(largest) + 1, axis));
+  }
+
+  static void check_fits(ImageSize patch, ImageSize image) {
+    if (!fits(patch, image)) {
+      throw ShapeError("PatchSampler", "patch", fmt::format("at most {}", to_string(image)), to_string(patch));
+    }
+  }
+
+  static ImageSize check(const Shape& shape, std::string_view name, const Places& places) {
+    if (shape.size() != 4) throw ShapeError("PatchSampler", name, "rank 4, [N, C, H, W]", to_string(shape));
+    if (shape[0] != places.count()) {
+      throw ShapeError("PatchSampler", name, fmt::format("{} samples, one per place", places.count()),
+                       to_string(shape));
+    }
+    const ImageSize image{shape[2], shape[3]};
+    check_fits(places.patch, image);
+    for (const Place& place : places.at) {
+      if (place.top < 0 || place.left < 0 || place.top + places.patch.height > image.height ||
+          place.left + places.patch.width > image.width) {
+        throw ShapeError("PatchSampler", "places",
+                         fmt::format("patches of {} inside {}", to_string(places.patch), to_string(image)),
+                         fmt::format("top {}, left {}", place.top, place.left));
+      }
+    }
+    return image;
+  }
+};
+
+}  // namespace patchdiff

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/train_state.hpp>
+#include <patchdiff/patch/multiplier_rule.hpp>
+#include <patchdiff/patch/patch_plan.hpp>
+
+namespace patchdiff {
+
+/// The published mixtures of patch sizes for images of one size.
+struct PatchMixture {
+  ImageSize image{};                                          ///< full image (or latent) in pixels
+  double full_image_probability = 0.5;                        ///< p of the paper, in [0, 1]
+  MultiplierRule multiplier = MultiplierRule::published();    ///< images per step, relative to the batch
+};
+
+/// Patch sizes of the host's own choice.
+struct PatchSizes {
+  ImageSize image{};                                          ///< full image (or latent) in pixels
+  std::vector<ImageSize> sizes{};                             ///< each at most as large as the image
+  std::vector<double> probabilities{};                        ///< one per size, with sum 1; empty: uniform
+  MultiplierRule multiplier = MultiplierRule::published();    ///< images per step, relative to the batch
+};
+
+/// Decides the patch size of each step, one size for the whole mini-batch.
+///
+/// Draws: one uniform number per step (`Purpose::patch_size`) when stochastic, none when progressive.
+/// Source: Patch Diffusion (arXiv 2304.12526), section 3.2.
+class PatchSizeSchedule {
+ public:
+  /// The sizes R, R/2 and R/4 (per axis, rounded down) with probabilities p, 3 (1 - p) / 5 and 2 (1 - p) / 5.
+  static PatchSizeSchedule stochastic(const PatchMixture& mixture) {
+    return {three_sizes(mixture), "PatchSizeSchedule::stochastic", 0};
+  }
+
+  /// The same sizes from small to large: each one for its share of the run's `total_images`.
+  static PatchSizeSchedule progressive(const PatchMixture& mixture, std::uint64_t total_images) {
+    return {ascending(three_sizes(mixture)), "PatchSizeSchedule::progressive", checked_total(total_images)};
+  }
+
+  /// The two sizes R and R/2 with probabilities p and 1 - p, as published for latent images.
+  static PatchSizeSchedule stochastic_latents(const PatchMixture& mixture) {
+    return {two_sizes(mixture), "PatchSizeSchedule::stochastic_latents", 0};
+  }
+
+  /// Sizes and probabilities of the host's own, drawn anew at each step.
+  static PatchSizeSchedule stochastic_of(PatchSizes sizes) {
+    return {std::move(sizes), "PatchSizeSchedule::stochastic", 0};
+  }
+
+  /// Sizes of the host's own from small to large, each one for its probability's share of the run.
+  static PatchSizeSchedule progressive_of(PatchSizes sizes, std::uint64_t total_images) {
+    return {ascending(std::move(sizes)), "PatchSizeSchedule::progressive", checked_total(total_images)};
+  }
+
+  /// The step that comes next in a run; `batch` is the number of images of a full-size step.
+  PatchPlan plan(const TrainState& state, std::int64_t batch) const {
+    PatchPlan plan{.first_image = state.images, .step = state.step, .key = {state.seed}};
+    const double position = total_images_ > 0
+                                ? static_cast<double>(state.images) / static_cast<double>(total_images_)
+                                : plan.stream(Purpose::patch_size, 0).uniform(0);
+    const std::size_t chosen = size_at(position);
+    plan.patch = sizes_.sizes[chosen];
+    plan.images = batch * multipliers_[chosen];
+    return plan;
+  }
+
+  const ImageSize& image() const noexcept { return sizes_.image; }
+  const std::vector<ImageSize>& sizes() const noexcept { return sizes_.sizes; }
+  const std::vector<double>& probabilities() const noexcept { return sizes_.probabilities; }
+
+  /// Images per step at each size, divided by the batch.
+  const std::vector<std::int64_t>& multipliers() const noexcept { return multipliers_; }
+
+  bool is_progressive() const noexcept { return total_images_ > 0; }
+
+ private:
+  PatchSizeSchedule(PatchSizes sizes, const char* component, std::uint64_t total_images)
+      : sizes_(std::move(sizes)), total_images_(total_images) {
+    check_sizes(component);
+    check_probabilities(component);
+    for (const ImageSize size : sizes_.sizes) {
+      const std::int64_t multiplier = sizes_.multiplier(sizes_.image, size);
+      if (multiplier < 1) {
+        throw ConfigError(component, "multiplier", "at least 1",
+                          fmt::format("{} for patches of {}", multiplier, to_string(size)));
+      }
+      multipliers_.push_back(multiplier);
+    }
+  }
+
+  void check_sizes(const char* component) const {
+    if (sizes_.image.height < 1 || sizes_.image.width < 1) {
+      throw ConfigError(component, "image", "at least one pixel", to_string(sizes_.image));
+    }
+    if (sizes_.sizes.empty()) throw ConfigError(component, "sizes", "at least one size", "none");
+    for (const ImageSize size : sizes_.sizes) {
+      if (size.height < 1 || size.width < 1) {
+        throw ConfigError(component, "sizes", "patches of at least one pixel",
+                          fmt::format("{} for an image of {}", to_string(size), to_string(sizes_.image)));
+      }
+      if (!fits(size, sizes_.image)) {
+        throw ConfigError(component, "sizes", fmt::format("patches of at most {}", to_string(sizes_.image)),
+                          to_string(size));
+      }
+    }
+  }
+
+  void check_probabilities(const char* component) {
+    std::vector<double>& probabilities = sizes_.probabilities;
+    if (probabilities.empty()) {
+      probabilities.assign(sizes_.sizes.size(), 1.0 / static_cast<double>(sizes_.sizes.size()));
+    }
+    if (probabilities.size() != sizes_.sizes.size()) {
+      throw ConfigError(component, "probabilities", fmt::format("{} values, one per size", sizes_.sizes.size()),
+                        std::to_string(probabilities.size()));
+    }
+    double sum = 0;
+    for (const double probability : probabilities) {
+      if (!(probability >= 0 && probability <= 1)) {
+        throw ConfigError(component, "probabilities", "values in [0, 1]", fmt::format("{}", probability));
+      }
+      sum += probability;
+    }
+    if (std::abs(sum - 1) > 1e-9) {
+      throw ConfigError(component, "probabilities", "a sum of 1", fmt::format("{}", sum));
+    }
+  }
+
+  /// The first size whose cumulative probability reaches `position`; beyond 1 it is the last size.
+  std::size_t size_at(double position) const noexcept {
+    double cumulative = 0;
+    std::size_t last = 0;
+    for (std::size_t index = 0; index < sizes_.sizes.size(); ++index) {
+      if (sizes_.probabilities[index] <= 0) continue;
+      last = index;
+      cumulative += sizes_.probabilities[index];
+      if (position <= cumulative) break;
+    }
+    return last;
+  }
+
+  static double checked_probability(const PatchMixture& mixture) {
+    const double p = mixture.full_image_probability;
+    if (!(p >= 0 && p <= 1)) {
+      throw ConfigError("PatchMixture", "full_image_probability", "a value in [0, 1]", fmt::format("{}", p));
+    }
+    return p;
+  }
+
+  static ImageSize divided(ImageSize size, std::int64_t divisor) noexcept {
+    return {size.height / divisor, size.width / divisor};
+  }
+
+  static PatchSizes three_sizes(const PatchMixture& mixture) {
+    const double p = checked_probability(mixture);
+    return {mixture.image,
+            {mixture.image, divided(mixture.image, 2), divided(mixture.image, 4)},
+            {p, 3 * (1 - p) / 5, 2 * (1 - p) / 5},
+            mixture.multiplier};
+  }
+
+  static PatchSizes two_sizes(const PatchMixture& mixture) {
+    const double p = checked_probability(mixture);
+    return {mixture.image, {mixture.image, divided(mixture.image, 2)}, {p, 1 - p}, mixture.multiplier};
+  }
+
+  static std::uint64_t checked_total(std::uint64_t total_images) {
+    if (total_images == 0) throw ConfigError("PatchSizeSchedule::progressive", "total_images", "at least 1", "0");
+    return total_images;
+  }
+
+  static PatchSizes ascending(PatchSizes sizes) {
+    if (!sizes.probabilities.empty() && sizes.probabilities.size() != sizes.sizes.size()) return sizes;  // refused later
+    std::vector<std::size_t> order(sizes.sizes.size());
+    for (std::size_t index = 0; index < order.size(); ++index) order[index] = index;
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      return pixel_count(sizes.sizes[a]) < pixel_count(sizes.sizes[b]);
+    });
+    PatchSizes sorted = sizes;
+    for (std::size_t index = 0; index < order.size(); ++index) {
+      sorted.sizes[index] = sizes.sizes[order[index]];
+      if (!sizes.probabilities.empty()) sorted.probabilities[index] = sizes.probabilities[order[index]];
+    }
+    return sorted;
+  }
+
+  PatchSizes sizes_;
+  std::vector<std::int64_t> multipliers_;
+  std::uint64_t total_images_;
+};
+
+}  // namespace patchdiff

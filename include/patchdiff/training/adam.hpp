@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <patchdiff/backend/backend.hpp>
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/nn/network.hpp>
+
+namespace patchdiff {
+
+/// Adam with bias correction.
+///
+/// Its state is kept by parameter name and follows the parameters' device and scalar type.
+/// Source: Kingma and Ba (arXiv 1412.6980), Algorithm 1.
+template <Backend B>
+class Adam {
+ public:
+  using Tensor = typename B::Tensor;
+  static constexpr bool obeys_flag = true;
+
+  /// Errors: ConfigError for settings that cannot work.
+  explicit Adam(AdamSettings settings = {}) : settings_(settings) {
+    require(settings.learning_rate >= 0, "learning_rate", "a finite value >= 0", settings.learning_rate);
+    require(settings.beta1 >= 0 && settings.beta1 < 1, "beta1", "a value in [0, 1)", settings.beta1);
+    require(settings.beta2 >= 0 && settings.beta2 < 1, "beta2", "a value in [0, 1)", settings.beta2);
+    require(settings.epsilon > 0, "epsilon", "a finite value > 0", settings.epsilon);
+  }
+
+  /// Updates every parameter, or none where `finite` is 0; the count of steps then stands still too.
+  template <class Net>
+  void step(Net& net, const Tensor& finite) {
+    prepare(net, finite);
+    B::accumulate(*count_, finite);
+    std::size_t index = 0;
+    net.visit_parameters([&](std::string_view, Tensor& value, Tensor& gradient) {
+      Moments& moments = moments_[index++];
+      B::adam_update(value, moments.mean, moments.square, gradient, *count_, finite, settings_);
+    });
+  }
+
+  void set_learning_rate(double rate) {
+    require(rate >= 0, "learning_rate", "a finite value >= 0", rate);
+    settings_.learning_rate = rate;
+  }
+
+  const AdamSettings& settings() const noexcept { return settings_; }
+
+ private:
+  struct Moments {
+    std::string name;
+    Tensor mean;
+    Tensor square;
+  };
+
+  template <class Net>
+  void prepare(Net& net, const Tensor& finite) {
+    std::size_t index = 0;
+    net.visit_parameters([&](std::string_view name, Tensor& value, Tensor&) {
+      if (index == moments_.size() && !count_) {
+        const Tensor zeros = B::zeros(B::shape(value), B::device(value));
+        moments_.push_back({std::string(name), zeros, B::clone(zeros)});
+      }
+      if (index >= moments_.size() || moments_[index].name != name) {
+        throw ConfigError("Adam", "net", "the parameters of the first step", fmt::format("\"{}\"", name));
+      }
+      ++index;
+    });
+    if (!count_) count_ = B::zeros({}, B::device(finite));
+  }
+
+  static void require(bool holds, std::string_view argument, std::string_view expected, double got) {
+    if (!holds || !std::isfinite(got)) throw ConfigError("Adam", argument, expected, fmt::format("{}", got));
+  }
+
+  AdamSettings settings_;
+  std::vector<Moments> moments_;
+  std::optional<Tensor> count_;
+};
+
+}  // namespace patchdiff

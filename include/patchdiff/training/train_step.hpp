@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <patchdiff/backend/backend.hpp>
+#include <patchdiff/backend/operations.hpp>
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/train_state.hpp>
+#include <patchdiff/diffusion/edm_loss.hpp>
+#include <patchdiff/diffusion/training_noise.hpp>
+#include <patchdiff/nn/conditioning.hpp>
+#include <patchdiff/nn/network.hpp>
+#include <patchdiff/patch/image_batch.hpp>
+#include <patchdiff/patch/patch_plan.hpp>
+#include <patchdiff/patch/patch_sampler.hpp>
+#include <patchdiff/patch/patch_size_schedule.hpp>
+#include <patchdiff/training/optimizer.hpp>
+#include <patchdiff/training/step_report.hpp>
+
+namespace patchdiff {
+
+/// What a step does when its loss or a gradient is not finite.
+enum class NonFinite {
+  fail,     ///< throws NumericError before the optimiser writes; reads one flag from the device per step
+  skip,     ///< leaves the update out and counts it in TrainState::skipped; reads one flag from the device per step
+  guarded,  ///< reads nothing: optimiser and weights keep their values, the error rises when the report is read
+};
+
+struct TrainStepOptions {
+  PatchSizeSchedule schedule;               ///< patch size and number of images of each step
+  std::int64_t batch = 128;                 ///< images of a full-size step, over all processes
+  EDMLossOptions loss{};
+  double label_dropout = 0;                 ///< probability of training a sample without its label, in [0, 1]
+  NonFinite non_finite = NonFinite::fail;
+};
+
+/// One step of patch training: crop, noise, denoise, loss, backward, update.
+///
+/// Everything that it draws is a function of seed, step and sample, so a step may be taken in parts.
+/// Source: Patch Diffusion (arXiv 2304.12526), section 3.
+template <Backend B>
+class TrainStep {
+ public:
+  /// Errors: ConfigError for settings that cannot work.
+  explicit TrainStep(TrainStepOptions options) : options_(std::move(options)), loss_(options_.loss) {
+    if (options_.batch < 1) {
+      throw ConfigError("TrainStep", "batch", "at least 1", fmt::format("{}", options_.batch));
+    }
+    if (!(options_.label_dropout >= 0 && options_.label_dropout <= 1)) {
+      throw ConfigError("TrainStep", "label_dropout", "a value in [0, 1]", fmt::format("{}", options_.label_dropout));
+    }
+  }
+
+  /// What the next step is: its patch size, and how many images to take from where.
+  PatchPlan plan(const TrainState& state) const { return options_.schedule.plan(state, options_.batch); }
+
+  /// A whole step: `gradients` and `update` in a row, from zeroed gradients.
+  ///
+  /// Errors: as of both; weights, optimiser and state are as before where it throws.
+  template <class D, class O>
+    requires Optimizer<O, D>
+  StepReport<B> operator()(D& denoiser, O& optimizer, const ImageBatch<B>& batch, const PatchPlan& plan,
+                           TrainState& state) const {
+    zero_gradients(denoiser);
+    StepReport<B> report = gradients(denoiser, batch, plan);
+    update(denoiser, optimizer, report, state);
+    return report;
+  }
+
+  /// Adds the gradients of a part of the step's images, `batch.first_sample` and on, or of all of them.
+  ///
+  /// The sum of the losses is divided by `plan.images`, so parts add up to the whole step.
+  /// Errors: ShapeError and DataError for a batch that does not fit, before any work.
+  template <class D>
+  StepReport<B> gradients(D& denoiser, const ImageBatch<B>& batch, const PatchPlan& plan) const {
+    const Shape shape = check_batch(denoiser, batch, plan);
+    const std::int64_t count = shape[0];
+    const std::uint64_t first = batch.first_sample;
+    const PatchBatch<B> patches = crop_(batch, crop_.places(plan, {shape[2], shape[3]}, count, first));
+    std::vector<double> sigma = loss_.draw_sigma(plan, count, first);
+    const std::vector<double> one(sigma.size(), 1.0);
+    const auto noise =
+        training_noise<B>(plan, first, B::shape(patches.images), B::device(patches.images));
+    const auto noisy = B::combine(one, patches.images, sigma, noise);
+    const Conditioning<B> conditioning{.class_labels = kept_labels(batch, plan), .fields = patches.fields};
+    const Pass pass{.training = true, .key = plan.key, .step = plan.step, .first_sample = first};
+    const auto record = denoiser.record(noisy, sigma, patches.places, conditioning, pass);
+    const LossValue<B> value = loss_(denoiser.formulation(), record.denoised, patches.images, sigma, patches.mask);
+    denoiser.backward(record, value.gradient, 1 / static_cast<double>(plan.images));
+    return {.plan = plan, .sigma = std::move(sigma), .per_sample = per_pixel(value.per_sample, patches.images)};
+  }
+
+  /// Checks that loss and gradients are finite, moves the weights, and moves `state` on.
+  ///
+  /// Errors: NumericError under `NonFinite::fail`; ConfigError for an optimiser that cannot be guarded.
+  template <class D, class O>
+    requires Optimizer<O, D>
+  void update(D& denoiser, O& optimizer, StepReport<B>& report, TrainState& state) const {
+    if (options_.non_finite == NonFinite::guarded && !O::obeys_flag) {
+      throw ConfigError("TrainStep", "non_finite", "NonFinite::fail or NonFinite::skip with this optimiser",
+                        "NonFinite::guarded");
+    }
+    std::vector<typename B::Tensor> judged{report.per_sample};
+    denoiser.visit_parameters([&](auto, typename B::Tensor&, typename B::Tensor& gradient) {
+      judged.push_back(gradient);
+    });
+    report.finite = B::finite_flag(judged);
+    if (options_.non_finite != NonFinite::guarded && !B::read_flag(*report.finite)) {
+      if (options_.non_finite == NonFinite::fail) throw report.not_finite();
+      report.skipped = true;
+      ++state.skipped;
+    } else {
+      optimizer.step(denoiser, *report.finite);
+    }
+    const auto images = static_cast<std::uint64_t>(report.plan.images);
+    ++state.step;
+    state.images += images;
+    state.patches += images;
+    state.pixels += images * static_cast<std::uint64_t>(pixel_count(report.plan.patch));
+  }
+
+  const TrainStepOptions& options() const noexcept { return options_; }
+
+ private:
+  template <class D>
+  Shape check_batch(const D& denoiser, const ImageBatch<B>& batch, const PatchPlan& plan) const {
+    const ImageShape image = denoiser.image();
+    const Shape shape = B::shape(batch.images);
+    if (image.size() != options_.schedule.image()) {
+      throw ConfigError("TrainStep", "schedule", fmt::format("images of {}, as the denoiser's", to_string(image.size())),
+                        to_string(options_.schedule.image()));
+    }
+    if (shape.size() != 4 || shape[1] != image.channels || shape[2] != image.height || shape[3] != image.width) {
+      throw ShapeError("TrainStep", "images", fmt::format("[N, {}, {}, {}]", image.channels, image.height, image.width),
+                       to_string(shape));
+    }
+    if (shape[0] < 1 || batch.first_sample + static_cast<std::uint64_t>(shape[0]) > static_cast<std::uint64_t>(plan.images)) {
+      throw ShapeError("TrainStep", "images", fmt::format("samples within the plan's {}", plan.images),
+                       fmt::format("{} from sample {} on", shape[0], batch.first_sample));
+    }
+    return shape;
+  }
+
+  /// Draws: one uniform number per sample (`Purpose::label_dropout`), only where labels can be dropped.
+  std::optional<typename B::Tensor> kept_labels(const ImageBatch<B>& batch, const PatchPlan& plan) const {
+    if (!batch.class_labels || options_.label_dropout == 0) return batch.class_labels;
+    std::vector<double> kept;
+    for (std::int64_t sample = 0; sample < B::shape(*batch.class_labels).front(); ++sample) {
+      const RandomStream stream =
+          plan.stream(Purpose::label_dropout, batch.first_sample + static_cast<std::uint64_t>(sample));
+      kept.push_back(stream.uniform(0) < options_.label_dropout ? 0.0 : 1.0);
+    }
+    return B::scale(kept, *batch.class_labels);
+  }
+
+  typename B::Tensor per_pixel(const typename B::Tensor& per_sample, const typename B::Tensor& images) const {
+    if (loss_.options().reduction == Reduction::mean) return per_sample;
+    const Shape shape = B::shape(images);
+    return linear<B>(1.0 / static_cast<double>(shape[1] * shape[2] * shape[3]), per_sample);
+  }
+
+  TrainStepOptions options_;
+  PatchSampler<B> crop_;
+  EDMLoss<B> loss_;
+};
+
+}  // namespace patchdiff
