@@ -18,7 +18,9 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/core/shape.hpp
     patchdiff/core/train_state.hpp
     patchdiff/data/array_dataset.hpp
+    patchdiff/data/data_order.hpp
     patchdiff/data/dataset.hpp
+    patchdiff/data/loader.hpp
     patchdiff/diffusion/any_denoiser.hpp
     patchdiff/diffusion/denoiser.hpp
     patchdiff/diffusion/denoiser_wrapper.hpp
@@ -58,14 +60,24 @@ set(PATCHDIFF_CORE_HEADERS
 
 # patchdiff::io: reaches zlib, libpng or nlohmann-json.
 set(PATCHDIFF_IO_HEADERS
+    patchdiff/data/idx_array.hpp
+    patchdiff/data/idx_dataset.hpp
     patchdiff/io/gunzip.hpp
+    patchdiff/io/load_weights.hpp
+    patchdiff/io/model_file.hpp
     patchdiff/io/png.hpp
     patchdiff/io/safetensors_header.hpp
     patchdiff/io/safetensors_reader.hpp
-    patchdiff/io/safetensors_writer.hpp)
+    patchdiff/io/safetensors_writer.hpp
+    patchdiff/io/settings_json.hpp)
 
 # patchdiff::torch: the headers below a torch/ folder, and torch.hpp.
 set(PATCHDIFF_TORCH_HEADERS
     patchdiff/backend/torch/compat.hpp
     patchdiff/backend/torch/cpu_kernels.hpp
-    patchdiff/backend/torch/torch_backend.hpp)
+    patchdiff/backend/torch/torch_backend.hpp
+    patchdiff/nn/torch/autocast_guard.hpp
+    patchdiff/nn/torch/autograd_network.hpp
+    patchdiff/nn/torch/song_unet.hpp
+    patchdiff/nn/torch/unet_layers.hpp
+    patchdiff/torch.hpp)

@@ -18,18 +18,29 @@ if(patchdiff_torch_FOUND AND PATCHDIFF_USE_PCH)
   target_compile_options(patchdiff_torch_pch PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
 endif()
 
-# patchdiff_add_program(NAME [TORCH] SOURCES file... [LIBRARIES target...]): an executable over patchdiff and
-# patchdiff::io and, with TORCH, over patchdiff::torch and its precompiled header.
-function(patchdiff_add_program name)
-  cmake_parse_arguments(PARSE_ARGV 1 program "TORCH" "" "SOURCES;LIBRARIES")
-  add_executable(${name} ${program_SOURCES})
+# patchdiff_link(NAME [TORCH]): an executable or object library of ours over patchdiff and patchdiff::io and, with TORCH,
+# over patchdiff::torch and its precompiled header.
+function(patchdiff_link name)
+  cmake_parse_arguments(PARSE_ARGV 1 link "TORCH" "" "")
   set_target_properties(${name} PROPERTIES CXX_EXTENSIONS OFF)
-  target_link_libraries(${name} PRIVATE patchdiff::patchdiff patchdiff::io ${program_LIBRARIES} patchdiff_warnings)
-  if(program_TORCH)
+  target_link_libraries(${name} PRIVATE patchdiff::patchdiff patchdiff::io patchdiff_warnings)
+  if(link_TORCH)
     target_link_libraries(${name} PRIVATE patchdiff::torch)
     if(TARGET patchdiff_torch_pch)
       target_compile_options(${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
       target_precompile_headers(${name} REUSE_FROM patchdiff_torch_pch)
     endif()
   endif()
+endfunction()
+
+# patchdiff_add_program(NAME [TORCH] SOURCES file... [LIBRARIES target...]): an executable, linked as above.
+function(patchdiff_add_program name)
+  cmake_parse_arguments(PARSE_ARGV 1 program "TORCH" "" "SOURCES;LIBRARIES")
+  add_executable(${name} ${program_SOURCES})
+  set(torch)
+  if(program_TORCH)
+    set(torch TORCH)
+  endif()
+  patchdiff_link(${name} ${torch})
+  target_link_libraries(${name} PRIVATE ${program_LIBRARIES})
 endfunction()

@@ -1,0 +1,2 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stands for the sources of the compile-fail tests with LibTorch, which are compiled with its flags.

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+# cmake -D CHECK=<check.cmake> -D WORK=<empty folder> -P selftest.cmake
+# Plants one violation at a time and expects the check to name it.
+cmake_minimum_required(VERSION 3.25)
+
+# plant(message header line): message empty where the header is fine.
+function(plant message header line)
+  file(REMOVE_RECURSE "${WORK}")
+  foreach(neighbour core/a backend/a backend/torch/a backend/eigen/a patch/a nn/a diffusion/a nn/torch/a io/a data/a
+                    sampling/a training/a training/torch/a metrics/a torch)
+    file(WRITE "${WORK}/patchdiff/${neighbour}.hpp" "#pragma once\n")
+  endforeach()
+  file(WRITE "${WORK}/patchdiff/${header}" "#pragma once\n\n#include <vector>\n  #  include ${line}\n")
+  execute_process(COMMAND "${CMAKE_COMMAND}" -D "INCLUDE=${WORK}" -P "${CHECK}"
+                  RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  string(REGEX REPLACE "[ \n]+" " " output "${output}")
+  if(message STREQUAL "")
+    if(NOT status EQUAL 0)
+      message(SEND_ERROR "${header} may include ${line}, but the check said: ${output}")
+    endif()
+  elseif(status EQUAL 0)
+    message(SEND_ERROR "${header} includes ${line}, and the check let it pass")
+  else()
+    string(FIND "${output}" "patchdiff/${header}: ${message}" position)
+    if(position EQUAL -1)
+      message(SEND_ERROR "${header} includes ${line}, expected '${message}', but the check said: ${output}")
+    endif()
+  endif()
+endfunction()
+
+plant("" core/b.hpp "<patchdiff/core/a.hpp>")
+plant("" metrics/b.hpp "<Eigen/Core>")
+plant("" backend/torch/b.hpp "<torch/types.h>")
+plant("" nn/torch/b.hpp "<patchdiff/diffusion/a.hpp>")
+plant("" training/torch/b.hpp "<patchdiff/nn/torch/a.hpp>")
+plant("" training/b.hpp "<patchdiff/io/a.hpp>")
+plant("" io/b.hpp "<zlib.h>")
+plant("" torch.hpp "<patchdiff/training/torch/a.hpp>")
+
+plant("includes patchdiff/backend/a.hpp: layer backend comes after core" core/b.hpp "<patchdiff/backend/a.hpp>")
+plant("includes patchdiff/diffusion/a.hpp: layer diffusion comes after nn" nn/b.hpp "<patchdiff/diffusion/a.hpp>")
+plant("includes patchdiff/training/a.hpp: layer training comes after sampling" sampling/b.hpp
+      "<patchdiff/training/a.hpp>")
+plant("includes patchdiff/sampling/a.hpp: sampling and training never include each other" training/b.hpp
+      "<patchdiff/sampling/a.hpp>")
+plant("includes patchdiff/nn/torch/a.hpp, but only */torch/ and torch.hpp may" diffusion/b.hpp
+      "<patchdiff/nn/torch/a.hpp>")
+plant("includes patchdiff/backend/eigen/a.hpp, but only */eigen/, metrics/ and eigen.hpp may" backend/b.hpp
+      "<patchdiff/backend/eigen/a.hpp>")
+plant("includes the umbrella header patchdiff/torch.hpp" training/torch/b.hpp "<patchdiff/torch.hpp>")
+plant("includes <torch/torch.h>: LibTorch is for */torch/ and torch.hpp" training/b.hpp "<torch/torch.h>")
+plant("includes <ATen/Parallel.h>: LibTorch is for */torch/ and torch.hpp" io/b.hpp "<ATen/Parallel.h>")
+plant("includes <Eigen/Dense>: Eigen is for */eigen/, metrics/ and eigen.hpp" patch/b.hpp "<Eigen/Dense>")
+plant("includes <zlib.h>: zlib, libpng, JPEG and JSON are for io/" data/b.hpp "<zlib.h>")
+plant("includes <nlohmann/json.hpp>: zlib, libpng, JPEG and JSON are for io/" training/b.hpp "<nlohmann/json.hpp>")
+plant("includes <catch2/catch.hpp>, which is for tests" core/b.hpp "<catch2/catch.hpp>")
+plant("write <patchdiff/...> instead of quotes" core/b.hpp "\"../backend/a.hpp\"")
+plant("includes patchdiff/core/absent.hpp, which does not exist" core/b.hpp "<patchdiff/core/absent.hpp>")
+plant("lies in no folder of the table of layers" utils/b.hpp "<patchdiff/core/a.hpp>")
