@@ -168,7 +168,7 @@ function(_patchdiff_direct_libtorch root)
   endif()
 
   # No symbol of the CUDA libraries is named by a program: they register themselves when they are loaded.
-  set(cuda)
+  set(link)
   find_library(library_cuda torch_cuda PATHS "${libraries}" NO_DEFAULT_PATH NO_CACHE)
   set(want "${PATCHDIFF_LIBTORCH_CUDA}")
   if(want STREQUAL "" OR want STREQUAL "AUTO")
@@ -185,17 +185,26 @@ function(_patchdiff_direct_libtorch root)
       return()
     endif()
     if(UNIX AND NOT APPLE)
-      set(cuda "-Wl,--push-state,--no-as-needed" "${library_cuda}" "-Wl,--pop-state")
+      list(APPEND link "-Wl,--push-state,--no-as-needed,${library_cuda},--pop-state")
     else()
-      set(cuda "${library_cuda}")
+      list(APPEND link "${library_cuda}")
     endif()
   endif()
+  # As linker flags: the wheel's folder holds a libgomp.so.1 too, and CMake would warn, for every program, that the
+  # run path which it derives from libraries hides the compiler's.
+  foreach(library "${library_torch_cpu}" "${library_c10}")
+    if(UNIX)
+      list(APPEND link "-Wl,${library}")
+    else()
+      list(APPEND link "${library}")
+    endif()
+  endforeach()
 
   add_library(patchdiff::libtorch INTERFACE IMPORTED GLOBAL)
   set_target_properties(
     patchdiff::libtorch
     PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${root}/include;${root}/include/torch/csrc/api/include"
-               INTERFACE_LINK_LIBRARIES "${cuda};${library_torch_cpu};${library_c10};Threads::Threads"
+               INTERFACE_LINK_LIBRARIES "${link};Threads::Threads"
                INTERFACE_LINK_OPTIONS "${options}")
   if(NOT _patchdiff_torch_cxx11_abi STREQUAL "")
     set_target_properties(patchdiff::libtorch PROPERTIES INTERFACE_COMPILE_DEFINITIONS

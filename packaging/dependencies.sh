@@ -35,6 +35,7 @@ build|header|fmt/format.h|libfmt-dev|fmt|fmt|fmt
 build|header|nlohmann/json.hpp|nlohmann-json3-dev|nlohmann-json|nlohmann_json|nlohmann-json
 build|header|png.h|libpng-dev|libpng|libpng|libpng
 build|header|zlib.h|zlib1g-dev|zlib|zlib|zlib
+build|header|CLI/CLI.hpp|libcli11-dev|cli11|cli11|cli11
 build|file|/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz|dataset-fashion-mnist|the data set's own site|the data set's own site|the data set's own site
 test|header|catch2/catch.hpp|catch2|catch2|catch2|catch2
 format|command|clang-format-14|clang-format-14|clang-format 14|clang-format 14|clang-format 14
@@ -56,7 +57,7 @@ installed() { # package
 }
 
 if command -v apt-get >/dev/null 2>&1 && command -v dpkg-query >/dev/null 2>&1; then
-  missing=$(needs | while IFS='|' read -r use kind name package others; do
+  missing=$(needs | while IFS='|' read -r use kind name package _; do
     wanted "$use" || continue
     # A tool from elsewhere will do, and so will a LibTorch from elsewhere.
     if [ "$kind" = command ] && command -v "$name" >/dev/null 2>&1; then continue; fi
