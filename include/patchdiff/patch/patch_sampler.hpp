@@ -43,11 +43,12 @@ class PatchSampler {
   ///
   /// Errors: ShapeError for tensors of another rank or batch, or for a place outside the image.
   PatchBatch<B> operator()(const ImageBatch<B>& batch, const Places& places) const {
-    const ImageSize image = check(B::shape(batch.images), "images", places);
+    const ImageSize image = image_size(B::shape(batch.images), "images", places);
+    check_inside(places, image);
     const auto cut = [&](const std::optional<typename B::Tensor>& tensor,
                          std::string_view name) -> std::optional<typename B::Tensor> {
       if (!tensor) return std::nullopt;
-      if (check(B::shape(*tensor), name, places) != image) {
+      if (image_size(B::shape(*tensor), name, places) != image) {
         throw ShapeError("PatchSampler", name, fmt::format("images of {}", to_string(image)),
                          to_string(B::shape(*tensor)));
       }
@@ -70,13 +71,16 @@ class PatchSampler {
     }
   }
 
-  static ImageSize check(const Shape& shape, std::string_view name, const Places& places) {
+  static ImageSize image_size(const Shape& shape, std::string_view name, const Places& places) {
     if (shape.size() != 4) throw ShapeError("PatchSampler", name, "rank 4, [N, C, H, W]", to_string(shape));
     if (shape[0] != places.count()) {
       throw ShapeError("PatchSampler", name, fmt::format("{} samples, one per place", places.count()),
                        to_string(shape));
     }
-    const ImageSize image{shape[2], shape[3]};
+    return {shape[2], shape[3]};
+  }
+
+  static void check_inside(const Places& places, ImageSize image) {
     check_fits(places.patch, image);
     for (const Place& place : places.at) {
       if (place.top < 0 || place.left < 0 || place.top + places.patch.height > image.height ||
@@ -86,7 +90,6 @@ class PatchSampler {
                          fmt::format("top {}, left {}", place.top, place.left));
       }
     }
-    return image;
   }
 };
 

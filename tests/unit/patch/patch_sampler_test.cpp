@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/patch/patch_sampler.hpp>
+
+#include "support/catch.hpp"
+#include "support/errors.hpp"
+#include "support/statistics.hpp"
+#include "support/tensors.hpp"
+#include "support/vector_backend.hpp"
+
+namespace patchdiff {
+namespace {
+
+using B = VectorBackend<double>;
+
+PatchPlan plan_of(ImageSize patch, std::uint64_t step = 0) { return {.patch = patch, .step = step, .key = {42}}; }
+
+/// Images [N, C, H, W] whose pixels say where they are: 10^6 n + 10^4 c + 100 row + column, below `offset`.
+B::Tensor numbered(const Shape& shape, double offset = 0) {
+  std::vector<double> values;
+  for (std::int64_t n = 0; n < shape[0]; ++n) {
+    for (std::int64_t c = 0; c < shape[1]; ++c) {
+      for (std::int64_t row = 0; row < shape[2]; ++row) {
+        for (std::int64_t column = 0; column < shape[3]; ++column) {
+          values.push_back(offset + static_cast<double>(n * 1'000'000 + c * 10'000 + row * 100 + column));
+        }
+      }
+    }
+  }
+  return tensor<B>(shape, values);
+}
+
+// False-alarm rate: about 1e-6 for each pair of sizes.
+TEST_CASE("corners are uniform over every position at which the patch fits") {
+  const PatchSampler<B> crop;
+  struct Sizes {
+    ImageSize image, patch;
+  };
+  for (const auto& [image, patch] :
+       {Sizes{{8, 8}, {4, 4}}, Sizes{{5, 9}, {2, 3}}, Sizes{{9, 5}, {9, 2}}, Sizes{{4, 6}, {1, 1}}}) {
+    const auto rows = static_cast<std::size_t>(image.height - patch.height + 1);
+    const auto columns = static_cast<std::size_t>(image.width - patch.width + 1);
+    CAPTURE(rows, columns);
+    constexpr std::int64_t count = 20'000;
+    std::vector<double> counts(rows * columns);
+    const Places places = crop.places(plan_of(patch), image, count);
+    CHECK(places.patch == patch);
+    REQUIRE(places.count() == count);
+    std::size_t outside = 0;
+    for (const Place& place : places.at) {
+      const auto row = static_cast<std::size_t>(place.top), column = static_cast<std::size_t>(place.left);
+      if (row < rows && column < columns && place == Place::at(place.top, place.left)) {
+        ++counts[row * columns + column];
+      } else {
+        ++outside;
+      }
+    }
+    CHECK(outside == 0);
+    CHECK(chi_square(counts, static_cast<double>(count) / static_cast<double>(counts.size())) <
+          largest_chi_square(counts.size()));
+  }
+}
+
+TEST_CASE("a patch as large as the image lies at its corner") {
+  CHECK(PatchSampler<B>{}.places(plan_of({5, 9}), {5, 9}, 7) == Places::whole({5, 9}, 7));
+}
+
+TEST_CASE("places depend on the step and the number of the sample, not on the split of the batch") {
+  const PatchSampler<B> crop;
+  const Places whole = crop.places(plan_of({2, 3}), {20, 30}, 10);
+  Places parts = crop.places(plan_of({2, 3}), {20, 30}, 4);
+  for (const Place& place : crop.places(plan_of({2, 3}), {20, 30}, 6, 4).at) parts.at.push_back(place);
+  CHECK(parts == whole);
+  CHECK(crop.places(plan_of({2, 3}, 1), {20, 30}, 10) != whole);
+}
+
+TEST_CASE("images, mask and fields are cut at the same places") {
+  const PatchSampler<B> crop;
+  for (const std::int64_t channels : {1, 3, 5}) {
+    const ImageBatch<B> batch{.images = numbered({3, channels, 5, 9}),
+                              .mask = numbered({3, 1, 5, 9}, 0.25),
+                              .fields = numbered({3, 2, 5, 9}, 0.5)};
+    const Places places{{2, 3}, {Place::at(0, 0), Place::at(3, 6), Place::at(1, 2)}};
+    const PatchBatch<B> patches = crop(batch, places);
+    CHECK(patches.places == places);
+    const auto check = [&](const B::Tensor& tensor, std::int64_t expected_channels, double offset) {
+      REQUIRE(tensor.shape == Shape{3, expected_channels, 2, 3});
+      std::size_t wrong = 0, at = 0;
+      for (std::int64_t n = 0; n < 3; ++n) {
+        const Place& place = places.at[static_cast<std::size_t>(n)];
+        for (std::int64_t c = 0; c < expected_channels; ++c) {
+          for (std::int64_t row = 0; row < 2; ++row) {
+            for (std::int64_t column = 0; column < 3; ++column) {
+              const auto expected =
+                  static_cast<double>(n * 1'000'000 + c * 10'000 + (place.top + row) * 100 + place.left + column);
+              wrong += tensor.values[at++] != offset + expected;
+            }
+          }
+        }
+      }
+      CHECK(wrong == 0);
+    };
+    check(patches.images, channels, 0);
+    check(patches.mask.value(), 1, 0.25);
+    check(patches.fields.value(), 2, 0.5);
+  }
+  const PatchBatch<B> alone = crop({.images = numbered({1, 1, 4, 4})}, Places{{1, 1}, {Place::at(3, 2)}});
+  CHECK(alone.images.values == std::vector<double>{302});
+  CHECK_FALSE(alone.mask);
+  CHECK_FALSE(alone.fields);
+}
+
+TEST_CASE("PatchSampler refuses what does not fit") {
+  const PatchSampler<B> crop;
+  const Places places = Places::repeated({4, 4}, Place::at(0, 0), 2);
+  const B::Tensor images = filled<B>({2, 1, 8, 8}, 0);
+  CHECK_ERROR(ShapeError, "PatchSampler: patch: expected at most 8x6, got 4x7",
+              crop.places(plan_of({4, 7}), {8, 6}, 1));
+  CHECK_ERROR(ShapeError, "PatchSampler: patch: expected at most 3x8, got 4x4",
+              crop({.images = filled<B>({2, 1, 3, 8}, 0)}, places));
+  CHECK_ERROR(ShapeError, "PatchSampler: images: expected rank 4, [N, C, H, W], got [2, 8, 8]",
+              crop({.images = filled<B>({2, 8, 8}, 0)}, places));
+  CHECK_ERROR(ShapeError, "PatchSampler: images: expected 2 samples, one per place, got [3, 1, 8, 8]",
+              crop({.images = filled<B>({3, 1, 8, 8}, 0)}, places));
+  CHECK_ERROR(ShapeError, "PatchSampler: mask: expected 2 samples, one per place, got [1, 1, 8, 8]",
+              crop({.images = images, .mask = filled<B>({1, 1, 8, 8}, 0)}, places));
+  CHECK_ERROR(ShapeError, "PatchSampler: mask: expected images of 8x8, got [2, 1, 2, 2]",
+              crop({.images = images, .mask = filled<B>({2, 1, 2, 2}, 0)}, places));
+  CHECK_ERROR(ShapeError, "PatchSampler: fields: expected images of 8x8, got [2, 1, 8, 9]",
+              crop({.images = images, .fields = filled<B>({2, 1, 8, 9}, 0)}, places));
+  CHECK_ERROR(ShapeError, "PatchSampler: fields: expected rank 4, [N, C, H, W], got [2]",
+              crop({.images = images, .fields = filled<B>({2}, 0)}, places));
+  for (const auto& [top, left] : {std::pair{5, 0}, std::pair{0, 5}, std::pair{-1, 0}, std::pair{0, -1}}) {
+    CHECK_ERROR(ShapeError,
+                fmt::format("PatchSampler: places: expected patches of 4x4 inside 8x8, got top {}, left {}", top, left),
+                crop({.images = images}, Places{{4, 4}, {Place::at(0, 0), Place::at(top, left)}}));
+  }
+}
+
+}  // namespace
+}  // namespace patchdiff
