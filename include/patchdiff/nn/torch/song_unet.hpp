@@ -73,6 +73,9 @@ class SongUNet : public AutogradNetwork<SongUNet> {
     unet::WeightMaker make{[this](std::string parameter, at::Tensor value) {
                              return add_parameter(std::move(parameter), std::move(value));
                            },
+                           [this](std::string buffer, at::Tensor value) {
+                             return add_buffer(std::move(buffer), std::move(value));
+                           },
                            key, device};
     const std::int64_t noise_channels = options_.model_channels;
     const unet::BlockSettings settings{.embedding_channels = 4 * options_.model_channels,

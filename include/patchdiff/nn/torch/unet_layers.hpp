@@ -25,8 +25,10 @@
 #include <ATen/ops/silu.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/upsample_nearest2d.h>
+#include <fmt/format.h>
 
 #include <patchdiff/backend/torch/torch_backend.hpp>
+#include <patchdiff/core/error.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/core/shape.hpp>
 #include <patchdiff/nn/network.hpp>
@@ -37,6 +39,7 @@ namespace patchdiff::unet {
 /// Draws the initial weights of a network and hands them to it, layer by layer.
 struct WeightMaker {
   std::function<at::Tensor(std::string, at::Tensor)> add_parameter;
+  std::function<at::Tensor(std::string, at::Tensor)> add_buffer;
   RandomKey key;
   TorchDevice device;
   std::uint64_t drawn = 0;
@@ -88,7 +91,12 @@ struct Conv2d {
       : weight(make.weight(name + ".weight", {out, in, kernel, kernel}, gain)),
         bias(make.constant(name + ".bias", out, 0)),
         padding(kernel / 2),
-        resample(resample_first) {}
+        resample(resample_first) {
+    // The filter as published checkpoints hold it; `resampled` has it built in.
+    if (resample != Resample::none) {
+      make.add_buffer(name + ".resample_filter", at::full({1, 1, 2, 2}, 0.25, make.device.options()));
+    }
+  }
 
   at::Tensor operator()(const at::Tensor& x) const {
     return at::conv2d(resampled(x, resample), weight, bias, 1, padding);
@@ -100,12 +108,17 @@ struct Conv2d {
   Resample resample;
 };
 
+/// Errors: ConfigError for channels that do not divide into groups.
 struct GroupNorm {
   GroupNorm(WeightMaker& make, const std::string& name, std::int64_t channels, double eps)
       : weight(make.constant(name + ".weight", channels, 1)),
         bias(make.constant(name + ".bias", channels, 0)),
         groups(std::min<std::int64_t>(32, channels / 4)),
-        epsilon(eps) {}
+        epsilon(eps) {
+    if (channels % groups != 0) {
+      throw ConfigError(name, "channels", fmt::format("a multiple of {}", groups), fmt::format("{}", channels));
+    }
+  }
 
   /// In the scalar type of its weights: LibTorch 1.13 refuses bfloat16 activations beside float weights.
   at::Tensor operator()(const at::Tensor& x) const {

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <patchdiff/backend/backend.hpp>
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/core/random_stream.hpp>
+#include <patchdiff/diffusion/denoiser_wrapper.hpp>
+#include <patchdiff/io/load_weights.hpp>
+#include <patchdiff/io/safetensors_reader.hpp>
+#include <patchdiff/io/safetensors_writer.hpp>
+#include <patchdiff/io/settings_json.hpp>
+
+namespace patchdiff {
+
+/// One safetensors file that holds a denoiser's weights, in float32, and all its settings.
+///
+/// The weights' names stand behind `model.`, as in published checkpoints. The file holds no time, host or path, so
+/// equal models give equal bytes. Version 1.
+namespace model_file {
+
+inline constexpr std::string_view version = "1";
+inline constexpr std::string_view prefix = "model.";
+
+/// Writes the model; it appears under its name when it is whole.
+///
+/// Errors: FileError where the file cannot be written.
+template <class Net>
+void save(const std::filesystem::path& path, DenoiserWrapper<Net>& denoiser) {
+  using B = typename DenoiserWrapper<Net>::Backend;
+  using Unwrapped = typename DenoiserWrapper<Net>::Net;
+  std::vector<SafetensorsEntry> entries;
+  std::map<std::string, std::vector<float>> values;
+  denoiser.visit_state([&](std::string_view name, typename B::Tensor& value) {
+    const std::string full = fmt::format("{}{}", prefix, name);
+    const std::vector<double> wide = B::to_host(value);
+    entries.push_back({.name = full, .type = SafetensorsType::float32, .shape = B::shape(value)});
+    values.emplace(full, std::vector<float>(wide.begin(), wide.end()));
+  });
+  SafetensorsWriter writer(path, std::move(entries),
+                           {{"format", "patchdiff"},
+                            {"version", std::string(version)},
+                            {"network", std::string(Unwrapped::name)},
+                            {"network_settings", settings_json::text(denoiser.network().options())},
+                            {"denoiser_settings", settings_json::text(denoiser.options())}});
+  for (const SafetensorsEntry& entry : writer.entries()) {
+    writer.write(std::as_bytes(std::span<const float>(values.at(entry.name))));
+  }
+  writer.commit();
+}
+
+/// Rebuilds the denoiser that `save` wrote.
+///
+/// Errors: FileError and DataError for a file that cannot be read, is damaged, or holds another format, version or
+/// network.
+template <class Net>
+DenoiserWrapper<Net> load(const std::filesystem::path& path, typename Net::Backend::Device device = {}) {
+  const SafetensorsReader file(path);
+  const std::string source = path.string();
+  const auto value_of = [&](const std::string& key) {
+    const auto found = file.metadata().find(key);
+    if (found == file.metadata().end()) {
+      throw DataError("model_file", source, "a patchdiff model", fmt::format("no \"{}\" in the metadata", key));
+    }
+    return found->second;
+  };
+  const auto require = [&](const std::string& key, std::string_view expected) {
+    if (const std::string got = value_of(key); got != expected) {
+      throw DataError("model_file", source, fmt::format("{} \"{}\"", key, expected), '"' + got + '"');
+    }
+  };
+  require("format", "patchdiff");
+  require("version", version);
+  require("network", Net::name);
+  auto network_settings = settings_json::options<typename Net::Options>(value_of("network_settings"), source);
+  auto denoiser_settings = settings_json::options<DenoiserOptions>(value_of("denoiser_settings"), source);
+  DenoiserWrapper<Net> denoiser(Net(std::move(network_settings), RandomKey{}, device), std::move(denoiser_settings));
+  load_weights(denoiser, file, source, prefix);
+  return denoiser;
+}
+
+}  // namespace model_file
+
+}  // namespace patchdiff

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <patchdiff/core/describe.hpp>
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/precision.hpp>
+#include <patchdiff/diffusion/formulation.hpp>
+
+/// Settings as JSON, from the one description that each Options struct has.
+namespace patchdiff::settings_json {
+
+using Json = nlohmann::ordered_json;
+
+inline Json write(bool value) { return value; }
+inline Json write(std::int64_t value) { return value; }
+inline Json write(double value) { return value; }
+inline Json write(const std::string& value) { return value; }
+inline Json write(const std::vector<std::int64_t>& value) { return value; }
+inline Json write(ImageSize value) { return {value.height, value.width}; }
+inline Json write(ImageShape value) { return {value.channels, value.height, value.width}; }
+inline Json write(Precision value) { return value == Precision::bfloat16 ? "bfloat16" : "float32"; }
+inline Json write(const Formulation& value) {
+  Json json{{"name", value.name()}};
+  value.visit_settings([&](std::string_view key, double setting) { json[std::string(key)] = setting; });
+  return json;
+}
+
+inline void read(const Json& json, bool& value) { value = json.get<bool>(); }
+inline void read(const Json& json, double& value) { value = json.get<double>(); }
+inline void read(const Json& json, std::string& value) { value = json.get<std::string>(); }
+inline void read(const Json& json, std::int64_t& value) {
+  if (!json.is_number_integer()) throw Json::type_error::create(302, "not an integer", &json);
+  value = json.get<std::int64_t>();
+}
+inline void read(const Json& json, std::vector<std::int64_t>& value) {
+  value.clear();
+  for (const Json& item : json) read(item, value.emplace_back());
+}
+inline void read(const Json& json, ImageSize& value) {
+  const auto sizes = json.get<std::array<std::int64_t, 2>>();
+  value = {sizes[0], sizes[1]};
+}
+inline void read(const Json& json, ImageShape& value) {
+  const auto sizes = json.get<std::array<std::int64_t, 3>>();
+  value = {sizes[0], sizes[1], sizes[2]};
+}
+inline void read(const Json& json, Precision& value) {
+  const auto name = json.get<std::string>();
+  if (name != "float32" && name != "bfloat16") {
+    throw DataError("settings", "precision", "\"float32\" or \"bfloat16\"", '"' + name + '"');
+  }
+  value = name == "bfloat16" ? Precision::bfloat16 : Precision::float32;
+}
+inline void read(const Json& json, Formulation& value) {
+  value = Formulation::named(json.at("name").get<std::string>(),
+                             [&](std::string_view key, double) { return json.at(std::string(key)).get<double>(); });
+}
+
+/// Every field of the options, by its key.
+template <class Options>
+std::string text(const Options& options) {
+  Json json = Json::object();
+  describe(options,
+           [&](std::string_view key, const auto& value, std::string_view) { json[std::string(key)] = write(value); });
+  return json.dump();
+}
+
+/// The options that `text` wrote; every key must be there, and no other.
+///
+/// Errors: DataError that names `source` and the key.
+template <class Options>
+Options options(const std::string& text, const std::string& source) {
+  Options options;
+  std::string at = "settings";
+  try {
+    const Json json = Json::parse(text);
+    std::set<std::string> known;
+    describe(options, [&](std::string_view key, auto& value, std::string_view) {
+      known.insert(at = std::string(key));
+      read(json.at(at), value);
+    });
+    for (const auto& [key, value] : json.items()) {
+      if (!known.contains(key)) throw DataError("settings", source, "known keys", fmt::format("\"{}\"", key));
+    }
+  } catch (const Json::exception&) {
+    throw DataError("settings", source, fmt::format("a sound value of \"{}\"", at), "another one, or none");
+  }
+  return options;
+}
+
+}  // namespace patchdiff::settings_json
