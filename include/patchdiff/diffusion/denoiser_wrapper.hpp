@@ -52,7 +52,7 @@ struct DenoiserOptions {
 template <class NetworkOrReference>
 class DenoiserWrapper {
  public:
-  using Net = std::unwrap_reference_t<NetworkOrReference>;
+  using Net = std::remove_reference_t<std::unwrap_reference_t<NetworkOrReference>>;
   static_assert(Network<Net>, "DenoiserWrapper: the network does not fit the concept Network (nn/network.hpp)");
   using Backend = typename Net::Backend;
   using Tensor = typename Backend::Tensor;

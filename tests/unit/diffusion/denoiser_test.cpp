@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/diffusion/any_denoiser.hpp>
+#include <patchdiff/diffusion/denoiser.hpp>
+#include <patchdiff/diffusion/guided_denoiser.hpp>
+
+#include "support/catch.hpp"
+#include "support/errors.hpp"
+#include "support/gaussian_denoiser.hpp"
+#include "support/tensors.hpp"
+#include "support/vector_backend.hpp"
+
+namespace patchdiff {
+namespace {
+
+using B = VectorBackend<double>;
+
+/// A denoiser of one-pixel images: x / (1 + sigma) + top + the label's first number; it counts calls and samples.
+struct Counting {
+  using Backend = B;
+  struct Counts {
+    std::size_t calls = 0, samples = 0;
+  };
+
+  B::Tensor operator()(const B::Tensor& x, std::span<const double> sigma, const Places& places,
+                       const Conditioning<B>& conditioning) const {
+    ++counts->calls;
+    counts->samples += sigma.size();
+    B::Tensor denoised = x;
+    for (std::size_t n = 0; n < sigma.size(); ++n) {
+      denoised.values[n] = x.values[n] / (1 + sigma[n]) + static_cast<double>(places.at[n].top);
+      if (labels > 0) denoised.values[n] += conditioning.class_labels.value().values[n];
+    }
+    return denoised;
+  }
+  ImageShape image() const { return {1, 9, 9}; }
+  std::int64_t label_dim() const { return labels; }
+  B::Device device() const { return {}; }
+
+  std::int64_t labels = 1;
+  std::shared_ptr<Counts> counts = std::make_shared<Counts>();
+};
+
+static_assert(Denoiser<Counting> && Denoiser<GuidedDenoiser<Counting>> && Denoiser<AnyDenoiser<B>>);
+static_assert(Denoiser<GuidedDenoiser<AnyDenoiser<B>>>);
+
+const std::vector<double> sigma{1, 3};
+const Places places{{1, 1}, {Place::at(2, 0), Place::at(5, 0)}};
+const Conditioning<B> labelled{.class_labels = tensor<B>({2, 1}, {10, 20})};
+const B::Tensor x = tensor<B>({2, 1, 1, 1}, {4, 8});
+
+TEST_CASE("the score of noisy Gaussian images, whole and patch alike") {
+  const GaussianDenoiser<B> denoiser{.shape = {3, 8, 8}, .mean = 0.3, .deviation = 0.5};
+  for (const ImageSize size : {ImageSize{8, 8}, ImageSize{2, 5}}) {
+    const B::Tensor noisy = random_tensor<B>({2, 3, size.height, size.width}, 1);
+    const B::Tensor slope = score(denoiser, noisy, sigma, Places::whole(size, 2));
+    const std::size_t row = noisy.values.size() / 2;
+    for (std::size_t i = 0; i < noisy.values.size(); ++i) {
+      const double variance = 0.25 + sigma[i / row] * sigma[i / row];
+      CHECK(slope.values[i] == Approx((0.3 - noisy.values[i]) / variance).epsilon(1e-12));
+    }
+  }
+}
+
+TEST_CASE("guidance moves from the null label's estimate towards the label's, in one call") {
+  const Counting inner;
+  // D with labels is {14, 27}, without them {4, 7}.
+  const auto guided = [&](double scale) {
+    *inner.counts = {};
+    return GuidedDenoiser(inner, scale)(x, sigma, places, labelled).values;
+  };
+  CHECK(guided(2) == std::vector<double>{24, 47});
+  CHECK((inner.counts->calls == 1 && inner.counts->samples == 4));
+  CHECK(guided(0) == std::vector<double>{4, 7});
+  CHECK(guided(-1) == std::vector<double>{-6, -13});
+  CHECK(guided(1) == std::vector<double>{14, 27});
+  CHECK((inner.counts->calls == 1 && inner.counts->samples == 2));
+  const GuidedDenoiser denoiser(inner, 2);
+  CHECK((denoiser.image() == inner.image() && denoiser.label_dim() == 1));
+}
+
+TEST_CASE("any denoiser behind one type gives the same, and copies share it") {
+  const Counting inner;
+  const AnyDenoiser<B> any(inner), copy = any;
+  CHECK(any(x, sigma, places, labelled).values == inner(x, sigma, places, labelled).values);
+  CHECK(copy(x, sigma, places, labelled).values == any(x, sigma, places, labelled).values);
+  CHECK(inner.counts->calls == 4);
+  CHECK((any.image() == inner.image() && any.label_dim() == 1 && any.device() == B::Device{}));
+  CHECK(GuidedDenoiser(any, 2)(x, sigma, places, labelled).values == std::vector<double>{24, 47});
+  const GaussianDenoiser<B> unlabelled{.shape = {1, 9, 9}};
+  CHECK(AnyDenoiser<B>(unlabelled).label_dim() == 0);
+}
+
+TEST_CASE("GuidedDenoiser refuses what it cannot guide") {
+  const Counting inner, unlabelled{.labels = 0};
+  CHECK_ERROR(ConfigError, "GuidedDenoiser: inner: expected a denoiser with class labels, got label_dim 0",
+              GuidedDenoiser(unlabelled, 2));
+  CHECK_ERROR(ConfigError, "GuidedDenoiser: guidance_scale: expected a finite value, got inf",
+              GuidedDenoiser(inner, std::numeric_limits<double>::infinity()));
+  CHECK_ERROR(ShapeError, "GuidedDenoiser: class_labels: expected labels to guide towards, got none",
+              GuidedDenoiser(inner, 2)(x, sigma, places, {}));
+}
+
+}  // namespace
+}  // namespace patchdiff
