@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -46,6 +47,7 @@ struct VectorBackend {
 
   static Shape shape(const Tensor& x) { return x.shape; }
   static Device device(const Tensor&) { return {}; }
+  static std::string device_name(Device) { return sizeof(Scalar) == 8 ? "host double" : "host float"; }
 
   static Tensor from_host(std::span<const float> values, const Shape& shape, Device) { return made(values, shape); }
   static Tensor from_host(std::span<const double> values, const Shape& shape, Device) { return made(values, shape); }

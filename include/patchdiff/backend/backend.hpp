@@ -4,6 +4,7 @@
 #include <concepts>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <patchdiff/core/image_size.hpp>
@@ -34,11 +35,14 @@ concept BackendTypes = requires {
 };
 
 /// Creates tensors from host values and reads them back; reading waits for the device.
+///
+/// `device_name` is what error messages call a device and its scalar type.
 template <class B>
 concept TransfersTensors = requires(const typename B::Tensor& x, const Shape& shape, typename B::Device device,
                                     std::span<const float> floats, std::span<const double> doubles) {
   { B::shape(x) } -> std::same_as<Shape>;
   { B::device(x) } -> std::same_as<typename B::Device>;
+  { B::device_name(device) } -> std::same_as<std::string>;
   { B::from_host(floats, shape, device) } -> std::same_as<typename B::Tensor>;
   { B::from_host(doubles, shape, device) } -> std::same_as<typename B::Tensor>;
   { B::zeros(shape, device) } -> std::same_as<typename B::Tensor>;
@@ -47,12 +51,12 @@ concept TransfersTensors = requires(const typename B::Tensor& x, const Shape& sh
 
 /// Changes a tensor's scalar type to float64 and back.
 template <class B>
-concept ConvertsPrecision =
-    requires(const typename B::Tensor& x, const typename B::Wide::Tensor& wide, typename B::Device device) {
-      { B::widen(x) } -> std::same_as<typename B::Wide::Tensor>;
-      { B::narrow(wide, device) } -> std::same_as<typename B::Tensor>;
-      { B::wide_device(device) } -> std::same_as<typename B::Wide::Device>;
-    };
+concept ConvertsPrecision = requires(const typename B::Tensor& x, const typename B::Wide::Tensor& wide,
+                                     typename B::Device device) {
+  { B::widen(x) } -> std::same_as<typename B::Wide::Tensor>;
+  { B::narrow(wide, device) } -> std::same_as<typename B::Tensor>;
+  { B::wide_device(device) } -> std::same_as<typename B::Wide::Device>;
+};
 
 /// Cuts and joins tensors.
 ///
@@ -69,7 +73,8 @@ concept CutsTensors = requires(const typename B::Tensor& x, std::span<const type
 
 /// Arithmetic with one host coefficient per sample: `scale` is a_n x_n, `combine` is a_n x_n + b_n y_n.
 template <class B>
-concept ComputesPerSample = requires(std::span<const double> a, const typename B::Tensor& x, const typename B::Tensor& y) {
+concept ComputesPerSample = requires(std::span<const double> a, const typename B::Tensor& x,
+                                     const typename B::Tensor& y) {
   { B::scale(a, x) } -> std::same_as<typename B::Tensor>;
   { B::combine(a, x, a, y) } -> std::same_as<typename B::Tensor>;
   { B::multiply(x, y) } -> std::same_as<typename B::Tensor>;
@@ -102,6 +107,6 @@ concept TrainsUnderFlag = requires(typename B::Tensor& inout, const typename B::
 /// Everything that the neutral components ask of a backend.
 template <class B>
 concept Backend = BackendTypes<B> && TransfersTensors<B> && ConvertsPrecision<B> && CutsTensors<B> &&
-                  ComputesPerSample<B> && WritesTensors<B> && TrainsUnderFlag<B>;
+    ComputesPerSample<B> && WritesTensors<B> && TrainsUnderFlag<B>;
 
 }  // namespace patchdiff

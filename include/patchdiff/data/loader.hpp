@@ -31,15 +31,15 @@
 namespace patchdiff {
 
 struct LoaderOptions {
-  std::uint64_t seed = 0;          ///< key of the data order; give it the run's seed
-  std::int64_t prefetch = 4096;    ///< images that the loader's thread decodes ahead, at least 1
+  std::uint64_t seed = 0;        ///< key of the data order; give it the run's seed
+  std::int64_t prefetch = 4096;  ///< images that the loader's thread decodes ahead, at least 1
 };
 
 /// Hands a step its images, decoded ahead by one thread of its own.
 ///
 /// The order is a keyed permutation per epoch (see DataOrder), a function of the position alone, so the cursor is
-/// `TrainState::images`. No image repeats within an epoch. The data set must outlive the loader; the thread ends with it.
-/// Errors: DataError for an image that is not finite; what the data set throws, from `take`.
+/// `TrainState::images`. No image repeats within an epoch. The data set must outlive the loader; the thread ends with
+/// it. Errors: DataError for an image that is not finite; what the data set throws, from `take`.
 template <Backend B, Dataset Source>
 class Loader {
  public:
@@ -77,7 +77,8 @@ class Loader {
     seek(plan.first_image);
     for (std::size_t sample = 0; sample < count; ++sample) {
       const Decoded image = next();
-      std::copy(image.values.begin(), image.values.end(), images.begin() + static_cast<std::ptrdiff_t>(sample * values));
+      std::copy(image.values.begin(), image.values.end(),
+                images.begin() + static_cast<std::ptrdiff_t>(sample * values));
       if constexpr (LabelledDataset<Source>) labels.push_back(image.label);
     }
     ImageBatch<B> batch{.images = B::from_host(std::span<const float>(images),

@@ -17,15 +17,14 @@ namespace patchdiff {
 ///
 /// Shapes: x and the result [N, C, h, w] with C channels as in `image()`; one sigma > 0 and one place per sample.
 template <class D>
-concept Denoiser =
-    Backend<typename D::Backend> &&
+concept Denoiser = Backend<typename D::Backend> &&
     requires(const D& denoiser, const typename D::Backend::Tensor& x, std::span<const double> sigma,
              const Places& places, const Conditioning<typename D::Backend>& conditioning) {
-      { denoiser(x, sigma, places, conditioning) } -> std::same_as<typename D::Backend::Tensor>;
-      { denoiser.image() } -> std::convertible_to<ImageShape>;
-      { denoiser.label_dim() } -> std::convertible_to<std::int64_t>;
-      { denoiser.device() } -> std::same_as<typename D::Backend::Device>;
-    };
+  { denoiser(x, sigma, places, conditioning) } -> std::same_as<typename D::Backend::Tensor>;
+  { denoiser.image() } -> std::convertible_to<ImageShape>;
+  { denoiser.label_dim() } -> std::convertible_to<std::int64_t>;
+  { denoiser.device() } -> std::same_as<typename D::Backend::Device>;
+};
 
 /// The score of the noisy images' density, (D(x; sigma) - x) / sigma^2, for whole images and for patches alike.
 ///

@@ -30,9 +30,9 @@ namespace patchdiff {
 
 /// Everything that makes a network a model of images.
 struct DenoiserOptions {
-  ImageShape image{};                            ///< full images: channels, height, width
-  Formulation formulation = EDM{};               ///< preconditioning and loss weight
-  Precision precision = Precision::float32;      ///< scalar type of the network's convolutions and matrix products
+  ImageShape image{};                        ///< full images: channels, height, width
+  Formulation formulation = EDM{};           ///< preconditioning and loss weight
+  Precision precision = Precision::float32;  ///< scalar type of the network's convolutions and matrix products
 
   template <class Self, class Visitor>
   static void describe(Self& self, Visitor&& visit) {
@@ -189,7 +189,9 @@ class DenoiserWrapper {
     if (shape[1] != options_.image.channels) {
       fail("x", fmt::format("{} channels", options_.image.channels), to_string(shape));
     }
-    if (!(Backend::device(x) == device())) fail("x", "the device and scalar type of the network", "another one");
+    if (!(Backend::device(x) == device())) {
+      fail("x", Backend::device_name(device()), Backend::device_name(Backend::device(x)));
+    }
     const std::int64_t divisor = net().size_divisor();
     if (shape[2] % divisor != 0 || shape[3] % divisor != 0) {
       fail("x", fmt::format("height and width divisible by {}, as the network needs", divisor), to_string(shape));

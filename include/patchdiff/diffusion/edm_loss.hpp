@@ -63,9 +63,8 @@ class EDMLoss {
   /// The weighted squared error of each pixel, lambda(sigma) m (D - y)^2, before any reduction.
   ///
   /// Shapes: denoised and clean [N, C, h, w]; mask m [N, 1 or C, h, w]; sigma N values.
-  Tensor pixel_losses(const Formulation& formulation, const Tensor& denoised,
-                                  const Tensor& clean, std::span<const double> sigma,
-                                  const std::optional<Tensor>& mask = {}) const {
+  Tensor pixel_losses(const Formulation& formulation, const Tensor& denoised, const Tensor& clean,
+                      std::span<const double> sigma, const std::optional<Tensor>& mask = {}) const {
     check(denoised, clean, sigma, mask);
     const Errors errors = weighted_errors(formulation, denoised, clean, sigma, mask, 1);
     return B::multiply(errors.weighted, errors.plain);
@@ -74,9 +73,8 @@ class EDMLoss {
   /// The loss of each sample, and the gradient of their sum.
   ///
   /// Errors: ShapeError for tensors that do not fit each other, DataError for sigma <= 0 or not finite.
-  LossValue<B> operator()(const Formulation& formulation, const Tensor& denoised,
-                          const Tensor& clean, std::span<const double> sigma,
-                          const std::optional<Tensor>& mask = {}) const {
+  LossValue<B> operator()(const Formulation& formulation, const Tensor& denoised, const Tensor& clean,
+                          std::span<const double> sigma, const std::optional<Tensor>& mask = {}) const {
     check(denoised, clean, sigma, mask);
     const Shape shape = B::shape(clean);
     const double pixels = static_cast<double>(element_count(shape)) / static_cast<double>(shape.front());
@@ -95,9 +93,8 @@ class EDMLoss {
     Tensor weighted;
   };
 
-  Errors weighted_errors(const Formulation& formulation, const Tensor& denoised,
-                            const Tensor& clean, std::span<const double> sigma,
-                            const std::optional<Tensor>& mask, double factor) const {
+  Errors weighted_errors(const Formulation& formulation, const Tensor& denoised, const Tensor& clean,
+                         std::span<const double> sigma, const std::optional<Tensor>& mask, double factor) const {
     std::vector<double> weights;
     for (const double level : sigma) weights.push_back(factor * options_.weighting(formulation, level));
     const std::vector<double> plus(sigma.size(), 1.0);
@@ -108,8 +105,8 @@ class EDMLoss {
     return {std::move(plain), std::move(weighted)};
   }
 
-  static void check(const Tensor& denoised, const Tensor& clean,
-                    std::span<const double> sigma, const std::optional<Tensor>& mask) {
+  static void check(const Tensor& denoised, const Tensor& clean, std::span<const double> sigma,
+                    const std::optional<Tensor>& mask) {
     const Shape shape = B::shape(clean);
     if (shape.size() != 4) throw ShapeError("EDMLoss", "clean", "rank 4, [N, C, h, w]", to_string(shape));
     if (B::shape(denoised) != shape) {
@@ -127,8 +124,8 @@ class EDMLoss {
       const Shape got = B::shape(*mask);
       if (got.size() != 4 || got[0] != shape[0] || (got[1] != 1 && got[1] != shape[1]) || got[2] != shape[2] ||
           got[3] != shape[3]) {
-        throw ShapeError("EDMLoss", "mask", fmt::format("[{}, 1 or {}, {}, {}]", shape[0], shape[1], shape[2], shape[3]),
-                         to_string(got));
+        throw ShapeError("EDMLoss", "mask",
+                         fmt::format("[{}, 1 or {}, {}, {}]", shape[0], shape[1], shape[2], shape[3]), to_string(got));
       }
     }
   }

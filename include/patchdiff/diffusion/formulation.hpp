@@ -30,8 +30,9 @@ class Formulation {
  public:
   /// Errors: ConfigError for settings that cannot work.
   template <class Model>
-    requires(!std::same_as<Model, Formulation>) && FormulationModel<Model>
-  Formulation(Model model) : model_(std::make_shared<const Holder<Model>>(std::move(model))) {}
+    requires(!std::same_as<Model, Formulation>)
+  &&FormulationModel<Model> Formulation(Model model)
+      : model_(std::make_shared<const Holder<Model>>(std::move(model))) {}
 
   /// The formulation of that name; `setting(key, default)` gives the value of each of its settings.
   ///

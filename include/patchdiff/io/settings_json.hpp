@@ -59,7 +59,7 @@ inline void read(const Json& json, ImageShape& value) {
 inline void read(const Json& json, Precision& value) {
   const auto name = json.get<std::string>();
   if (name != "float32" && name != "bfloat16") {
-    throw DataError("settings", "precision", "\"float32\" or \"bfloat16\"", '"' + name + '"');
+    throw Json::type_error::create(302, "not a precision", &json);
   }
   value = name == "bfloat16" ? Precision::bfloat16 : Precision::float32;
 }
@@ -83,9 +83,10 @@ std::string text(const Options& options) {
 template <class Options>
 Options options(const std::string& text, const std::string& source) {
   Options options;
-  std::string at = "settings";
+  std::string at;
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) throw DataError("settings", source, "a JSON object", "other text");
   try {
-    const Json json = Json::parse(text);
     std::set<std::string> known;
     describe(options, [&](std::string_view key, auto& value, std::string_view) {
       known.insert(at = std::string(key));

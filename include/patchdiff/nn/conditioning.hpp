@@ -43,7 +43,8 @@ struct Conditioning {
   static Conditioning concat(const Conditioning& first, const Conditioning& second) {
     const auto join = [](const std::optional<Tensor>& a, const std::optional<Tensor>& b) -> std::optional<Tensor> {
       if (a.has_value() != b.has_value()) {
-        throw ShapeError("Conditioning", "concat", "the same kinds of tensors in both", "one that only one of them has");
+        throw ShapeError("Conditioning", "concat", "the same kinds of tensors in both",
+                         "one that only one of them has");
       }
       if (!a) return std::nullopt;
       return B::concat(std::array{*a, *b}, 0);

@@ -16,12 +16,12 @@ namespace patchdiff {
 
 /// How a network is run. Mode and dropout draws come with the call, never from module state or a global generator.
 struct Pass {
-  bool training = false;                         ///< whether dropout is active
-  bool input_gradient = false;                   ///< whether backward will be asked for the gradient of the input
-  Precision precision = Precision::float32;      ///< scalar type of convolutions and matrix products
-  RandomKey key{};                               ///< key of the dropout draws
-  std::uint64_t step = 0;                        ///< step of the dropout draws
-  std::uint64_t first_sample = 0;                ///< number of the first sample within the step
+  bool training = false;                     ///< whether dropout is active
+  bool input_gradient = false;               ///< whether backward will be asked for the gradient of the input
+  Precision precision = Precision::float32;  ///< scalar type of convolutions and matrix products
+  RandomKey key{};                           ///< key of the dropout draws
+  std::uint64_t step = 0;                    ///< step of the dropout draws
+  std::uint64_t first_sample = 0;            ///< number of the first sample within the step
 };
 
 /// A function F(input, c_noise, conditioning) on image batches.
@@ -29,17 +29,16 @@ struct Pass {
 /// Shapes: input [N, input_channels, h, w] with h and w divisible by `size_divisor()`; c_noise holds N values; the
 /// result is [N, output_channels, h, w]. A network of label_dim 0 takes no labels.
 template <class N>
-concept Network =
-    Backend<typename N::Backend> &&
+concept Network = Backend<typename N::Backend> &&
     requires(const N& net, const typename N::Backend::Tensor& input, std::span<const double> c_noise,
              const Conditioning<typename N::Backend>& conditioning, const Pass& pass) {
-      { net(input, c_noise, conditioning, pass) } -> std::same_as<typename N::Backend::Tensor>;
-      { net.input_channels() } -> std::convertible_to<std::int64_t>;
-      { net.output_channels() } -> std::convertible_to<std::int64_t>;
-      { net.label_dim() } -> std::convertible_to<std::int64_t>;
-      { net.size_divisor() } -> std::convertible_to<std::int64_t>;
-      { net.device() } -> std::same_as<typename N::Backend::Device>;
-    };
+  { net(input, c_noise, conditioning, pass) } -> std::same_as<typename N::Backend::Tensor>;
+  { net.input_channels() } -> std::convertible_to<std::int64_t>;
+  { net.output_channels() } -> std::convertible_to<std::int64_t>;
+  { net.label_dim() } -> std::convertible_to<std::int64_t>;
+  { net.size_divisor() } -> std::convertible_to<std::int64_t>;
+  { net.device() } -> std::same_as<typename N::Backend::Device>;
+};
 
 /// Stands in concepts for any callable that parameters are handed to.
 template <class B>
@@ -61,15 +60,14 @@ concept HasParameters = requires(N& net, ParameterVisitor<typename N::Backend> v
 /// `backward(record, cotangent)` adds to the parameters' gradients and, where the pass asked for it, returns the
 /// gradient of the input. `clone` copies everything.
 template <class N>
-concept TrainableNetwork =
-    Network<N> && HasParameters<N> && std::movable<N> &&
+concept TrainableNetwork = Network<N> && HasParameters<N> && std::movable<N> &&
     requires(N& net, const typename N::Backend::Tensor& tensor, std::span<const double> c_noise,
              const Conditioning<typename N::Backend>& conditioning, const Pass& pass,
              const typename N::Record& record) {
-      { net.record(tensor, c_noise, conditioning, pass) } -> std::same_as<typename N::Record>;
-      { record.output } -> std::convertible_to<typename N::Backend::Tensor>;
-      { net.backward(record, tensor) } -> std::same_as<std::optional<typename N::Backend::Tensor>>;
-      { net.clone() } -> std::same_as<N>;
-    };
+  { net.record(tensor, c_noise, conditioning, pass) } -> std::same_as<typename N::Record>;
+  { record.output } -> std::convertible_to<typename N::Backend::Tensor>;
+  { net.backward(record, tensor) } -> std::same_as<std::optional<typename N::Backend::Tensor>>;
+  { net.clone() } -> std::same_as<N>;
+};
 
 }  // namespace patchdiff

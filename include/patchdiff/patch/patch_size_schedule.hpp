@@ -21,17 +21,17 @@ namespace patchdiff {
 
 /// The published mixtures of patch sizes for images of one size.
 struct PatchMixture {
-  ImageSize image{};                                          ///< full image (or latent) in pixels
-  double full_image_probability = 0.5;                        ///< p of the paper, in [0, 1]
-  MultiplierRule multiplier = MultiplierRule::published();    ///< images per step, relative to the batch
+  ImageSize image{};                                        ///< full image (or latent) in pixels
+  double full_image_probability = 0.5;                      ///< p of the paper, in [0, 1]
+  MultiplierRule multiplier = MultiplierRule::published();  ///< images per step, relative to the batch
 };
 
 /// Patch sizes of the host's own choice.
 struct PatchSizes {
-  ImageSize image{};                                          ///< full image (or latent) in pixels
-  std::vector<ImageSize> sizes{};                             ///< each at most as large as the image
-  std::vector<double> probabilities{};                        ///< one per size, with sum 1; empty: uniform
-  MultiplierRule multiplier = MultiplierRule::published();    ///< images per step, relative to the batch
+  ImageSize image{};                                        ///< full image (or latent) in pixels
+  std::vector<ImageSize> sizes{};                           ///< each at most as large as the image
+  std::vector<double> probabilities{};                      ///< one per size, with sum 1; empty: uniform
+  MultiplierRule multiplier = MultiplierRule::published();  ///< images per step, relative to the batch
 };
 
 /// Decides the patch size of each step, one size for the whole mini-batch.
@@ -68,9 +68,8 @@ class PatchSizeSchedule {
   /// The step that comes next in a run; `batch` is the number of images of a full-size step.
   PatchPlan plan(const TrainState& state, std::int64_t batch) const {
     PatchPlan plan{.first_image = state.images, .step = state.step, .key = {state.seed}};
-    const double position = total_images_ > 0
-                                ? static_cast<double>(state.images) / static_cast<double>(total_images_)
-                                : plan.stream(Purpose::patch_size, 0).uniform(0);
+    const double position = total_images_ > 0 ? static_cast<double>(state.images) / static_cast<double>(total_images_)
+                                              : plan.stream(Purpose::patch_size, 0).uniform(0);
     const std::size_t chosen = size_at(position);
     plan.patch = sizes_.sizes[chosen];
     plan.images = batch * multipliers_[chosen];
@@ -183,7 +182,8 @@ class PatchSizeSchedule {
   }
 
   static PatchSizes ascending(PatchSizes sizes) {
-    if (!sizes.probabilities.empty() && sizes.probabilities.size() != sizes.sizes.size()) return sizes;  // refused later
+    if (!sizes.probabilities.empty() && sizes.probabilities.size() != sizes.sizes.size())
+      return sizes;  // refused later
     std::vector<std::size_t> order(sizes.sizes.size());
     for (std::size_t index = 0; index < order.size(); ++index) order[index] = index;
     std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {

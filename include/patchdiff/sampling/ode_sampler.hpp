@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -34,22 +35,22 @@ namespace patchdiff {
 
 /// Settings of EDM's sampler (arXiv 2206.00364, Algorithm 2 and Table 1); churn 0 makes it deterministic.
 struct ODESamplerOptions {
-  std::int64_t num_steps = 18;                                  ///< at least 1
-  double sigma_min = 0.002;                                     ///< last noise level before 0, > 0
-  double sigma_max = 80;                                        ///< first noise level, > sigma_min
-  double rho = 7;                                               ///< spacing of the levels, > 0
-  double s_churn = 0;                                           ///< noise added over the whole run, >= 0
-  double s_tmin = 0;                                            ///< lowest level at which noise is added
-  double s_tmax = std::numeric_limits<double>::infinity();      ///< highest level at which noise is added
-  double s_noise = 1;                                           ///< factor on the standard deviation of added noise
+  std::int64_t num_steps = 18;                              ///< at least 1
+  double sigma_min = 0.002;                                 ///< last noise level before 0, > 0
+  double sigma_max = 80;                                    ///< first noise level, > sigma_min
+  double rho = 7;                                           ///< spacing of the levels, > 0
+  double s_churn = 0;                                       ///< noise added over the whole run, >= 0
+  double s_tmin = 0;                                        ///< lowest level at which noise is added
+  double s_tmax = std::numeric_limits<double>::infinity();  ///< highest level at which noise is added
+  double s_noise = 1;                                       ///< factor on the standard deviation of added noise
 };
 
 /// What to draw: one sample per seed, of the whole image or of a window of it.
 template <Backend B>
 struct SampleRequest {
   std::vector<std::uint64_t> seeds{};
-  Conditioning<B> conditioning{};     ///< one row per seed
-  std::optional<Window> window{};     ///< the part of the image to draw; the whole image where absent
+  Conditioning<B> conditioning{};  ///< one row per seed
+  std::optional<Window> window{};  ///< the part of the image to draw; the whole image where absent
 };
 
 /// The seeds first, first + 1, ...: `count` of them.
@@ -62,12 +63,12 @@ inline std::vector<std::uint64_t> seed_range(std::uint64_t first, std::size_t co
 /// What a sampler's callback sees after each step; state and estimate are in float64.
 template <Backend B>
 struct SamplingProgress {
-  std::int64_t step = 0;                         ///< steps done
-  std::int64_t num_steps = 0;                    ///< steps in all
-  double sigma = 0;                              ///< noise level at which `denoised` was estimated
-  const typename B::Wide::Tensor& x;             ///< the state after the step
-  const typename B::Wide::Tensor& denoised;      ///< the step's first estimate of the clean images
-  std::int64_t nfe = 0;                          ///< calls of the denoiser so far
+  std::int64_t step = 0;                     ///< steps done
+  std::int64_t num_steps = 0;                ///< steps in all
+  double sigma = 0;                          ///< noise level at which `denoised` was estimated
+  const typename B::Wide::Tensor& x;         ///< the state after the step
+  const typename B::Wide::Tensor& denoised;  ///< the step's first estimate of the clean images
+  std::int64_t nfe = 0;                      ///< calls of the denoiser so far
 };
 
 /// Draws images by solving the probability-flow ODE from noise to data, with optional churn.
@@ -85,9 +86,11 @@ class ODESampler {
     require(options_.sigma_min > 0, "sigma_min", "a value > 0", fmt::format("{}", options_.sigma_min));
     require(options_.sigma_max > options_.sigma_min && std::isfinite(options_.sigma_max), "sigma_max",
             fmt::format("a finite value > sigma_min = {}", options_.sigma_min), fmt::format("{}", options_.sigma_max));
-    require(options_.rho > 0, "rho", "a value > 0", fmt::format("{}", options_.rho));
+    require(options_.rho > 0 && std::isfinite(options_.rho), "rho", "a finite value > 0",
+            fmt::format("{}", options_.rho));
     require(options_.s_churn >= 0, "s_churn", "a value >= 0", fmt::format("{}", options_.s_churn));
-    require(options_.s_noise >= 0, "s_noise", "a value >= 0", fmt::format("{}", options_.s_noise));
+    require(options_.s_noise >= 0 && std::isfinite(options_.s_noise), "s_noise", "a finite value >= 0",
+            fmt::format("{}", options_.s_noise));
   }
 
   /// Draws one sample per seed; a seed's sample does not depend on the others.
@@ -124,8 +127,8 @@ class ODESampler {
       const std::vector<double> sigmas(static_cast<std::size_t>(places.count()), sigma);
       return B::widen(denoiser(B::narrow(x, denoiser.device()), sigmas, places, conditioning));
     };
-    const std::vector<double> sigmas = edm_sigmas(options_.num_steps, options_.sigma_min, options_.sigma_max,
-                                                  options_.rho);
+    const std::vector<double> sigmas =
+        edm_sigmas(options_.num_steps, options_.sigma_min, options_.sigma_max, options_.rho);
     typename Wide::Tensor x = linear<Wide>(sigmas.front(), unit_noise);
     std::int64_t nfe = 0;
     for (std::int64_t step = 0; step < options_.num_steps; ++step) {

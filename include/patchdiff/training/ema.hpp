@@ -42,9 +42,8 @@ class EMA {
     if (!(options.rampup_ratio > 0)) {
       throw ConfigError("EMA", "rampup_ratio", "a value > 0", fmt::format("{}", options.rampup_ratio));
     }
-    net.visit_state([&](std::string_view name, Tensor& value) {
-      averages_.emplace_back(std::string(name), B::clone(value));
-    });
+    net.visit_state(
+        [&](std::string_view name, Tensor& value) { averages_.emplace_back(std::string(name), B::clone(value)); });
   }
 
   /// Takes in the weights after a step; `state` is the run's state after it.
@@ -64,27 +63,26 @@ class EMA {
 
   /// Gives the model the averaged weights: `ema.apply_to(denoiser.clone())`.
   template <class Net>
-    requires HasParameters<Net> && (!std::is_lvalue_reference_v<Net>)
-  Net apply_to(Net&& net) const {
-    visit(*this, net, [](Tensor& value, const Tensor& average) { B::assign(value, average); });
-    return std::move(net);
-  }
+    requires HasParameters<Net> &&(!std::is_lvalue_reference_v<Net>)Net apply_to(Net&& net) const {
+      visit(*this, net, [](Tensor& value, const Tensor& average) { B::assign(value, average); });
+      return std::move(net);
+    }
 
- private:
-  template <class Self, class Net, class F>
-  static void visit(Self& self, Net& net, F&& f) {
-    std::size_t index = 0;
-    net.visit_state([&](std::string_view name, Tensor& value) {
-      if (index >= self.averages_.size() || self.averages_[index].first != name) {
-        throw ConfigError("EMA", "net", "the model that the average started from", fmt::format("\"{}\"", name));
-      }
-      f(value, self.averages_[index++].second);
-    });
-  }
+   private:
+    template <class Self, class Net, class F>
+    static void visit(Self& self, Net& net, F&& f) {
+      std::size_t index = 0;
+      net.visit_state([&](std::string_view name, Tensor& value) {
+        if (index >= self.averages_.size() || self.averages_[index].first != name) {
+          throw ConfigError("EMA", "net", "the model that the average started from", fmt::format("\"{}\"", name));
+        }
+        f(value, self.averages_[index++].second);
+      });
+    }
 
-  EMAOptions options_;
-  std::uint64_t images_;
-  std::vector<std::pair<std::string, Tensor>> averages_;
+    EMAOptions options_;
+    std::uint64_t images_;
+    std::vector<std::pair<std::string, Tensor>> averages_;
 };
 
 }  // namespace patchdiff

@@ -12,8 +12,8 @@ namespace patchdiff {
 /// `step(net, finite)` allocates what it needs before its first write. An optimiser of `obeys_flag` leaves parameters
 /// and its own state as they are where the device flag `finite` is 0; others ignore the flag.
 template <class O, class Net>
-concept Optimizer = HasParameters<Net> && requires(O& optimizer, Net& net,
-                                                   const typename Net::Backend::Tensor& finite, double rate) {
+concept Optimizer = HasParameters<Net> &&
+    requires(O& optimizer, Net& net, const typename Net::Backend::Tensor& finite, double rate) {
   optimizer.step(net, finite);
   optimizer.set_learning_rate(rate);
   { O::obeys_flag } -> std::convertible_to<bool>;

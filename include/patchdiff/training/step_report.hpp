@@ -19,10 +19,11 @@ namespace patchdiff {
 template <Backend B>
 struct StepReport {
   PatchPlan plan{};
-  std::vector<double> sigma{};              ///< noise level of each sample
-  typename B::Tensor per_sample;            ///< [N], mean weighted squared error per pixel and channel of each sample
-  std::optional<typename B::Tensor> finite{};  ///< [], 1 where loss and gradients were finite, else 0; set by the update
-  bool skipped = false;                     ///< whether the update was left out under `NonFinite::skip`
+  std::vector<double> sigma{};    ///< noise level of each sample
+  typename B::Tensor per_sample;  ///< [N], mean weighted squared error per pixel and channel of each sample
+  std::optional<typename B::Tensor>
+      finite{};          ///< [], 1 where loss and gradients were finite, else 0; set by the update
+  bool skipped = false;  ///< whether the update was left out under `NonFinite::skip`
 
   /// Takes in the report of another part of the same step.
   void append(const StepReport& part) {

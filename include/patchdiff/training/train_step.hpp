@@ -34,10 +34,10 @@ enum class NonFinite {
 };
 
 struct TrainStepOptions {
-  PatchSizeSchedule schedule;               ///< patch size and number of images of each step
-  std::int64_t batch = 128;                 ///< images of a full-size step, over all processes
+  PatchSizeSchedule schedule;  ///< patch size and number of images of each step
+  std::int64_t batch = 128;    ///< images of a full-size step, over all processes
   EDMLossOptions loss{};
-  double label_dropout = 0;                 ///< probability of training a sample without its label, in [0, 1]
+  double label_dropout = 0;  ///< probability of training a sample without its label, in [0, 1]
   NonFinite non_finite = NonFinite::fail;
 };
 
@@ -65,9 +65,8 @@ class TrainStep {
   ///
   /// Errors: as of both; weights, optimiser and state are as before where it throws.
   template <class D, class O>
-    requires Optimizer<O, D>
-  StepReport<B> operator()(D& denoiser, O& optimizer, const ImageBatch<B>& batch, const PatchPlan& plan,
-                           TrainState& state) const {
+    requires Optimizer<O, D> StepReport<B>
+  operator()(D& denoiser, O& optimizer, const ImageBatch<B>& batch, const PatchPlan& plan, TrainState& state) const {
     zero_gradients(denoiser);
     StepReport<B> report = gradients(denoiser, batch, plan);
     update(denoiser, optimizer, report, state);
@@ -86,8 +85,7 @@ class TrainStep {
     const PatchBatch<B> patches = crop_(batch, crop_.places(plan, {shape[2], shape[3]}, count, first));
     std::vector<double> sigma = loss_.draw_sigma(plan, count, first);
     const std::vector<double> one(sigma.size(), 1.0);
-    const auto noise =
-        training_noise<B>(plan, first, B::shape(patches.images), B::device(patches.images));
+    const auto noise = training_noise<B>(plan, first, B::shape(patches.images), B::device(patches.images));
     const auto noisy = B::combine(one, patches.images, sigma, noise);
     const Conditioning<B> conditioning{.class_labels = kept_labels(batch, plan), .fields = patches.fields};
     const Pass pass{.training = true, .key = plan.key, .step = plan.step, .first_sample = first};
@@ -108,9 +106,8 @@ class TrainStep {
                         "NonFinite::guarded");
     }
     std::vector<typename B::Tensor> judged{report.per_sample};
-    denoiser.visit_parameters([&](auto, typename B::Tensor&, typename B::Tensor& gradient) {
-      judged.push_back(gradient);
-    });
+    denoiser.visit_parameters(
+        [&](auto, typename B::Tensor&, typename B::Tensor& gradient) { judged.push_back(gradient); });
     report.finite = B::finite_flag(judged);
     if (options_.non_finite != NonFinite::guarded && !B::read_flag(*report.finite)) {
       if (options_.non_finite == NonFinite::fail) throw report.not_finite();
@@ -134,14 +131,16 @@ class TrainStep {
     const ImageShape image = denoiser.image();
     const Shape shape = B::shape(batch.images);
     if (image.size() != options_.schedule.image()) {
-      throw ConfigError("TrainStep", "schedule", fmt::format("images of {}, as the denoiser's", to_string(image.size())),
+      throw ConfigError("TrainStep", "schedule",
+                        fmt::format("images of {}, as the denoiser's", to_string(image.size())),
                         to_string(options_.schedule.image()));
     }
     if (shape.size() != 4 || shape[1] != image.channels || shape[2] != image.height || shape[3] != image.width) {
       throw ShapeError("TrainStep", "images", fmt::format("[N, {}, {}, {}]", image.channels, image.height, image.width),
                        to_string(shape));
     }
-    if (shape[0] < 1 || batch.first_sample + static_cast<std::uint64_t>(shape[0]) > static_cast<std::uint64_t>(plan.images)) {
+    if (shape[0] < 1 ||
+        batch.first_sample + static_cast<std::uint64_t>(shape[0]) > static_cast<std::uint64_t>(plan.images)) {
       throw ShapeError("TrainStep", "images", fmt::format("samples within the plan's {}", plan.images),
                        fmt::format("{} from sample {} on", shape[0], batch.first_sample));
     }

@@ -31,8 +31,7 @@ inline void crop(const at::Tensor& images, const Places& places, at::Tensor& out
   at::parallel_for(0, places.count() * channels, 1 + grain / plane_elements, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t plane = begin; plane < end; ++plane) {
       const Place& place = places.at[static_cast<std::size_t>(plane / channels)];
-      const std::byte* from =
-          source + (plane * height + place.top) * row_bytes + place.left * images.element_size();
+      const std::byte* from = source + (plane * height + place.top) * row_bytes + place.left * images.element_size();
       std::byte* to = target + plane * places.patch.height * patch_row_bytes;
       for (std::int64_t row = 0; row < places.patch.height; ++row) {
         std::memcpy(to + row * patch_row_bytes, from + row * row_bytes, static_cast<std::size_t>(patch_row_bytes));

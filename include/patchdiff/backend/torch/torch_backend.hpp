@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <ATen/TensorOperators.h>
@@ -49,10 +50,12 @@ struct TorchBackend {
   static Shape shape(const Tensor& x) { return x.sizes().vec(); }
 
   static Device device(const Tensor& x) { return {x.device(), x.scalar_type()}; }
+  static std::string device_name(Device device) { return device.device.str() + ' ' + at::toString(device.scalar); }
 
   template <class Scalar>
   static Tensor from_host(std::span<const Scalar> values, const Shape& shape, Device device) {
-    Tensor host = at::empty(shape, at::TensorOptions(at::CppTypeToScalarType<Scalar>::value).pinned_memory(device.device.is_cuda()));
+    Tensor host = at::empty(
+        shape, at::TensorOptions(at::CppTypeToScalarType<Scalar>::value).pinned_memory(device.device.is_cuda()));
     if (!values.empty()) std::memcpy(host.data_ptr(), values.data(), values.size_bytes());
     return host.to(device.options(), /*non_blocking=*/true);
   }
@@ -90,7 +93,8 @@ struct TorchBackend {
     const auto indices = [&](const std::vector<std::int64_t>& corners, std::int64_t length) {
       Tensor host = at::empty({places.count()}, at::TensorOptions(at::kLong).pinned_memory(x.is_cuda()));
       std::memcpy(host.data_ptr(), corners.data(), corners.size() * sizeof(std::int64_t));
-      return host.to(x.device(), /*non_blocking=*/true).unsqueeze(1) + at::arange(length, at::TensorOptions(x.device()).dtype(at::kLong));
+      return host.to(x.device(), /*non_blocking=*/true).unsqueeze(1) +
+             at::arange(length, at::TensorOptions(x.device()).dtype(at::kLong));
     };
     const Tensor rows = indices(tops, places.patch.height).view({-1, 1, places.patch.height, 1});
     const Tensor columns = indices(lefts, places.patch.width).view({-1, 1, 1, places.patch.width});
@@ -111,8 +115,8 @@ struct TorchBackend {
     std::vector<float> maps;
     for (const Place& place : places.at) {
       const PixelMap& map = place.to_image;
-      for (const double coefficient : {map.column_from_row, map.column_from_column, map.column_offset,
-                                       map.row_from_row, map.row_from_column, map.row_offset}) {
+      for (const double coefficient : {map.column_from_row, map.column_from_column, map.column_offset, map.row_from_row,
+                                       map.row_from_column, map.row_offset}) {
         maps.push_back(static_cast<float>(coefficient));
       }
     }
@@ -171,8 +175,9 @@ struct TorchBackend {
     Tensor flag = at::ones({}, options);
     for (const Tensor& x : all) {
       if (has_cpu_kernel(x)) {
-        finite_on_cpu = finite_on_cpu && (x.scalar_type() == at::kFloat ? torch_cpu::all_finite(x.data_ptr<float>(), x.numel())
-                                                                        : torch_cpu::all_finite(x.data_ptr<double>(), x.numel()));
+        finite_on_cpu =
+            finite_on_cpu && (x.scalar_type() == at::kFloat ? torch_cpu::all_finite(x.data_ptr<float>(), x.numel())
+                                                            : torch_cpu::all_finite(x.data_ptr<double>(), x.numel()));
       } else {
         flag.mul_((x - x).eq(0).all());
       }
@@ -187,7 +192,7 @@ struct TorchBackend {
     const at::NoGradGuard no_grad;
     if (has_cpu_kernel(value) && has_cpu_kernel(gradient) && value.scalar_type() == gradient.scalar_type()) {
       if (*flag.data_ptr<float>() == 0) return;
-   const double steps = *count.data_ptr<float>();
+      const double steps = *count.data_ptr<float>();
       if (value.scalar_type() == at::kFloat) {
         torch_cpu::adam_update(value.data_ptr<float>(), mean.data_ptr<float>(), square.data_ptr<float>(),
                                gradient.data_ptr<float>(), value.numel(), steps, settings);
@@ -202,9 +207,7 @@ struct TorchBackend {
     mean.lerp_(g, keep * (1 - settings.beta1));
     square.lerp_(g * g, keep * (1 - settings.beta2));
     const Tensor steps = count.clamp_min(1);
-    const auto correction = [&](double beta) {
-      return (steps * std::log(beta)).expm1().neg().to(value.scalar_type());
-    };
+    const auto correction = [&](double beta) { return (steps * std::log(beta)).expm1().neg().to(value.scalar_type()); };
     const Tensor denominator = (square / correction(settings.beta2)).sqrt().add_(settings.epsilon);
     value.sub_(mean / denominator * (keep * settings.learning_rate / correction(settings.beta1)));
   }
@@ -217,7 +220,8 @@ struct TorchBackend {
   }
 
   static bool has_cpu_kernel(const Tensor& x) {
-    return x.device().is_cpu() && x.is_contiguous() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble);
+    return x.device().is_cpu() && x.is_contiguous() &&
+           (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble);
   }
 };
 

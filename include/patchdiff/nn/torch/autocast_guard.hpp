@@ -12,9 +12,7 @@ namespace patchdiff {
 class AutocastGuard {
  public:
   AutocastGuard(at::DeviceType device, Precision precision)
-      : device_(device),
-        enabled_(torch_compat::autocast_enabled(device)),
-        type_(torch_compat::autocast_type(device)) {
+      : device_(device), enabled_(torch_compat::autocast_enabled(device)), type_(torch_compat::autocast_type(device)) {
     at::autocast::increment_nesting();
     torch_compat::set_autocast_enabled(device, precision == Precision::bfloat16);
     torch_compat::set_autocast_type(device, at::kBFloat16);

@@ -39,8 +39,9 @@ struct SongUNetOptions {
   std::int64_t model_channels = 128;                ///< width of the first level; a multiple of 4
   std::vector<std::int64_t> channel_mult{2, 2, 2};  ///< width of each level, in model_channels
   std::int64_t num_blocks = 4;                      ///< residual blocks a level
-  std::vector<std::int64_t> attn_resolutions{16};   ///< levels with attention, by the longer side of the full image there
-  double dropout = 0.1;                             ///< probability, in [0, 1)
+  std::vector<std::int64_t> attn_resolutions{
+      16};               ///< levels with attention, by the longer side of the full image there
+  double dropout = 0.1;  ///< probability, in [0, 1)
 
   template <class Self, class Visitor>
   static void describe(Self& self, Visitor&& visit) {
@@ -70,13 +71,12 @@ class SongUNet : public AutogradNetwork<SongUNet> {
   /// Errors: ConfigError for settings that cannot work.
   explicit SongUNet(SongUNetOptions options, RandomKey key = {}, TorchDevice device = {})
       : AutogradNetwork(device), options_(checked(std::move(options))) {
-    unet::WeightMaker make{[this](std::string parameter, at::Tensor value) {
-                             return add_parameter(std::move(parameter), std::move(value));
-                           },
-                           [this](std::string buffer, at::Tensor value) {
-                             return add_buffer(std::move(buffer), std::move(value));
-                           },
-                           key, device};
+    unet::WeightMaker make{
+        [this](std::string parameter, at::Tensor value) {
+          return add_parameter(std::move(parameter), std::move(value));
+        },
+        [this](std::string buffer, at::Tensor value) { return add_buffer(std::move(buffer), std::move(value)); }, key,
+        device};
     const std::int64_t noise_channels = options_.model_channels;
     const unet::BlockSettings settings{.embedding_channels = 4 * options_.model_channels,
                                        .dropout = options_.dropout,

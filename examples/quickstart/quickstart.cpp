@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+// Trains a class-conditional model on patches of Fashion-MNIST and samples whole images: the library's main job.
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <patchdiff/data/idx_dataset.hpp>
+#include <patchdiff/data/loader.hpp>
+#include <patchdiff/io/csv_log.hpp>
+#include <patchdiff/io/image_grid.hpp>
+#include <patchdiff/io/model_file.hpp>
+#include <patchdiff/io/png.hpp>
+#include <patchdiff/torch.hpp>
+
+namespace {
+
+namespace fs = std::filesystem;
+namespace pd = patchdiff;
+using B = pd::TorchBackend;
+using Denoiser = pd::DenoiserWrapper<pd::SongUNet>;
+using Clock = std::chrono::steady_clock;
+
+struct Settings {
+  fs::path data = "/usr/share/datasets/fashion-mnist";  // where Debian's dataset-fashion-mnist puts it
+  fs::path out = "quickstart-out";
+  double minutes = 5;
+  int threads = 2;
+  std::uint64_t seed = 1;
+  pd::Precision precision = __builtin_cpu_supports("avx512bf16") ? pd::Precision::bfloat16 : pd::Precision::float32;
+  std::string device = "cpu";
+};
+
+constexpr pd::ImageSize image{32, 32};
+constexpr std::int64_t classes = 10;
+constexpr std::int64_t batch = 32;
+constexpr double full_image_probability = 0.5;
+constexpr double learning_rate = 2e-3;
+
+Settings parse(int argc, char** argv) {
+  Settings settings;
+  CLI::App app{"Trains a class-conditional diffusion model on patches of Fashion-MNIST, then samples whole images."};
+  app.add_option("--data", settings.data, "folder with Fashion-MNIST's four IDX files")->capture_default_str();
+  app.add_option("--out", settings.out, "folder for samples.png, loss.csv and model.safetensors")
+      ->capture_default_str();
+  app.add_option("--minutes", settings.minutes, "time to train for")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--threads", settings.threads, "threads for LibTorch")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--seed", settings.seed, "seed of every random draw")->capture_default_str();
+  app.add_option("--precision", settings.precision, "of convolutions; bfloat16 where the processor has it")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, pd::Precision>{{"float32", pd::Precision::float32},
+                                                                               {"bfloat16", pd::Precision::bfloat16}}));
+  app.add_option("--device", settings.device, "cpu or cuda")->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    std::exit(app.exit(error));
+  }
+  return settings;
+}
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// The number of images that fit into the time, by the measured rate of each patch size.
+std::uint64_t affordable_images(const Denoiser& denoiser, pd::Loader<B, pd::ArrayDataset>& loader,
+                                const pd::PatchSizeSchedule& schedule, double seconds) {
+  Denoiser trial = denoiser.clone();
+  pd::Adam<B> optimizer;
+  double seconds_per_step = 0, images_per_step = 0;
+  for (std::size_t size = 0; size < schedule.sizes().size(); ++size) {
+    const pd::TrainStep<B> step{
+        {.schedule = pd::PatchSizeSchedule::stochastic_of({.image = image, .sizes = {schedule.sizes()[size]}}),
+         .batch = batch}};
+    pd::TrainState state;
+    double fastest = 1e9;
+    for (int repeat = 0; repeat < 4; ++repeat) {
+      const pd::PatchPlan plan = step.plan(state);
+      const auto start = Clock::now();
+      step(trial, optimizer, loader.take(plan), plan, state).loss();
+      fastest = std::min(fastest, seconds_since(start));
+    }
+    const auto images = static_cast<double>(batch * schedule.multipliers()[size]);
+    fmt::print("patches of {}: {:.0f} images/s\n", pd::to_string(schedule.sizes()[size]), images / fastest);
+    seconds_per_step += schedule.probabilities()[size] * fastest;
+    images_per_step += schedule.probabilities()[size] * images;
+  }
+  return static_cast<std::uint64_t>(std::max(1.0, seconds / seconds_per_step * images_per_step));
+}
+
+/// Up over the first 5 % of the run, then down to zero along a quarter of a cosine.
+double learning_rate_at(double progress) {
+  const double quarter = 1.5707963267948966;
+  return learning_rate * std::min(1.0, progress / 0.05) * std::cos(quarter * std::min(1.0, progress));
+}
+
+void run(const Settings& settings) {
+  const auto start = Clock::now();
+  at::set_num_threads(settings.threads);
+  fs::create_directories(settings.out);
+  pd::CsvLog log(settings.out / "loss.csv", {"step", "images", "patch", "loss", "seconds"});
+
+  const pd::ArrayDataset images = pd::read_idx_dataset({.images = settings.data / "train-images-idx3-ubyte.gz",
+                                                        .labels = settings.data / "train-labels-idx1-ubyte.gz",
+                                                        .pad_to = image});
+  const pd::TorchDevice device{at::Device(settings.device)};
+  pd::SongUNet network({.image = image,
+                        .in_channels = 1 + 2,
+                        .out_channels = 1,
+                        .label_dim = classes,
+                        .model_channels = 32,
+                        .channel_mult = {1, 2, 2},
+                        .num_blocks = 1,
+                        .attn_resolutions = {8},
+                        .dropout = 0},
+                       {settings.seed}, device);
+  Denoiser denoiser{std::move(network), {.image = {1, image.height, image.width}, .precision = settings.precision}};
+  pd::Loader<B, pd::ArrayDataset> loader(images, device, {.seed = settings.seed});
+
+  const auto schedule =
+      pd::PatchSizeSchedule::stochastic({.image = image, .full_image_probability = full_image_probability});
+  const std::uint64_t total =
+      affordable_images(denoiser, loader, schedule, 60 * settings.minutes - seconds_since(start));
+  fmt::print("training on {} images in about {:.1f} minutes\n", total, settings.minutes);
+
+  const pd::TrainStep<B> step{{.schedule = schedule, .batch = batch, .label_dropout = 0.1}};
+  pd::Adam<B> optimizer{{.beta2 = 0.99}};
+  pd::EMA<B> ema(denoiser);
+  pd::TrainState state{.seed = settings.seed};
+  const auto training = Clock::now();
+  double shown = 0;
+  while (state.images < total) {
+    const double progress = static_cast<double>(state.images) / static_cast<double>(total);
+    optimizer.set_learning_rate(learning_rate_at(progress));
+    const pd::PatchPlan plan = step.plan(state);
+    const auto report = step(denoiser, optimizer, loader.take(plan), plan, state);
+    ema.update(denoiser, state);
+
+    const double seconds = seconds_since(training);
+    const double loss = report.loss();
+    log.append({static_cast<double>(state.step), static_cast<double>(state.images),
+                static_cast<double>(plan.patch.height), loss, seconds});
+    if (seconds - shown >= 5 || state.images >= total) {
+      shown = seconds;
+      const auto rate = static_cast<double>(state.images) / seconds;
+      const double left = state.images < total ? static_cast<double>(total - state.images) / rate : 0;
+      fmt::print("step {:5}  images {:7}  {:5.0f} images/s  loss {:.4f}  {:3.0f} s left\n", state.step, state.images,
+                 rate, loss, left);
+      std::fflush(stdout);
+    }
+  }
+
+  Denoiser averaged = ema.apply_to(denoiser.clone());
+  pd::model_file::save(settings.out / "model.safetensors", averaged);
+
+  constexpr std::int64_t per_class = 8;
+  std::vector<std::int64_t> labels;
+  for (std::int64_t sample = 0; sample < classes * per_class; ++sample) labels.push_back(sample / per_class);
+  const pd::GuidedDenoiser guided(averaged, 1.5);
+  const at::Tensor samples = pd::ODESampler{{.num_steps = 18}}(
+      guided, {.seeds = pd::seed_range(settings.seed, labels.size()),
+               .conditioning = {.class_labels = pd::one_hot_labels<B>(labels, classes, device)}});
+  const pd::ImageGrid grid({.columns = per_class, .scale = 3});
+  pd::write_png(settings.out / "samples.png", grid(B::to_host(samples), B::shape(samples)));
+  fmt::print("wrote samples.png, loss.csv and model.safetensors to {} after {:.0f} s\n", settings.out.string(),
+             seconds_since(start));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    run(parse(argc, argv));
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "quickstart: {}\n", error.what());
+    return 1;
+  }
+}

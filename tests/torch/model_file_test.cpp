@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "support/torch_catch.hpp"
+
+#include <cstddef>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <patchdiff/io/model_file.hpp>
+#include <patchdiff/io/safetensors_reader.hpp>
+#include <patchdiff/io/safetensors_writer.hpp>
+#include <patchdiff/torch.hpp>
+
+#include "support/errors.hpp"
+#include "support/temporary_folder.hpp"
+
+using namespace patchdiff;
+using B = TorchBackend;
+
+namespace {
+
+DenoiserWrapper<SongUNet> model(std::uint64_t seed) {
+  return {SongUNet({.image = {8, 16},
+                    .in_channels = 1 + 2,
+                    .out_channels = 1,
+                    .label_dim = 3,
+                    .model_channels = 8,
+                    .channel_mult = {1, 2},
+                    .num_blocks = 1,
+                    .attn_resolutions = {8},
+                    .dropout = 0.25},
+                   {seed}),
+          {.image = {1, 8, 16}, .formulation = EDM{.sigma_data = 0.7}, .precision = Precision::bfloat16}};
+}
+
+/// The file again, with some of its metadata and tensors changed.
+template <class Change>
+std::filesystem::path changed(const TemporaryFolder& folder, const std::filesystem::path& path, Change&& change) {
+  const SafetensorsReader file(path);
+  std::map<std::string, std::string> metadata = file.metadata();
+  std::vector<SafetensorsTensor> tensors = file.tensors();
+  change(metadata, tensors);
+  write_safetensors(folder / "changed.safetensors", tensors, metadata);
+  return folder / "changed.safetensors";
+}
+
+std::string message_of(const std::filesystem::path& path) {
+  try {
+    model_file::load<SongUNet>(path);
+  } catch (const DataError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+}  // namespace
+
+TEST_CASE("A model file rebuilds the denoiser with all of its settings") {
+  const TemporaryFolder folder;
+  auto saved = model(1);
+  model_file::save(folder / "model.safetensors", saved);
+  const auto loaded = model_file::load<SongUNet>(folder / "model.safetensors");
+  CHECK(loaded.image() == ImageShape{1, 8, 16});
+  CHECK(loaded.options().precision == Precision::bfloat16);
+  CHECK(loaded.formulation().preconditioning(1).c_skip == EDM{.sigma_data = 0.7}.preconditioning(1).c_skip);
+  CHECK(loaded.network().options().channel_mult == std::vector<std::int64_t>{1, 2});
+  CHECK(loaded.network().options().dropout == 0.25);
+  const at::Tensor x = at::ones({2, 1, 8, 16});
+  const std::vector<double> sigma{0.5, 2};
+  const Conditioning<B> conditioning{.class_labels = one_hot_labels<B>(std::vector<std::int64_t>{0, 2}, 3, {})};
+  const Places places = Places::whole({8, 16}, 2);
+  CHECK(at::equal(loaded(x, sigma, places, conditioning), saved(x, sigma, places, conditioning)));
+}
+
+TEST_CASE("Equal models give equal bytes") {
+  const TemporaryFolder folder;
+  auto first = model(1), second = model(1), other = model(2);
+  model_file::save(folder / "first", first);
+  model_file::save(folder / "second", second);
+  model_file::save(folder / "other", other);
+  CHECK(folder.read("first") == folder.read("second"));
+  CHECK(folder.read("first") != folder.read("other"));
+}
+
+TEST_CASE("A model file that does not fit is refused by name") {
+  const TemporaryFolder folder;
+  auto saved = model(1);
+  const auto path = folder / "model.safetensors";
+  const std::string changed_path = (folder / "changed.safetensors").string();
+  model_file::save(path, saved);
+  const auto with_metadata = [&](const std::string& key, const std::string& value) {
+    return message_of(changed(folder, path, [&](auto& metadata, auto&) { metadata[key] = value; }));
+  };
+  CHECK(with_metadata("format", "other") ==
+        "model_file: " + changed_path + ": expected format \"patchdiff\", got \"other\"");
+  CHECK(with_metadata("version", "2") == "model_file: " + changed_path + ": expected version \"1\", got \"2\"");
+  CHECK(with_metadata("network", "DhariwalUNet") ==
+        "model_file: " + changed_path + ": expected network \"SongUNet\", got \"DhariwalUNet\"");
+  CHECK(with_metadata("denoiser_settings", "{") ==
+        "settings: " + changed_path + ": expected a JSON object, got other text");
+  const auto edited = [&](const std::string& from, const std::string& to) {
+    return message_of(changed(folder, path, [&](auto& metadata, auto&) {
+      std::string& settings = metadata["network_settings"];
+      settings.replace(settings.find(from), from.size(), to);
+    }));
+  };
+  CHECK(edited("\"dropout\"", "\"drop_out\"") ==
+        "settings: " + changed_path + ": expected a sound value of \"dropout\", got another one, or none");
+  CHECK(edited("\"num_blocks\":1", "\"num_blocks\":1.5") ==
+        "settings: " + changed_path + ": expected a sound value of \"num_blocks\", got another one, or none");
+  CHECK(edited("\"num_blocks\":1", "\"num_blocks\":1,\"heads\":2") ==
+        "settings: " + changed_path + ": expected known keys, got \"heads\"");
+  CHECK(message_of(changed(folder, path, [](auto& metadata, auto&) { metadata.erase("format"); })) ==
+        "model_file: " + changed_path + ": expected a patchdiff model, got no \"format\" in the metadata");
+}
+
+TEST_CASE("Every tensor that does not fit is named in one error") {
+  const TemporaryFolder folder;
+  auto saved = model(1);
+  model_file::save(folder / "model.safetensors", saved);
+  const auto path = changed(folder, folder / "model.safetensors", [](auto&, auto& tensors) {
+    for (SafetensorsTensor& tensor : tensors) {
+      if (tensor.name == "model.map_layer0.bias") tensor.name = "model.map_layer9.bias";
+      if (tensor.name == "model.map_layer1.bias") tensor.shape = {4, 8};
+    }
+  });
+  CHECK(message_of(path) == "load_weights: " + path.string() +
+                                ": expected the network's weights, got no model.map_layer0.bias; "
+                                "model.map_layer1.bias of [4, 8] instead of [32]; an unknown model.map_layer9.bias");
+}
