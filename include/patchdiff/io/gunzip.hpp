@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <new>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+#include <zlib.h>
+
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/io/read_file.hpp>
+
+namespace patchdiff {
+
+inline bool is_gzip(std::span<const std::byte> bytes) noexcept {
+  return bytes.size() >= 2 && bytes[0] == std::byte{0x1F} && bytes[1] == std::byte{0x8B};
+}
+
+/// Decompresses a gzip file that is held in memory and came from `path`; several members are joined.
+///
+/// Errors: DataError if it ends early, is damaged, or holds more than the maximum (never decompressed beyond it).
+inline std::vector<std::byte> gunzip(std::span<const std::byte> compressed, const std::filesystem::path& path,
+                                     const ReadFileOptions& options = {.component = "gunzip"}) {
+  const auto refuse = [&](std::string_view expected, std::string_view got) {
+    throw DataError(options.component, path.string(), expected, got);
+  };
+
+  constexpr int gzip_window_bits = 15 + 16;
+  z_stream stream{};
+  if (inflateInit2(&stream, gzip_window_bits) != Z_OK) throw std::bad_alloc{};
+  const std::unique_ptr<z_stream, int (*)(z_streamp)> end{&stream, inflateEnd};
+
+  std::vector<std::byte> bytes;
+  std::array<std::byte, 1 << 16> chunk;
+  std::size_t next = 0;
+  while (true) {
+    if (stream.avail_in == 0) {
+      const std::size_t count = std::min<std::size_t>(compressed.size() - next, 1U << 30);
+      stream.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(compressed.data() + next));
+      stream.avail_in = static_cast<uInt>(count);
+      next += count;
+    }
+    stream.next_out = reinterpret_cast<Bytef*>(chunk.data());
+    stream.avail_out = static_cast<uInt>(chunk.size());
+    const int status = inflate(&stream, Z_NO_FLUSH);
+
+    const std::size_t count = chunk.size() - stream.avail_out;
+    if (count > options.maximum_bytes - bytes.size()) {
+      refuse(fmt::format("at most {} bytes after decompression", options.maximum_bytes), "more");
+    }
+    bytes.insert(bytes.end(), chunk.begin(), chunk.begin() + static_cast<std::ptrdiff_t>(count));
+
+    if (status == Z_STREAM_END) {
+      if (stream.avail_in == 0 && next == compressed.size()) return bytes;
+      inflateReset(&stream);
+    } else if (status == Z_BUF_ERROR) {
+      refuse("a whole gzip file", fmt::format("one that ends early, after {} bytes", compressed.size()));
+    } else if (status == Z_MEM_ERROR) {
+      throw std::bad_alloc{};
+    } else if (status != Z_OK) {
+      refuse("a sound gzip file", fmt::format("\"{}\"", stream.msg != nullptr ? stream.msg : "a preset dictionary"));
+    }
+  }
+}
+
+/// Reads a whole file into memory and decompresses it if it starts like a gzip file.
+///
+/// Errors: as `read_file` and `gunzip`; the maximum holds for the file and for what it decompresses to.
+inline std::vector<std::byte> read_gunzipped(const std::filesystem::path& path, const ReadFileOptions& options) {
+  std::vector<std::byte> bytes = read_file(path, options);
+  return is_gzip(bytes) ? gunzip(bytes, path, options) : bytes;
+}
+
+}  // namespace patchdiff
