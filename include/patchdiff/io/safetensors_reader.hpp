@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/core/shape.hpp>
+#include <patchdiff/io/read_file.hpp>
+#include <patchdiff/io/safetensors_header.hpp>
+#include <patchdiff/io/safetensors_tensor.hpp>
+
+namespace patchdiff {
+
+/// The contents of a safetensors file, checked in full before anything is handed out.
+///
+/// Move-only: the tensors view bytes that the reader owns.
+/// Errors: FileError if the file cannot be read; DataError, naming the file, unless the header is sound and the
+/// tensors cover the data exactly, without gaps or overlap.
+class SafetensorsReader {
+ public:
+  /// Reads and checks a file.
+  explicit SafetensorsReader(const std::filesystem::path& path)
+      : SafetensorsReader(read_file(path, {.component = "SafetensorsReader"}), path.string()) {}
+
+  /// Takes the bytes of a file; `name` stands for its path in error messages.
+  SafetensorsReader(std::vector<std::byte> bytes, std::string name) : path_(std::move(name)), bytes_(std::move(bytes)) {
+    parse();
+  }
+
+  SafetensorsReader(SafetensorsReader&&) noexcept = default;
+  SafetensorsReader& operator=(SafetensorsReader&&) noexcept = default;
+
+  const std::map<std::string, std::string>& metadata() const noexcept { return metadata_; }
+
+  /// The tensors as they lie in the file; not of a temporary, which a range-based `for` would outlive.
+  const std::vector<SafetensorsTensor>& tensors() const& noexcept { return tensors_; }
+  void tensors() const&& = delete;
+
+  /// The tensor of that name, or nullptr.
+  const SafetensorsTensor* find(std::string_view name) const noexcept {
+    const auto found = index_.find(name);
+    return found == index_.end() ? nullptr : &tensors_[found->second];
+  }
+
+  /// The tensor of that name. Errors: DataError if there is none.
+  const SafetensorsTensor& at(std::string_view name) const {
+    const SafetensorsTensor* tensor = find(name);
+    if (tensor == nullptr) refuse(fmt::format("a tensor \"{}\"", name), fmt::format("{} others", tensors_.size()));
+    return *tensor;
+  }
+
+ private:
+  static constexpr std::size_t length_size = sizeof(std::uint64_t);
+  /// The reference implementation's limit.
+  static constexpr std::uint64_t maximum_header = 100'000'000;
+
+  [[noreturn]] void refuse(std::string_view expected, std::string_view got) const {
+    throw DataError("SafetensorsReader", path_, expected, got);
+  }
+
+  void parse() {
+    if (bytes_.size() < length_size) refuse("at least 8 bytes", fmt::format("{}", bytes_.size()));
+    std::uint64_t length = 0;
+    std::memcpy(&length, bytes_.data(), length_size);
+    const std::uint64_t maximum = std::min<std::uint64_t>(bytes_.size() - length_size, maximum_header);
+    if (length > maximum) refuse(fmt::format("a header of at most {} bytes", maximum), fmt::format("{}", length));
+
+    const auto header_size = static_cast<std::size_t>(length);
+    const std::string_view text{reinterpret_cast<const char*>(bytes_.data()) + length_size, header_size};
+    if (!text.starts_with('{')) refuse("a header that starts with {", "something else");
+    SafetensorsHeader header = SafetensorsHeaderParser::parse(text, path_);
+    metadata_ = std::move(header.metadata);
+    place(std::move(header.items), std::span<const std::byte>(bytes_).subspan(length_size + header_size));
+  }
+
+  void place(std::vector<SafetensorsHeader::Item> items, std::span<const std::byte> data) {
+    std::stable_sort(items.begin(), items.end(), [](const auto& left, const auto& right) {
+      return std::pair(left.begin, left.end) < std::pair(right.begin, right.end);
+    });
+    std::uint64_t offset = 0;
+    tensors_.reserve(items.size());
+    for (auto& [entry, begin, end] : items) {
+      if (begin > end || end > data.size()) {
+        refuse(fmt::format("data_offsets of \"{}\" in {} bytes", entry.name, data.size()),
+               fmt::format("[{}, {}]", begin, end));
+      }
+      const auto bytes = byte_count(entry);
+      if (bytes != end - begin) {
+        refuse(fmt::format("{} bytes of \"{}\"", end - begin, entry.name),
+               fmt::format("{} of shape {}", to_string(entry.type), to_string(entry.shape)));
+      }
+      if (begin != offset) {
+        refuse(fmt::format("\"{}\" to start at byte {}", entry.name, offset), fmt::format("{}", begin));
+      }
+      offset = end;
+      index_.emplace(entry.name, tensors_.size());
+      const auto view = data.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+      tensors_.push_back({std::move(entry), view});
+    }
+    if (offset != data.size()) refuse(fmt::format("{} bytes of data", offset), fmt::format("{}", data.size()));
+  }
+
+  std::string path_;
+  std::vector<std::byte> bytes_;
+  std::map<std::string, std::string> metadata_{};
+  std::vector<SafetensorsTensor> tensors_{};
+  std::map<std::string, std::size_t, std::less<>> index_{};
+};
+
+}  // namespace patchdiff
