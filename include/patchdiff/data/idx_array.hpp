@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/core/shape.hpp>
+#include <patchdiff/io/gunzip.hpp>
+#include <patchdiff/io/read_file.hpp>
+
+namespace patchdiff {
+
+/// The contents of an IDX file of unsigned bytes, outermost dimension first.
+struct IdxArray {
+  Shape shape{};
+  std::vector<std::uint8_t> values{};
+};
+
+/// How `read_idx` reads.
+struct IdxOptions {
+  /// The number of dimensions that the file must have: 3 for grey images, 1 for labels.
+  std::size_t rank = 3;
+  /// Larger contents are refused, in bytes after decompression.
+  std::uint64_t maximum_bytes = std::uint64_t{1} << 32;
+};
+
+/// Reads an IDX file of unsigned bytes, plain or compressed with gzip.
+///
+/// Errors: FileError if it cannot be read; DataError, naming the file, unless it is whole and just what was asked for.
+/// Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", section on file formats.
+inline IdxArray read_idx(const std::filesystem::path& path, const IdxOptions& options = {}) {
+  const auto refuse = [&](std::string_view expected, std::string_view got) {
+    throw DataError("read_idx", path.string(), expected, got);
+  };
+  const std::vector<std::byte> bytes =
+      read_gunzipped(path, {.component = "read_idx", .maximum_bytes = options.maximum_bytes});
+  const auto byte = [&](std::size_t index) { return std::to_integer<std::uint32_t>(bytes[index]); };
+
+  if (bytes.size() < 4) refuse("an IDX file of at least 4 bytes", fmt::format("{}", bytes.size()));
+  if (byte(0) != 0 || byte(1) != 0) {
+    refuse("an IDX file that starts with 00 00", fmt::format("{:02x} {:02x}", byte(0), byte(1)));
+  }
+  if (byte(2) != 0x08) refuse("unsigned bytes (type 08)", fmt::format("type {:02x}", byte(2)));
+  if (byte(3) != options.rank) refuse(fmt::format("{} dimensions", options.rank), fmt::format("{}", byte(3)));
+  const std::size_t header = 4 + 4 * options.rank;
+  if (bytes.size() < header) refuse(fmt::format("a header of {} bytes", header), fmt::format("{}", bytes.size()));
+
+  IdxArray array;
+  std::uint64_t count = 1;
+  bool overflow = false;
+  for (std::size_t at = 4; at < header; at += 4) {
+    const std::uint64_t size = byte(at) << 24 | byte(at + 1) << 16 | byte(at + 2) << 8 | byte(at + 3);
+    array.shape.push_back(static_cast<std::int64_t>(size));
+    overflow = overflow || (size != 0 && count > options.maximum_bytes / size);
+    count *= size;
+  }
+  if (overflow) refuse(fmt::format("at most {} bytes", options.maximum_bytes), to_string(array.shape));
+  if (count != bytes.size() - header) {
+    refuse(fmt::format("{} bytes for {}", count, to_string(array.shape)), fmt::format("{}", bytes.size() - header));
+  }
+  const auto* values = reinterpret_cast<const std::uint8_t*>(bytes.data());
+  array.values.assign(values + header, values + bytes.size());
+  return array;
+}
+
+}  // namespace patchdiff
