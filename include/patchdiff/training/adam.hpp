@@ -73,6 +73,10 @@ class Adam {
       }
       ++index;
     });
+    if (index != moments_.size()) {
+      throw ConfigError("Adam", "net", "the parameters of the first step",
+                        fmt::format("{} of {} parameters", index, moments_.size()));
+    }
     if (!count_) count_ = B::zeros({}, B::device(finite));
   }
 

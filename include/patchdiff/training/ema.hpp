@@ -47,8 +47,14 @@ class EMA {
   }
 
   /// Takes in the weights after a step; `state` is the run's state after it.
+  ///
+  /// Errors: DataError for a state with fewer images than the last one.
   template <HasParameters Net>
   void update(Net& net, const TrainState& state) {
+    if (state.images < images_) {
+      throw DataError("EMA", "state", fmt::format("at least {} images, as at the last update", images_),
+                      std::to_string(state.images));
+    }
     const double images = static_cast<double>(state.images - images_);
     const double halflife = std::min(options_.halflife_images, options_.rampup_ratio * static_cast<double>(images_));
     blend(net, std::pow(0.5, images / std::max(halflife, 1e-8)));
@@ -62,27 +68,37 @@ class EMA {
   }
 
   /// Gives the model the averaged weights: `ema.apply_to(denoiser.clone())`.
+  template <HasParameters Net>
+  Net apply_to(Net net) const {
+    visit(*this, net, [](Tensor& value, const Tensor& average) { B::assign(value, average); });
+    return net;
+  }
+
+ private:
+  template <class Self, class Net, class F>
+  static void visit(Self& self, Net& net, F&& f) {
+    self.check(net);
+    std::size_t index = 0;
+    net.visit_state([&](std::string_view, Tensor& value) { f(value, self.averages_[index++].second); });
+  }
+
   template <class Net>
-    requires HasParameters<Net> &&(!std::is_lvalue_reference_v<Net>)Net apply_to(Net&& net) const {
-      visit(*this, net, [](Tensor& value, const Tensor& average) { B::assign(value, average); });
-      return std::move(net);
-    }
+  void check(Net& net) const {
+    std::size_t index = 0;
+    net.visit_state([&](std::string_view name, Tensor&) {
+      if (index >= averages_.size() || averages_[index].first != name) refuse(fmt::format("\"{}\"", name));
+      ++index;
+    });
+    if (index != averages_.size()) refuse(fmt::format("{} of {} tensors", index, averages_.size()));
+  }
 
-   private:
-    template <class Self, class Net, class F>
-    static void visit(Self& self, Net& net, F&& f) {
-      std::size_t index = 0;
-      net.visit_state([&](std::string_view name, Tensor& value) {
-        if (index >= self.averages_.size() || self.averages_[index].first != name) {
-          throw ConfigError("EMA", "net", "the model that the average started from", fmt::format("\"{}\"", name));
-        }
-        f(value, self.averages_[index++].second);
-      });
-    }
+  [[noreturn]] static void refuse(std::string_view got) {
+    throw ConfigError("EMA", "net", "the model that the average started from", got);
+  }
 
-    EMAOptions options_;
-    std::uint64_t images_;
-    std::vector<std::pair<std::string, Tensor>> averages_;
+  EMAOptions options_;
+  std::uint64_t images_;
+  std::vector<std::pair<std::string, Tensor>> averages_;
 };
 
 }  // namespace patchdiff

@@ -144,7 +144,22 @@ class TrainStep {
       throw ShapeError("TrainStep", "images", fmt::format("samples within the plan's {}", plan.images),
                        fmt::format("{} from sample {} on", shape[0], batch.first_sample));
     }
+    check_companions(batch, shape);
     return shape;
+  }
+
+  static void check_companions(const ImageBatch<B>& batch, const Shape& images) {
+    const Shape mask = batch.mask ? B::shape(*batch.mask) : images;
+    if (mask.size() != 4 || (mask[1] != 1 && mask[1] != images[1])) {
+      throw ShapeError("TrainStep", "mask",
+                       fmt::format("[{}, 1 or {}, {}, {}]", images[0], images[1], images[2], images[3]),
+                       to_string(mask));
+    }
+    const Shape labels = batch.class_labels ? B::shape(*batch.class_labels) : images;
+    if (labels.empty() || labels[0] != images[0]) {
+      throw ShapeError("TrainStep", "class_labels", fmt::format("{} rows, one per image", images[0]),
+                       to_string(labels));
+    }
   }
 
   /// Draws: one uniform number per sample (`Purpose::label_dropout`), only where labels can be dropped.
