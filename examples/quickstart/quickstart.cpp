@@ -6,9 +6,12 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <filesystem>
+#include <map>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -71,6 +74,14 @@ Settings parse(int argc, char** argv) {
   return settings;
 }
 
+/// Makes the output folder, and clears the log of an earlier run there.
+void make_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw pd::FileError("quickstart", folder.string(), "a folder that can be written", error.message());
+  fs::remove(folder / "loss.csv", error);
+}
+
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// The number of images that fit into the time, by the measured rate of each patch size.
@@ -108,7 +119,7 @@ double learning_rate_at(double progress) {
 void run(const Settings& settings) {
   const auto start = Clock::now();
   at::set_num_threads(settings.threads);
-  fs::create_directories(settings.out);
+  make_folder(settings.out);
   pd::CsvLog log(settings.out / "loss.csv", {"step", "images", "patch", "loss", "seconds"});
 
   const pd::ArrayDataset images = pd::read_idx_dataset({.images = settings.data / "train-images-idx3-ubyte.gz",

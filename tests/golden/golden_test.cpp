@@ -157,20 +157,19 @@ pd::SongUNetOptions network_options(Case& golden) {
   const Json config = Json::parse(golden.text("config"));
   const std::int64_t side = golden.integer("img_resolution");
   const std::int64_t channels = golden.integer("img_channels");
-  const pd::SongUNetOptions options{
-      .image = {side, side},
-      .in_channels = channels + 2,
-      .out_channels = golden.integer("out_channels"),
-      .label_dim = golden.integer("label_dim"),
-      .model_channels = config.at("model_channels").get<std::int64_t>(),
-      .channel_mult = config.at("channel_mult").get<std::vector<std::int64_t>>(),
-      .num_blocks = config.at("num_blocks").get<std::int64_t>(),
-      .attn_resolutions = config.at("attn_resolutions").get<std::vector<std::int64_t>>(),
-      .dropout = config.at("dropout").get<double>()};
+  const pd::SongUNetOptions options{.image = {side, side},
+                                    .in_channels = channels + 2,
+                                    .out_channels = golden.integer("out_channels"),
+                                    .label_dim = golden.integer("label_dim"),
+                                    .model_channels = config.at("model_channels").get<std::int64_t>(),
+                                    .channel_mult = config.at("channel_mult").get<std::vector<std::int64_t>>(),
+                                    .num_blocks = config.at("num_blocks").get<std::int64_t>(),
+                                    .attn_resolutions = config.at("attn_resolutions").get<std::vector<std::int64_t>>(),
+                                    .dropout = config.at("dropout").get<double>()};
   if (golden.number("sigma_data", 0.5) != 0.5) refuse("sigma_data other than 0.5");
-  static const std::set<std::string> known{"model_channels",   "channel_mult",  "num_blocks",         "attn_resolutions",
-                                           "dropout",          "augment_dim",   "embedding_type",     "encoder_type",
-                                           "decoder_type",     "implicit_mlp",  "channel_mult_noise", "resample_filter"};
+  static const std::set<std::string> known{"model_channels", "channel_mult", "num_blocks",         "attn_resolutions",
+                                           "dropout",        "augment_dim",  "embedding_type",     "encoder_type",
+                                           "decoder_type",   "implicit_mlp", "channel_mult_noise", "resample_filter"};
   for (const auto& [key, value] : config.items()) {
     if (!known.contains(key)) refuse(fmt::format("unknown setting \"{}\" of the network", key));
   }
@@ -192,8 +191,7 @@ pd::DenoiserWrapper<pd::SongUNet> load_denoiser(Case& golden) {
   pd::SongUNet network(options);
   const fs::path weights = golden.path().parent_path() / (golden.text("weights") + ".safetensors");
   pd::load_weights(network, pd::SafetensorsReader(weights), weights.string(), "model.");
-  return {std::move(network),
-          {.image = {golden.integer("img_channels"), options.image.height, options.image.width}}};
+  return {std::move(network), {.image = {golden.integer("img_channels"), options.image.height, options.image.width}}};
 }
 
 /// The case's labels; the original takes none given for zeros.
@@ -370,8 +368,8 @@ struct Kind {
 };
 
 const std::map<std::string, Kind> kinds{
-    {"patches", {run_patches}},   {"network", {run_network}},
-    {"denoiser", {run_denoiser}}, {"training_steps", {run_training_steps}},
+    {"patches", {run_patches}},         {"network", {run_network}},
+    {"denoiser", {run_denoiser}},       {"training_steps", {run_training_steps}},
     {"edm_sampler", {run_edm_sampler}}, {"fourier_coords", {nullptr}},
     {"ode_sampler", {nullptr}},
 };
