@@ -72,6 +72,8 @@ concept CutsTensors = requires(const typename B::Tensor& x, std::span<const type
 };
 
 /// Arithmetic with one host coefficient per sample: `scale` is a_n x_n, `combine` is a_n x_n + b_n y_n.
+///
+/// `multiply` is elementwise; a y [N, 1, h, w] serves every channel of x. `sum_per_sample` gives [N].
 template <class B>
 concept ComputesPerSample = requires(std::span<const double> a, const typename B::Tensor& x,
                                      const typename B::Tensor& y) {

@@ -14,6 +14,8 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/scalar_tensor.h>
@@ -52,12 +54,14 @@ struct TorchBackend {
   static Device device(const Tensor& x) { return {x.device(), x.scalar_type()}; }
   static std::string device_name(Device device) { return device.device.str() + ' ' + at::toString(device.scalar); }
 
+  /// Converts on the host, into pinned memory: a copy that changes the type goes through pageable memory and may wait.
   template <class Scalar>
   static Tensor from_host(std::span<const Scalar> values, const Shape& shape, Device device) {
-    Tensor host = at::empty(
-        shape, at::TensorOptions(at::CppTypeToScalarType<Scalar>::value).pinned_memory(device.device.is_cuda()));
-    if (!values.empty()) std::memcpy(host.data_ptr(), values.data(), values.size_bytes());
-    return host.to(device.options(), /*non_blocking=*/true);
+    Tensor host = at::empty(shape, at::TensorOptions(device.scalar).pinned_memory(device.device.is_cuda()));
+    if (!values.empty()) {
+      host.copy_(at::from_blob(const_cast<Scalar*>(values.data()), shape, at::CppTypeToScalarType<Scalar>::value));
+    }
+    return host.to(device.device, /*non_blocking=*/true);
   }
   static Tensor from_host(std::span<const float> values, const Shape& shape, Device device) {
     return from_host<float>(values, shape, device);
@@ -125,9 +129,10 @@ struct TorchBackend {
     const Tensor row = at::arange(places.patch.height, options).unsqueeze(1);
     const Tensor column = at::arange(places.patch.width, options);
     const Tensor position = map.select(2, 0) * row + map.select(2, 1) * column + map.select(2, 2);
+    // The extent is a tensor: CUDA divides by a host number through its reciprocal, which misses 1 at outer pixels.
     const auto normalised = [&](std::int64_t channel, std::int64_t extent) {
       const Tensor along = position.select(1, channel);
-      return extent > 1 ? along * 2 / static_cast<double>(extent - 1) - 1 : along * 0;
+      return extent > 1 ? along * 2 / at::full({}, extent - 1, options) - 1 : along * 0;
     };
     return at::stack({normalised(0, image.width), normalised(1, image.height)}, 1).to(device.scalar);
   }
