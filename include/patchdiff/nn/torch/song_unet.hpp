@@ -102,6 +102,8 @@ class SongUNet : public AutogradNetwork<SongUNet> {
     if (map_label_ && conditioning.class_labels) {
       const double scale = std::sqrt(static_cast<double>(options_.label_dim));
       embedding = embedding + (*map_label_)(*conditioning.class_labels * scale);
+    } else if (map_label_) {
+      embedding = embedding + map_label_->bias;  // as labels of zeros
     }
     embedding = at::silu((*map_layer1_)(at::silu((*map_layer0_)(embedding))));
 
