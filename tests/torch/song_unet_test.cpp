@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -232,6 +233,42 @@ TEST_CASE("bfloat16 is near float32, and leaves autocast as it was") {
     CHECK(at::isfinite(gradient).all().item<bool>());
   });
   CHECK_FALSE(torch_compat::autocast_enabled(at::kCPU));
+}
+
+TEST_CASE("a host's own autocast does not reach into training") {
+  DenoiserWrapper denoiser{with_random_weights(SongUNet(options())),
+                           {.image = {1, 8, 16}, .precision = Precision::bfloat16}};
+  const std::vector<double> sigma{0.4, 2.0, 0.1};
+  const Places places = Places::whole({8, 16}, 3);
+  const at::Tensor x = random_tensor<B>({3, 1, 8, 16}, 2);
+  const auto gradient_norm = [&] {
+    zero_gradients(denoiser);
+    denoiser(x, sigma, places, labelled);  // LibTorch would keep these weights' bfloat16 copies, without history
+    denoiser.backward(denoiser.record(x, sigma, places, labelled, {}), x);
+    double sum = 0;
+    denoiser.visit_parameters([&](auto, at::Tensor&, at::Tensor& gradient) { sum += gradient.norm().item<double>(); });
+    return sum;
+  };
+  const double expected = gradient_norm();
+  at::autocast::increment_nesting();
+  CHECK(gradient_norm() == expected);
+  at::autocast::decrement_nesting();
+  at::autocast::clear_cache();
+}
+
+TEST_CASE("many threads may denoise at once") {
+  const DenoiserWrapper denoiser{with_random_weights(SongUNet(options())),
+                                 {.image = {1, 8, 16}, .precision = Precision::bfloat16}};
+  const auto sample = [&](std::uint64_t seed) {
+    return ODESampler{{.num_steps = 3}}(denoiser,
+                                        {.seeds = {seed}, .conditioning = {.class_labels = at::ones({1, 3})}});
+  };
+  std::vector<at::Tensor> expected, got(4);
+  for (std::uint64_t seed = 0; seed < 4; ++seed) expected.push_back(sample(seed));
+  std::vector<std::thread> threads;
+  for (std::uint64_t seed = 0; seed < 4; ++seed) threads.emplace_back([&, seed] { got[seed] = sample(seed); });
+  for (std::thread& thread : threads) thread.join();
+  for (std::size_t seed = 0; seed < 4; ++seed) CHECK(at::equal(got[seed], expected[seed]));
 }
 
 /// LibTorch's own Adam as an optimiser of ours; it ignores the flag.
