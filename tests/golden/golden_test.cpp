@@ -165,7 +165,8 @@ pd::SongUNetOptions network_options(Case& golden) {
                                     .channel_mult = config.at("channel_mult").get<std::vector<std::int64_t>>(),
                                     .num_blocks = config.at("num_blocks").get<std::int64_t>(),
                                     .attn_resolutions = config.at("attn_resolutions").get<std::vector<std::int64_t>>(),
-                                    .dropout = config.at("dropout").get<double>()};
+                                    .dropout = config.at("dropout").get<double>(),
+                                    .implicit_mlp = config.value("implicit_mlp", false)};
   if (golden.number("sigma_data", 0.5) != 0.5) refuse("sigma_data other than 0.5");
   static const std::set<std::string> known{"model_channels", "channel_mult", "num_blocks",         "attn_resolutions",
                                            "dropout",        "augment_dim",  "embedding_type",     "encoder_type",
@@ -178,7 +179,6 @@ pd::SongUNetOptions network_options(Case& golden) {
   only(config, "encoder_type", "standard", {"skip", "residual"});
   only(config, "decoder_type", "standard", {"skip"});
   only(config, "embedding_type", "positional", {"fourier"});
-  only(config, "implicit_mlp", false, {true});
   only(config, "channel_mult_noise", 1, {2});
   only(config, "resample_filter", Json::array({1, 1}), {Json::array({1, 3, 3, 1})});
   if (config.contains("augment_dim") && config.at("augment_dim") != 0) throw NotBuilt{"augment_dim"};
@@ -232,12 +232,24 @@ void run_patches(Case& golden, Judge& judge) {
   const std::vector<double> top = golden.values("top"), left = golden.values("left");
   pd::Places places{{side, side}, {}};
   for (std::size_t n = 0; n < top.size(); ++n) {
-    places.at.push_back(pd::Place::at(static_cast<std::int64_t>(top[n]), static_cast<std::int64_t>(left[n])));
+    places.at.push_back(
+        pd::Place::at(static_cast<std::int64_t>(top[n]) - padding, static_cast<std::int64_t>(left[n]) - padding));
   }
-  const at::Tensor padded = at::constant_pad_nd(images, {padding, padding, padding, padding}, 0);
-  const auto patches = pd::PatchSampler<B>{}({.images = padded}, places);
+  const auto patches = pd::PatchSampler<B>(padding)({.images = images}, places);
   judge.absolute("patches", B::to_host(patches.images), golden.values("patches"), 0);
   if (padding == 0) judge_coords(judge, golden.tensor("coords"), places, {resolution, resolution});
+}
+
+void run_fourier_coords(Case& golden, Judge& judge) {
+  const at::Tensor coords = golden.tensor("coords");
+  if (golden.text("order", "for each frequency: sin(x,y) then cos(x,y)") !=
+      "for each frequency: sin(x,y) then cos(x,y)") {
+    refuse("another order");
+  }
+  const pd::ImageSize image{64, 64};
+  const pd::CoordEncoder<B> encoder(image, {.fourier_frequencies = golden.integer("num_freqs"),
+                                            .fourier_octaves = Json::parse(golden.text("log_sampling")).get<bool>()});
+  judge.absolute("encoded", B::to_host(encoder.features(coords)), golden.values("encoded"), 1e-6);
 }
 
 void run_network(Case& golden, Judge& judge) {
@@ -319,14 +331,13 @@ void run_training_steps(Case& golden, Judge& judge) {
     }
   }
   auto averaged = ema.apply_to(denoiser.clone());
-  const auto judge_weights = [&](auto& model, const char* prefix) {
-    model.visit_parameters([&](std::string_view name, at::Tensor& weight, at::Tensor&) {
-      const std::string figure = fmt::format("{}.model.{}", prefix, name);
-      judge.absolute(figure, B::to_host(weight), golden.values(figure), 1e-4);
-    });
+  const auto judge_weight = [&](const char* prefix, std::string_view name, const at::Tensor& weight) {
+    const std::string figure = fmt::format("{}.model.{}", prefix, name);
+    judge.absolute(figure, B::to_host(weight), golden.values(figure), 1e-4);
   };
-  judge_weights(denoiser, "final");
-  judge_weights(averaged, "ema");
+  denoiser.visit_state([&](std::string_view name, at::Tensor& weight) { judge_weight("final", name, weight); });
+  averaged.visit_parameters(
+      [&](std::string_view name, at::Tensor& weight, at::Tensor&) { judge_weight("ema", name, weight); });
 }
 
 void run_edm_sampler(Case& golden, Judge& judge) {
@@ -370,7 +381,7 @@ struct Kind {
 const std::map<std::string, Kind> kinds{
     {"patches", {run_patches}},         {"network", {run_network}},
     {"denoiser", {run_denoiser}},       {"training_steps", {run_training_steps}},
-    {"edm_sampler", {run_edm_sampler}}, {"fourier_coords", {nullptr}},
+    {"edm_sampler", {run_edm_sampler}}, {"fourier_coords", {run_fourier_coords}},
     {"ode_sampler", {nullptr}},
 };
 

@@ -74,12 +74,12 @@ struct VectorBackend {
     Tensor patches{{x.shape[0], x.shape[1], places.patch.height, places.patch.width}, {}};
     for (std::int64_t plane = 0; plane < x.shape[0] * x.shape[1]; ++plane) {
       const Place& place = places.at[static_cast<std::size_t>(plane / x.shape[1])];
-      require(place.top >= 0 && place.left >= 0 && place.top + places.patch.height <= image.height &&
-                  place.left + places.patch.width <= image.width,
-              "crop", "places inside the image", x.shape);
       for (std::int64_t row = place.top; row < place.top + places.patch.height; ++row) {
-        const auto first = x.values.begin() + (plane * image.height + row) * image.width + place.left;
-        patches.values.insert(patches.values.end(), first, first + places.patch.width);
+        for (std::int64_t column = place.left; column < place.left + places.patch.width; ++column) {
+          const bool inside = row >= 0 && row < image.height && column >= 0 && column < image.width;
+          const auto index = static_cast<std::size_t>((plane * image.height + row) * image.width + column);
+          patches.values.push_back(inside ? x.values[index] : 0);
+        }
       }
     }
     return patches;
@@ -101,6 +101,21 @@ struct VectorBackend {
       }
     }
     return grid;
+  }
+
+  static Tensor fourier_features(const Tensor& x, std::span<const double> frequencies) {
+    std::vector<Tensor> features;
+    for (const double frequency : frequencies) {
+      for (const bool sine : {true, false}) {
+        Tensor feature = x;
+        for (Scalar& value : feature.values) {
+          const double angle = frequency * static_cast<double>(value);
+          value = static_cast<Scalar>(sine ? std::sin(angle) : std::cos(angle));
+        }
+        features.push_back(std::move(feature));
+      }
+    }
+    return concat(features, 1);
   }
 
   static Tensor concat(std::span<const Tensor> parts, std::int64_t dimension) {

@@ -60,8 +60,8 @@ concept ConvertsPrecision = requires(const typename B::Tensor& x, const typename
 
 /// Cuts and joins tensors.
 ///
-/// `crop` cuts one patch per sample at (top, left); `coordinate_grid` evaluates each place's map (CoordEncoder has the
-/// formula); `concat` and `slice` work along one dimension.
+/// `crop` cuts one patch per sample at (top, left), with zeros outside of the image; `coordinate_grid` evaluates each
+/// place's map (CoordEncoder has the formula); `concat` and `slice` work along one dimension.
 template <class B>
 concept CutsTensors = requires(const typename B::Tensor& x, std::span<const typename B::Tensor> parts,
                                const Places& places, ImageSize image, typename B::Device device) {
@@ -69,6 +69,12 @@ concept CutsTensors = requires(const typename B::Tensor& x, std::span<const type
   { B::coordinate_grid(places, image, device) } -> std::same_as<typename B::Tensor>;
   { B::concat(parts, std::int64_t{1}) } -> std::same_as<typename B::Tensor>;
   { B::slice(x, std::int64_t{1}, std::int64_t{0}, std::int64_t{1}) } -> std::same_as<typename B::Tensor>;
+};
+
+/// Evaluates sin(f x) and cos(f x) of [N, C, h, w]: for each frequency first all sines, then all cosines.
+template <class B>
+concept ComputesFourierFeatures = requires(const typename B::Tensor& x, std::span<const double> frequencies) {
+  { B::fourier_features(x, frequencies) } -> std::same_as<typename B::Tensor>;
 };
 
 /// Arithmetic with one host coefficient per sample: `scale` is a_n x_n, `combine` is a_n x_n + b_n y_n.
@@ -109,6 +115,6 @@ concept TrainsUnderFlag = requires(typename B::Tensor& inout, const typename B::
 /// Everything that the neutral components ask of a backend.
 template <class B>
 concept Backend = BackendTypes<B> && TransfersTensors<B> && ConvertsPrecision<B> && CutsTensors<B> &&
-    ComputesPerSample<B> && WritesTensors<B> && TrainsUnderFlag<B>;
+    ComputesFourierFeatures<B> && ComputesPerSample<B> && WritesTensors<B> && TrainsUnderFlag<B>;
 
 }  // namespace patchdiff

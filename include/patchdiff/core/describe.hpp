@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string_view>
 #include <utility>
 
 namespace patchdiff {
@@ -13,5 +14,11 @@ template <class Options, class Visitor>
 void describe(Options& options, Visitor&& visit) {
   Options::describe(options, std::forward<Visitor>(visit));
 }
+
+/// Options that `describe` can list.
+template <class Options>
+concept Described = requires(const Options& options) {
+  Options::describe(options, [](std::string_view, const auto&, std::string_view) {});
+};
 
 }  // namespace patchdiff

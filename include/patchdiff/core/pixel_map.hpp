@@ -20,6 +20,22 @@ struct PixelMap {
     return column_from_row * patch_row + column_from_column * patch_column + column_offset;
   }
 
+  /// The map of a patch of that width that was mirrored left to right, onto the patch as it was.
+  static PixelMap mirrored(std::int64_t width) noexcept {
+    return {.column_from_column = -1, .column_offset = static_cast<double>(width - 1)};
+  }
+
+  /// First `inner`, then this map: the map of a crop followed by that of what was done to the crop.
+  PixelMap after(const PixelMap& inner) const noexcept {
+    return {
+        .row_from_row = row_from_row * inner.row_from_row + row_from_column * inner.column_from_row,
+        .row_from_column = row_from_row * inner.row_from_column + row_from_column * inner.column_from_column,
+        .row_offset = row(inner.row_offset, inner.column_offset),
+        .column_from_row = column_from_row * inner.row_from_row + column_from_column * inner.column_from_row,
+        .column_from_column = column_from_row * inner.row_from_column + column_from_column * inner.column_from_column,
+        .column_offset = column(inner.row_offset, inner.column_offset)};
+  }
+
   friend bool operator==(const PixelMap&, const PixelMap&) = default;
 };
 

@@ -11,6 +11,8 @@
 namespace patchdiff {
 
 /// Where one patch lies: the corner to cut at, and the map from its pixels to those of the full image.
+///
+/// A patch may reach over the border where the model pads its images; the corner may be negative then.
 struct Place {
   std::int64_t top = 0;
   std::int64_t left = 0;

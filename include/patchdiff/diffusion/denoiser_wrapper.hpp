@@ -31,12 +31,14 @@ namespace patchdiff {
 /// Everything that makes a network a model of images.
 struct DenoiserOptions {
   ImageShape image{};                        ///< full images: channels, height, width
+  CoordOptions coords{};                     ///< padding and coordinate channels
   Formulation formulation = EDM{};           ///< preconditioning and loss weight
   Precision precision = Precision::float32;  ///< scalar type of the network's convolutions and matrix products
 
   template <class Self, class Visitor>
   static void describe(Self& self, Visitor&& visit) {
     visit("image", self.image, "channels, height and width of full images");
+    visit("coords", self.coords, "padding and coordinate channels");
     visit("formulation", self.formulation, "preconditioning and loss weight");
     visit("precision", self.precision, "scalar type of convolutions and matrix products");
   }
@@ -66,7 +68,7 @@ class DenoiserWrapper {
 
   /// Errors: ConfigError for a network whose channels do not fit the image.
   DenoiserWrapper(NetworkOrReference network, DenoiserOptions options)
-      : network_(std::move(network)), options_(std::move(options)), coords_(options_.image.size()) {
+      : network_(std::move(network)), options_(std::move(options)), coords_(options_.image.size(), options_.coords) {
     const std::int64_t channels = options_.image.channels;
     if (channels < 1) {
       throw ConfigError("DenoiserWrapper", "image", "at least one channel", to_string(options_.image));
@@ -134,6 +136,7 @@ class DenoiserWrapper {
   ImageShape image() const noexcept { return options_.image; }
   std::int64_t label_dim() const { return net().label_dim(); }
   typename Backend::Device device() const { return net().device(); }
+  const CoordOptions& coords() const noexcept { return options_.coords; }
   const Formulation& formulation() const noexcept { return options_.formulation; }
   const DenoiserOptions& options() const noexcept { return options_; }
   const Net& network() const noexcept { return network_; }

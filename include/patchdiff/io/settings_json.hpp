@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -34,6 +35,14 @@ inline Json write(Precision value) { return value == Precision::bfloat16 ? "bflo
 inline Json write(const Formulation& value) {
   Json json{{"name", value.name()}};
   value.visit_settings([&](std::string_view key, double setting) { json[std::string(key)] = setting; });
+  return json;
+}
+
+template <Described Options>
+Json write(const Options& options) {
+  Json json = Json::object();
+  describe(options,
+           [&](std::string_view key, const auto& value, std::string_view) { json[std::string(key)] = write(value); });
   return json;
 }
 
@@ -68,36 +77,45 @@ inline void read(const Json& json, Formulation& value) {
                              [&](std::string_view key, double) { return json.at(std::string(key)).get<double>(); });
 }
 
+/// Reads every field; `source` is what errors call the place that the JSON came from.
+template <Described Options>
+void read(const Json& json, Options& options, const std::string& source) {
+  if (!json.is_object())
+    throw DataError("settings", source, "a JSON object", json.is_discarded() ? "other text" : json.dump());
+  std::set<std::string> known;
+  describe(options, [&](std::string_view key, auto& value, std::string_view) {
+    const auto name = std::string(key);
+    known.insert(name);
+    const auto found = json.find(name);
+    if (found == json.end()) throw DataError("settings", source, fmt::format("a value of \"{}\"", name), "none");
+    try {
+      if constexpr (Described<std::remove_cvref_t<decltype(value)>>) {
+        read(*found, value, source);
+      } else {
+        read(*found, value);
+      }
+    } catch (const Json::exception&) {
+      throw DataError("settings", source, fmt::format("a sound value of \"{}\"", name), found->dump());
+    }
+  });
+  for (const auto& [key, value] : json.items()) {
+    if (!known.contains(key)) throw DataError("settings", source, "known keys", fmt::format("\"{}\"", key));
+  }
+}
+
 /// Every field of the options, by its key.
-template <class Options>
+template <Described Options>
 std::string text(const Options& options) {
-  Json json = Json::object();
-  describe(options,
-           [&](std::string_view key, const auto& value, std::string_view) { json[std::string(key)] = write(value); });
-  return json.dump();
+  return write(options).dump();
 }
 
 /// The options that `text` wrote; every key must be there, and no other.
 ///
 /// Errors: DataError that names `source` and the key.
-template <class Options>
+template <Described Options>
 Options options(const std::string& text, const std::string& source) {
   Options options;
-  std::string at;
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) throw DataError("settings", source, "a JSON object", "other text");
-  try {
-    std::set<std::string> known;
-    describe(options, [&](std::string_view key, auto& value, std::string_view) {
-      known.insert(at = std::string(key));
-      read(json.at(at), value);
-    });
-    for (const auto& [key, value] : json.items()) {
-      if (!known.contains(key)) throw DataError("settings", source, "known keys", fmt::format("\"{}\"", key));
-    }
-  } catch (const Json::exception&) {
-    throw DataError("settings", source, fmt::format("a sound value of \"{}\"", at), "another one, or none");
-  }
+  read(Json::parse(text, nullptr, /*allow_exceptions=*/false), options, source);
   return options;
 }
 

@@ -19,29 +19,36 @@ namespace patchdiff {
 
 /// Draws where patches lie and cuts them out.
 ///
+/// With padding, images stand in a frame of zeros, and patches may reach into it.
 /// Source: Patch Diffusion (arXiv 2304.12526), section 3.1.
 template <Backend B>
 class PatchSampler {
  public:
-  /// One corner per sample, uniform over every position at which the patch fits into the image.
+  /// `padding` is the width of the frame in pixels. Errors: ConfigError for a negative one.
+  explicit PatchSampler(std::int64_t padding = 0) : padding_(padding) {
+    if (padding < 0) throw ConfigError("PatchSampler", "padding", "at least 0", fmt::format("{}", padding));
+  }
+
+  /// One corner per sample, uniform over every position at which the patch fits into the image and its frame.
   ///
   /// Draws: two integers per sample (`Purpose::place`).
-  /// Errors: ShapeError for a patch larger than the image.
+  /// Errors: ShapeError for a patch that is larger.
   Places places(const PatchPlan& plan, ImageSize image, std::int64_t count, std::uint64_t first_sample = 0) const {
     check_fits(plan.patch, image);
+    const ImageSize framed = with_frame(image);
     Places drawn{plan.patch, {}};
     drawn.at.reserve(static_cast<std::size_t>(count));
     for (std::int64_t sample = 0; sample < count; ++sample) {
       const RandomStream stream = plan.stream(Purpose::place, first_sample + static_cast<std::uint64_t>(sample));
-      drawn.at.push_back(Place::at(corner(stream, image.height - plan.patch.height, 0),
-                                   corner(stream, image.width - plan.patch.width, 1)));
+      drawn.at.push_back(Place::at(corner(stream, framed.height - plan.patch.height, 0) - padding_,
+                                   corner(stream, framed.width - plan.patch.width, 1) - padding_));
     }
     return drawn;
   }
 
   /// Cuts one patch per sample from the images, the mask and the fields.
   ///
-  /// Errors: ShapeError for tensors of another rank or batch, or for a place outside the image.
+  /// Errors: ShapeError for tensors of another rank or batch, or for a place outside of image and frame.
   PatchBatch<B> operator()(const ImageBatch<B>& batch, const Places& places) const {
     const ImageSize image = image_size(B::shape(batch.images), "images", places);
     check_inside(places, image);
@@ -65,9 +72,14 @@ class PatchSampler {
     return static_cast<std::int64_t>(stream.below(static_cast<std::uint64_t>(largest) + 1, axis));
   }
 
-  static void check_fits(ImageSize patch, ImageSize image) {
-    if (!fits(patch, image)) {
-      throw ShapeError("PatchSampler", "patch", fmt::format("at most {}", to_string(image)), to_string(patch));
+  ImageSize with_frame(ImageSize image) const noexcept {
+    return {image.height + 2 * padding_, image.width + 2 * padding_};
+  }
+
+  void check_fits(ImageSize patch, ImageSize image) const {
+    if (!fits(patch, with_frame(image))) {
+      throw ShapeError("PatchSampler", "patch", fmt::format("at most {}", to_string(with_frame(image))),
+                       to_string(patch));
     }
   }
 
@@ -80,17 +92,21 @@ class PatchSampler {
     return {shape[2], shape[3]};
   }
 
-  static void check_inside(const Places& places, ImageSize image) {
+  void check_inside(const Places& places, ImageSize image) const {
     check_fits(places.patch, image);
     for (const Place& place : places.at) {
-      if (place.top < 0 || place.left < 0 || place.top + places.patch.height > image.height ||
-          place.left + places.patch.width > image.width) {
+      if (place.top < -padding_ || place.left < -padding_ ||
+          place.top + places.patch.height > image.height + padding_ ||
+          place.left + places.patch.width > image.width + padding_) {
         throw ShapeError("PatchSampler", "places",
-                         fmt::format("patches of {} inside {}", to_string(places.patch), to_string(image)),
+                         fmt::format("patches of {} inside {}{}", to_string(places.patch), to_string(image),
+                                     padding_ > 0 ? fmt::format(" padded by {}", padding_) : ""),
                          fmt::format("top {}, left {}", place.top, place.left));
       }
     }
   }
+
+  std::int64_t padding_;
 };
 
 }  // namespace patchdiff

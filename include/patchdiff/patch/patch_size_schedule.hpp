@@ -24,6 +24,7 @@ struct PatchMixture {
   ImageSize image{};                                        ///< full image (or latent) in pixels
   double full_image_probability = 0.5;                      ///< p of the paper, in [0, 1]
   MultiplierRule multiplier = MultiplierRule::published();  ///< images per step, relative to the batch
+  std::int64_t size_divisor = 1;                            ///< what the network needs sides to be divisible by
 };
 
 /// Patch sizes of the host's own choice.
@@ -32,10 +33,13 @@ struct PatchSizes {
   std::vector<ImageSize> sizes{};                           ///< each at most as large as the image
   std::vector<double> probabilities{};                      ///< one per size, with sum 1; empty: uniform
   MultiplierRule multiplier = MultiplierRule::published();  ///< images per step, relative to the batch
+  std::int64_t size_divisor = 1;                            ///< what the network needs sides to be divisible by
 };
 
 /// Decides the patch size of each step, one size for the whole mini-batch.
 ///
+/// Sides of patches are rounded down to a multiple of `size_divisor`, but not below it; a patch of the image's own side
+/// cannot be rounded, and is refused where it is drawn at all.
 /// Draws: one uniform number per step (`Purpose::patch_size`) when stochastic, none when progressive.
 /// Source: Patch Diffusion (arXiv 2304.12526), section 3.2.
 class PatchSizeSchedule {
@@ -90,6 +94,7 @@ class PatchSizeSchedule {
       : sizes_(std::move(sizes)), total_images_(total_images) {
     check_sizes(component);
     check_probabilities(component);
+    round_sizes(component);
     for (const ImageSize size : sizes_.sizes) {
       const std::int64_t multiplier = sizes_.multiplier(sizes_.image, size);
       if (multiplier < 1) {
@@ -138,6 +143,25 @@ class PatchSizeSchedule {
     }
   }
 
+  void round_sizes(const char* component) {
+    const std::int64_t divisor = sizes_.size_divisor;
+    if (divisor < 1) throw ConfigError(component, "size_divisor", "at least 1", fmt::format("{}", divisor));
+    const auto rounded = [&](std::int64_t side, std::int64_t full, double probability) {
+      const std::int64_t multiple = std::max(divisor, side / divisor * divisor);
+      if (probability > 0 && (multiple > full || (side == full && multiple != full))) {
+        throw ConfigError(component, "image", fmt::format("sides divisible by {}, as the network needs", divisor),
+                          to_string(sizes_.image));
+      }
+      return multiple;
+    };
+    for (std::size_t index = 0; index < sizes_.sizes.size(); ++index) {
+      ImageSize& size = sizes_.sizes[index];
+      const double probability = sizes_.probabilities[index];
+      size = {rounded(size.height, sizes_.image.height, probability),
+              rounded(size.width, sizes_.image.width, probability)};
+    }
+  }
+
   /// The first size whose cumulative probability reaches `position`; beyond 1 it is the last size.
   std::size_t size_at(double position) const noexcept {
     double cumulative = 0;
@@ -168,12 +192,17 @@ class PatchSizeSchedule {
     return {mixture.image,
             {mixture.image, divided(mixture.image, 2), divided(mixture.image, 4)},
             {p, 3 * (1 - p) / 5, 2 * (1 - p) / 5},
-            mixture.multiplier};
+            mixture.multiplier,
+            mixture.size_divisor};
   }
 
   static PatchSizes two_sizes(const PatchMixture& mixture) {
     const double p = checked_probability(mixture);
-    return {mixture.image, {mixture.image, divided(mixture.image, 2)}, {p, 1 - p}, mixture.multiplier};
+    return {mixture.image,
+            {mixture.image, divided(mixture.image, 2)},
+            {p, 1 - p},
+            mixture.multiplier,
+            mixture.size_divisor};
   }
 
   static std::uint64_t checked_total(std::uint64_t total_images) {

@@ -82,7 +82,8 @@ class TrainStep {
     const Shape shape = check_batch(denoiser, batch, plan);
     const std::int64_t count = shape[0];
     const std::uint64_t first = batch.first_sample;
-    const PatchBatch<B> patches = crop_(batch, crop_.places(plan, {shape[2], shape[3]}, count, first));
+    const PatchSampler<B> crop(denoiser.coords().padding);
+    const PatchBatch<B> patches = crop(batch, crop.places(plan, {shape[2], shape[3]}, count, first));
     std::vector<double> sigma = loss_.draw_sigma(plan, count, first);
     const std::vector<double> one(sigma.size(), 1.0);
     const auto noise = training_noise<B>(plan, first, B::shape(patches.images), B::device(patches.images));
@@ -181,7 +182,6 @@ class TrainStep {
   }
 
   TrainStepOptions options_;
-  PatchSampler<B> crop_;
   EDMLoss<B> loss_;
 };
 

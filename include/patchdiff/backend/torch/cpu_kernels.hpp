@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -19,22 +21,30 @@ namespace patchdiff::torch_cpu {
 /// Elements that one task of a parallel loop works through at least.
 constexpr std::int64_t grain = 32768;
 
-/// Copies one patch per sample; images [N, C, H, W], out [N, C, h, w], of any scalar type.
+/// Copies one patch per sample, zeros where it lies outside; images [N, C, H, W], out [N, C, h, w], any scalar type.
 inline void crop(const at::Tensor& images, const Places& places, at::Tensor& out) {
-  const std::int64_t channels = images.size(1);
-  const std::int64_t height = images.size(2);
-  const std::int64_t row_bytes = images.size(3) * images.element_size();
-  const std::int64_t patch_row_bytes = places.patch.width * images.element_size();
+  const std::int64_t channels = images.size(1), height = images.size(2), width = images.size(3);
+  const std::int64_t bytes = images.element_size();
   const auto* source = static_cast<const std::byte*>(images.data_ptr());
   auto* target = static_cast<std::byte*>(out.data_ptr());
-  const std::int64_t plane_elements = pixel_count(places.patch);
-  at::parallel_for(0, places.count() * channels, 1 + grain / plane_elements, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t grain_planes = 1 + grain / pixel_count(places.patch);
+  const auto in_bytes = [bytes](std::int64_t elements) { return static_cast<std::size_t>(elements * bytes); };
+  at::parallel_for(0, places.count() * channels, grain_planes, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t plane = begin; plane < end; ++plane) {
       const Place& place = places.at[static_cast<std::size_t>(plane / channels)];
-      const std::byte* from = source + (plane * height + place.top) * row_bytes + place.left * images.element_size();
-      std::byte* to = target + plane * places.patch.height * patch_row_bytes;
-      for (std::int64_t row = 0; row < places.patch.height; ++row) {
-        std::memcpy(to + row * patch_row_bytes, from + row * row_bytes, static_cast<std::size_t>(patch_row_bytes));
+      const std::int64_t first = std::clamp<std::int64_t>(-place.left, 0, places.patch.width);
+      const std::int64_t last = std::clamp<std::int64_t>(width - place.left, first, places.patch.width);
+      std::byte* to = target + in_bytes(plane * pixel_count(places.patch));
+      for (std::int64_t row = 0; row < places.patch.height; ++row, to += in_bytes(places.patch.width)) {
+        const std::int64_t from_row = place.top + row;
+        if (from_row < 0 || from_row >= height || first == last) {
+          std::memset(to, 0, in_bytes(places.patch.width));
+          continue;
+        }
+        const std::byte* from = source + in_bytes((plane * height + from_row) * width + place.left + first);
+        std::memset(to, 0, in_bytes(first));
+        std::memcpy(to + in_bytes(first), from, in_bytes(last - first));
+        std::memset(to + in_bytes(last), 0, in_bytes(places.patch.width - last));
       }
     }
   });

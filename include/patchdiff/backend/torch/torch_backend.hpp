@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -13,6 +14,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/full.h>
@@ -89,10 +91,12 @@ struct TorchBackend {
       torch_cpu::crop(images, places, out);
       return out;
     }
+    const std::int64_t margin = overhang(places, {x.size(2), x.size(3)});
+    const Tensor padded = margin > 0 ? at::constant_pad_nd(x, {margin, margin, margin, margin}, 0) : x;
     std::vector<std::int64_t> tops, lefts;
     for (const Place& place : places.at) {
-      tops.push_back(place.top);
-      lefts.push_back(place.left);
+      tops.push_back(place.top + margin);
+      lefts.push_back(place.left + margin);
     }
     const auto indices = [&](const std::vector<std::int64_t>& corners, std::int64_t length) {
       Tensor host = at::empty({places.count()}, at::TensorOptions(at::kLong).pinned_memory(x.is_cuda()));
@@ -102,7 +106,7 @@ struct TorchBackend {
     };
     const Tensor rows = indices(tops, places.patch.height).view({-1, 1, places.patch.height, 1});
     const Tensor columns = indices(lefts, places.patch.width).view({-1, 1, 1, places.patch.width});
-    return x.gather(2, rows.expand({-1, x.size(1), -1, x.size(3)}))
+    return padded.gather(2, rows.expand({-1, x.size(1), -1, padded.size(3)}))
         .gather(3, columns.expand({-1, x.size(1), places.patch.height, -1}));
   }
 
@@ -135,6 +139,16 @@ struct TorchBackend {
       return extent > 1 ? along * 2 / at::full({}, extent - 1, options) - 1 : along * 0;
     };
     return at::stack({normalised(0, image.width), normalised(1, image.height)}, 1).to(device.scalar);
+  }
+
+  static Tensor fourier_features(const Tensor& x, std::span<const double> frequencies) {
+    std::vector<Tensor> features;
+    for (const double frequency : frequencies) {
+      const Tensor angle = x * frequency;
+      features.push_back(angle.sin());
+      features.push_back(angle.cos());
+    }
+    return at::cat(features, 1);
   }
 
   static Tensor concat(std::span<const Tensor> parts, std::int64_t dimension) {
@@ -222,6 +236,16 @@ struct TorchBackend {
     Shape shape(static_cast<std::size_t>(x.dim()), 1);
     shape.front() = static_cast<std::int64_t>(a.size());
     return from_host<double>(a, shape, device(x));
+  }
+
+  /// How far patches reach over the image's border at most, in pixels; 0: not at all.
+  static std::int64_t overhang(const Places& places, ImageSize image) {
+    std::int64_t margin = 0;
+    for (const Place& place : places.at) {
+      margin = std::max({margin, -place.top, -place.left, place.top + places.patch.height - image.height,
+                         place.left + places.patch.width - image.width});
+    }
+    return margin;
   }
 
   static bool has_cpu_kernel(const Tensor& x) {

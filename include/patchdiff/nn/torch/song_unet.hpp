@@ -40,8 +40,9 @@ struct SongUNetOptions {
   std::vector<std::int64_t> channel_mult{2, 2, 2};  ///< width of each level, in model_channels
   std::int64_t num_blocks = 4;                      ///< residual blocks a level
   std::vector<std::int64_t> attn_resolutions{
-      16};               ///< levels with attention, by the longer side of the full image there
-  double dropout = 0.1;  ///< probability, in [0, 1)
+      16};                    ///< levels with attention, by the longer side of the full image there
+  double dropout = 0.1;       ///< probability, in [0, 1)
+  bool implicit_mlp = false;  ///< three more 1x1 layers at the input, each with SiLU behind it
 
   template <class Self, class Visitor>
   static void describe(Self& self, Visitor&& visit) {
@@ -54,6 +55,7 @@ struct SongUNetOptions {
     visit("num_blocks", self.num_blocks, "residual blocks a level");
     visit("attn_resolutions", self.attn_resolutions, "sides of the levels with attention");
     visit("dropout", self.dropout, "dropout probability");
+    visit("implicit_mlp", self.implicit_mlp, "three more 1x1 layers at the input");
   }
 };
 
@@ -107,7 +109,9 @@ class SongUNet : public AutogradNetwork<SongUNet> {
     }
     embedding = at::silu((*map_layer1_)(at::silu((*map_layer0_)(embedding))));
 
-    at::Tensor x = (*stem_)(input);
+    at::Tensor x = input;
+    for (const unet::Conv2d& layer : implicit_) x = at::silu(layer(x));
+    x = (*stem_)(x);
     std::vector<at::Tensor> skips{x};
     for (const EncoderLevel& level : encoder_) {
       if (level.down) skips.push_back(x = (*level.down)(x, embedding, pass));
@@ -151,7 +155,15 @@ class SongUNet : public AutogradNetwork<SongUNet> {
 
   std::vector<std::int64_t> make_encoder(unet::WeightMaker& make, const unet::BlockSettings& settings) {
     std::int64_t channels = options_.model_channels;
-    stem_.emplace(make, "enc." + level_name(0) + "conv", options_.in_channels, channels, 3);
+    const std::string stem = "enc." + level_name(0) + "conv";
+    if (options_.implicit_mlp) {
+      implicit_.emplace_back(make, stem + ".0", options_.in_channels, channels, 1);
+      implicit_.emplace_back(make, stem + ".2", channels, channels, 1);
+      implicit_.emplace_back(make, stem + ".4", channels, channels, 1);
+      stem_.emplace(make, stem + ".6", channels, channels, 3);
+    } else {
+      stem_.emplace(make, stem, options_.in_channels, channels, 3);
+    }
     std::vector<std::int64_t> skips{channels};
     for (std::size_t level = 0; level < options_.channel_mult.size(); ++level) {
       EncoderLevel made;
@@ -225,6 +237,7 @@ class SongUNet : public AutogradNetwork<SongUNet> {
   SongUNetOptions options_;
   std::uint64_t layers_ = 0;
   std::optional<unet::Linear> map_label_, map_layer0_, map_layer1_;
+  std::vector<unet::Conv2d> implicit_;  ///< the coordinate stem's 1x1 layers
   std::optional<unet::Conv2d> stem_;
   std::vector<EncoderLevel> encoder_;
   std::vector<DecoderLevel> decoder_;

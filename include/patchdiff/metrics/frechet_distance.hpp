@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <Eigen/Core>
+#include <Eigen/Eigenvalues>
+
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/metrics/feature_statistics.hpp>
+
+namespace patchdiff {
+
+/// The Fréchet distance between two sets of features, as if both were normal: |m1 - m2|^2 + tr(S1 + S2 - 2 (S1
+/// S2)^1/2).
+///
+/// The trace of the root is that of the symmetric (S1^1/2 S2 S1^1/2)^1/2, so no matrix needs to be invertible. Small
+/// sets are biased upwards: compare sets of equal size, and more vectors than features. Errors: ShapeError for sets of
+/// other dimensions, DataError for fewer than two vectors. Source: Heusel et al. (arXiv 1706.08500), equation 6.
+inline double frechet_distance(const FeatureStatistics& first, const FeatureStatistics& second) {
+  if (first.dimension() != second.dimension()) {
+    throw ShapeError("frechet_distance", "second", fmt::format("{} features", first.dimension()),
+                     fmt::format("{}", second.dimension()));
+  }
+  using Solver = Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd>;
+  const Eigen::MatrixXd covariance1 = first.covariance(), covariance2 = second.covariance();
+  const Solver solver(covariance1);
+  const Eigen::MatrixXd root = solver.eigenvectors() * solver.eigenvalues().cwiseMax(0).cwiseSqrt().asDiagonal() *
+                               solver.eigenvectors().transpose();
+  const Solver product(root * covariance2 * root, Eigen::EigenvaluesOnly);
+  const double overlap = product.eigenvalues().cwiseMax(0).cwiseSqrt().sum();
+  const double distance =
+      (first.mean() - second.mean()).squaredNorm() + covariance1.trace() + covariance2.trace() - 2 * overlap;
+  return std::max(0.0, distance);
+}
+
+}  // namespace patchdiff
