@@ -319,14 +319,13 @@ void run_training_steps(Case& golden, Judge& judge) {
     }
   }
   auto averaged = ema.apply_to(denoiser.clone());
-  const auto judge_weights = [&](auto& model, const char* prefix) {
-    model.visit_parameters([&](std::string_view name, at::Tensor& weight, at::Tensor&) {
-      const std::string figure = fmt::format("{}.model.{}", prefix, name);
-      judge.absolute(figure, B::to_host(weight), golden.values(figure), 1e-4);
-    });
+  const auto judge_weight = [&](const char* prefix, std::string_view name, const at::Tensor& weight) {
+    const std::string figure = fmt::format("{}.model.{}", prefix, name);
+    judge.absolute(figure, B::to_host(weight), golden.values(figure), 1e-4);
   };
-  judge_weights(denoiser, "final");
-  judge_weights(averaged, "ema");
+  denoiser.visit_state([&](std::string_view name, at::Tensor& weight) { judge_weight("final", name, weight); });
+  averaged.visit_parameters(
+      [&](std::string_view name, at::Tensor& weight, at::Tensor&) { judge_weight("ema", name, weight); });
 }
 
 void run_edm_sampler(Case& golden, Judge& judge) {
