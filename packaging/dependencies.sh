@@ -50,6 +50,18 @@ wanted() { # purpose of the need
   esac
 }
 
+# Presets of an older CMake fail with a message that does not say so.
+check_cmake() {
+  [ "$purpose" != format ] || return 0
+  version=$(cmake --version | sed -n 's/^cmake version \([0-9]*\)\.\([0-9]*\).*/\1 \2/p')
+  # shellcheck disable=SC2086 # two numbers
+  set -- $version
+  if [ "$1" -lt 3 ] || { [ "$1" = 3 ] && [ "$2" -lt 25 ]; }; then
+    echo "CMake 3.25 or newer is needed, this is $1.$2 (a newer one: pip install cmake)." >&2
+    exit 1
+  fi
+}
+
 # -- Debian --------------------------------------------------------------------------------------------------------------
 
 installed() { # package
@@ -65,8 +77,12 @@ if command -v apt-get >/dev/null 2>&1 && command -v dpkg-query >/dev/null 2>&1; 
     if [ "$package" = libtorch-dev ] && [ -n "${PATCHDIFF_TORCH:-}" ]; then continue; fi
     installed "$package" || printf '%s ' "$package"
   done)
-  [ -n "$missing" ] || exit 0
+  if [ -z "$missing" ]; then
+    check_cmake
+    exit 0
+  fi
 
+  missing=${missing% }
   sudo=
   if [ "$(id -u)" != 0 ]; then
     sudo=sudo
@@ -80,6 +96,7 @@ if command -v apt-get >/dev/null 2>&1 && command -v dpkg-query >/dev/null 2>&1; 
   $sudo apt-get -qq update
   # shellcheck disable=SC2086 # a list of names
   $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $missing >/dev/null
+  check_cmake
   exit 0
 fi
 
@@ -115,7 +132,10 @@ missing=$(needs | while IFS='|' read -r use kind name package vcpkg conan homebr
   esac
   printf '  %-24s %-28s %-28s %s\n' "$package" "$vcpkg" "$conan" "$homebrew"
 done)
-[ -n "$missing" ] || exit 0
+if [ -z "$missing" ]; then
+  check_cmake
+  exit 0
+fi
 
 {
   echo "This system has no apt-get, so nothing is installed for you. Missing:"
