@@ -100,6 +100,17 @@ struct Primitives {
       }
       check(B::crop(images, places), {2, channels, 2, 3}, expected);
       check(B::crop(images, Places::whole({5, 7}, 2)), {2, channels, 5, 7}, pixels);
+
+      // Zeros on every side: the crop of a larger place is the image in a frame.
+      const Places framed = Places::repeated({9, 13}, Place::at(-1, -4), 2);
+      const Tensor larger = B::crop(images, framed);
+      check(B::crop(larger, Places::repeated({5, 7}, Place::at(1, 4), 2)), {2, channels, 5, 7}, pixels);
+      double sum = 0, sum_of_larger = 0;
+      for (const double pixel : pixels) sum += std::abs(pixel);
+      for (const double pixel : B::to_host(larger)) sum_of_larger += std::abs(pixel);
+      check_close({sum_of_larger}, {sum}, 1e-6);
+      check(B::crop(images, Places::repeated({1, 2}, Place::at(5, -2), 2)), {2, channels, 1, 2},
+            Values(static_cast<std::size_t>(4 * channels), 0));
     }
   }
 
@@ -126,6 +137,20 @@ struct Primitives {
       const Places corners{{1, 1}, {Place::at(0, 0), Place::at(side - 1, side - 1)}};
       CHECK(B::to_host(B::coordinate_grid(corners, {side, side}, Fixture::device())) == Values{-1, -1, 1, 1});
     }
+  }
+
+  static void fourier_features() {
+    const Tensor x = random({2, 2, 1, 3}, 8);
+    const std::vector<double> frequencies{1, 2.5};
+    const Values values = B::to_host(x);
+    Values expected;
+    for (std::size_t n = 0; n < 2; ++n) {
+      for (const double f : frequencies) {
+        for (std::size_t i = 0; i < 6; ++i) expected.push_back(std::sin(f * values[n * 6 + i]));
+        for (std::size_t i = 0; i < 6; ++i) expected.push_back(std::cos(f * values[n * 6 + i]));
+      }
+    }
+    check(B::fourier_features(x, frequencies), {2, 8, 1, 3}, expected);
   }
 
   static void concat_and_slice() {
@@ -323,6 +348,7 @@ void run_suite() {
   SECTION("widen, narrow") { Primitive::precision(); }
   SECTION("crop") { Primitive::crop(); }
   SECTION("coordinate_grid") { Primitive::coordinate_grid(); }
+  SECTION("fourier_features") { Primitive::fourier_features(); }
   SECTION("concat, slice") { Primitive::concat_and_slice(); }
   SECTION("scale, combine, multiply, sum_per_sample") { Primitive::arithmetic(); }
   SECTION("clone, assign, set_zero, accumulate, blend") { Primitive::writing(); }

@@ -85,6 +85,8 @@ class CoordEncoder {
     return (frequencies > 0 ? 4 * frequencies : 2) + (options_.patch_size_channel ? 1 : 0);
   }
 
+  ImageSize image() const noexcept { return image_; }
+
  private:
   Tensor positions(const Places& places, typename B::Device device) const {
     if (options_.padding == 0) return B::coordinate_grid(places, image_, device);

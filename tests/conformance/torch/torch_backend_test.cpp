@@ -41,6 +41,8 @@ TEST_CASE("a differentiable crop gathers, and its gradient counts how often a pi
   counts[0].slice(1, 3, 5).slice(2, 0, 3).fill_(1);
   counts[1].slice(1, 1, 3).slice(2, 4, 7).fill_(1);
   CHECK(at::equal(leaf.grad(), counts));
+  const Places outside{{4, 9}, {Place::at(-3, 2), Place::at(4, -5)}};
+  CHECK(at::equal(TorchBackend::crop(leaf, outside).detach(), TorchBackend::crop(images, outside)));
 }
 
 TEST_CASE("coordinates by operators are exact at the outer pixels too") {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -70,6 +71,76 @@ TEST_CASE("flipped and turned patches keep the coordinates of the pixels that th
                                                                    -1, 0, 1, -1, 0, 1});
   const PixelMap halved{.row_from_row = 0.5, .column_from_column = 0.5, .column_offset = 1};
   CHECK(coordinates(image, {1, 3}, {.to_image = halved}) == Values{-0.5, -0.25, 0, -1, -1, -1});
+}
+
+TEST_CASE("maps of what is done one after the other compose") {
+  const PixelMap crop = Place::at(2, 3).to_image, mirror = PixelMap::mirrored(4);
+  const PixelMap turn{.row_from_row = 0, .row_from_column = 1, .column_from_row = 1, .column_from_column = 0};
+  const PixelMap all = crop.after(mirror).after(turn);
+  for (const double r : {0.0, 1.0, 2.5}) {
+    for (const double c : {0.0, 3.0}) {
+      const double turned_row = turn.row(r, c), turned_column = turn.column(r, c);
+      CHECK(all.row(r, c) == 2 + turned_row);
+      CHECK(all.column(r, c) == 3 + (3 - turned_column));
+    }
+  }
+  // A mirrored crop shows the coordinates of its pixels, mirrored too.
+  const Values plain = coordinates({6, 9}, {1, 4}, Place::at(2, 3));
+  const Values mirrored = coordinates({6, 9}, {1, 4}, {.top = 2, .left = 3, .to_image = crop.after(mirror)});
+  CHECK(mirrored == Values{plain[3], plain[2], plain[1], plain[0], plain[4], plain[5], plain[6], plain[7]});
+}
+
+TEST_CASE("with padding the coordinates are those of the padded image") {
+  const CoordEncoder<B> padded({3, 5}, {.padding = 2}), larger({7, 9});
+  for (const Place& place : {Place::at(-2, -2), Place::at(0, 0), Place::at(1, 3)}) {
+    const Place shifted = Place::at(place.top + 2, place.left + 2);
+    CHECK(padded(Places{{2, 3}, {place}}, {}).values == larger(Places{{2, 3}, {shifted}}, {}).values);
+  }
+  CHECK(padded(Places{{1, 1}, {Place::at(-2, -2)}}, {}).values == Values{-1, -1});
+  CHECK(padded(Places{{1, 1}, {Place::at(4, 6)}}, {}).values == Values{1, 1});
+}
+
+TEST_CASE("Fourier features stand in the place of x and y") {
+  const Places places{{1, 1}, {Place::at(1, 4)}};
+  const double x = 0.5, y = 0;  // in an image of 3 x 5 from column 3
+  const Places at_three{{1, 1}, {Place::at(1, 3)}};
+  const CoordEncoder<B> octaves({3, 5}, {.fourier_frequencies = 3});
+  CHECK(octaves.channels() == 12);
+  Values expected;
+  for (const double f : {1.0, 2.0, 4.0}) {
+    for (const double value : {std::sin(f * x), std::sin(f * y), std::cos(f * x), std::cos(f * y)}) {
+      expected.push_back(value);
+    }
+  }
+  CHECK(octaves(at_three, {}).values == expected);
+  // Three even steps from 1 to 2^2.
+  const CoordEncoder<B> even({3, 5}, {.fourier_frequencies = 3, .fourier_octaves = false});
+  CHECK(even(at_three, {}).values[4] == std::sin(2.5 * x));
+  CHECK(even(at_three, {}).values[8] == std::sin(4 * x));
+  CHECK(CoordEncoder<B>({3, 5}, {.fourier_frequencies = 1, .fourier_octaves = false})(places, {}).values[0] ==
+        std::sin(1.0));
+}
+
+TEST_CASE("the patch-size channel holds the patch's share of the image's side") {
+  const CoordEncoder<B> encoder({8, 8}, {.patch_size_channel = true});
+  CHECK(encoder.channels() == 3);
+  const auto last_channel = [&](ImageSize patch) {
+    const B::Tensor encoded = encoder(Places::repeated(patch, Place::at(0, 0), 2), {});
+    CHECK(encoded.shape == Shape{2, 3, patch.height, patch.width});
+    return encoded.values.back();
+  };
+  CHECK(last_channel({8, 8}) == 1);
+  CHECK(last_channel({4, 4}) == 0);
+  CHECK(last_channel({2, 2}) == -0.5);
+  CHECK(last_channel({2, 8}) == 0);
+  CHECK(CoordEncoder<B>({8, 8}, {.fourier_frequencies = 2, .patch_size_channel = true}).channels() == 9);
+}
+
+TEST_CASE("CoordEncoder refuses settings that cannot work") {
+  CHECK_ERROR(ConfigError, "CoordEncoder: padding: expected at least 0, got -1",
+              CoordEncoder<B>({4, 4}, {.padding = -1}));
+  CHECK_ERROR(ConfigError, "CoordEncoder: fourier_frequencies: expected 0 to 32, got 33",
+              CoordEncoder<B>({4, 4}, {.fourier_frequencies = 33}));
 }
 
 TEST_CASE("CoordEncoder refuses images without pixels") {

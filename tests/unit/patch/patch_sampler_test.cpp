@@ -117,6 +117,30 @@ TEST_CASE("images, mask and fields are cut at the same places") {
   CHECK_FALSE(alone.fields);
 }
 
+// False-alarm rate: about 1e-6.
+TEST_CASE("with padding patches reach into a frame of zeros, each place as often") {
+  const PatchSampler<B> crop(2);
+  constexpr std::int64_t count = 20'000;
+  const ImageSize image{3, 4};
+  const Places places = crop.places(plan_of({3, 3}), image, count);
+  std::vector<double> counts(5 * 6);
+  for (const Place& place : places.at) {
+    ++counts.at(static_cast<std::size_t>((place.top + 2) * 6 + place.left + 2));
+  }
+  CHECK(chi_square(counts, static_cast<double>(count) / 30) < largest_chi_square(30));
+
+  const Places corners{{3, 3}, {Place::at(-2, -2), Place::at(2, 3), Place::at(0, 1)}};
+  const B::Tensor patches = crop({.images = numbered({3, 1, 3, 4}, 1)}, corners).images;
+  CHECK(patches.values == std::vector<double>{0,       0,       0,       0,       0,       0,       0, 0, 1,  //
+                                              1000204, 0,       0,       0,       0,       0,       0, 0, 0,  //
+                                              2000002, 2000003, 2000004, 2000102, 2000103, 2000104,           //
+                                              2000202, 2000203, 2000204});
+  CHECK_ERROR(ShapeError, "PatchSampler: places: expected patches of 3x3 inside 3x4 padded by 2, got top -3, left 0",
+              crop({.images = numbered({1, 1, 3, 4})}, Places{{3, 3}, {Place::at(-3, 0)}}));
+  CHECK_ERROR(ShapeError, "PatchSampler: patch: expected at most 7x8, got 8x3", crop.places(plan_of({8, 3}), image, 1));
+  CHECK_ERROR(ConfigError, "PatchSampler: padding: expected at least 0, got -1", PatchSampler<B>(-1));
+}
+
 TEST_CASE("PatchSampler refuses what does not fit") {
   const PatchSampler<B> crop;
   const Places places = Places::repeated({4, 4}, Place::at(0, 0), 2);

@@ -141,6 +141,29 @@ TEST_CASE("sizes of probability 0 never come") {
   CHECK(never.plan({.images = 100}, 1).patch == ImageSize{32, 32});
 }
 
+TEST_CASE("sizes are rounded to what the network needs") {
+  using Sizes = std::vector<ImageSize>;
+  CHECK(PatchSizeSchedule::stochastic({.image = {28, 28}, .size_divisor = 4}).sizes() ==
+        Sizes{{28, 28}, {12, 12}, {4, 4}});
+  CHECK(PatchSizeSchedule::stochastic({.image = {8, 24}, .size_divisor = 4}).sizes() ==
+        Sizes{{8, 24}, {4, 12}, {4, 4}});
+  CHECK(PatchSizeSchedule::stochastic_of({.image = {30, 30}, .sizes = {{15, 11}}, .size_divisor = 4}).sizes() ==
+        Sizes{{12, 8}});
+  CHECK(PatchSizeSchedule::progressive({.image = {28, 28}, .size_divisor = 4}, 10).sizes() ==
+        Sizes{{4, 4}, {12, 12}, {28, 28}});
+  // An image that the network cannot take whole may still lend its patches.
+  CHECK(PatchSizeSchedule::stochastic({.image = {30, 30}, .full_image_probability = 0, .size_divisor = 4}).sizes()[1] ==
+        ImageSize{12, 12});
+  CHECK_ERROR(ConfigError,
+              "PatchSizeSchedule::stochastic: image: expected sides divisible by 4, as the network needs, got 30x28",
+              PatchSizeSchedule::stochastic({.image = {30, 28}, .size_divisor = 4}));
+  CHECK_ERROR(ConfigError,
+              "PatchSizeSchedule::stochastic: image: expected sides divisible by 8, as the network needs, got 6x16",
+              PatchSizeSchedule::stochastic_of({.image = {6, 16}, .sizes = {{4, 8}}, .size_divisor = 8}));
+  CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic: size_divisor: expected at least 1, got 0",
+              PatchSizeSchedule::stochastic({.image = {8, 8}, .size_divisor = 0}));
+}
+
 TEST_CASE("schedules refuse settings that cannot work") {
   const auto of = [](PatchSizes sizes) { return PatchSizeSchedule::stochastic_of(std::move(sizes)); };
   CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic: image: expected at least one pixel, got 0x8",
