@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What each component needs, for the build tree and for the installed package alike.
 
-set(PATCHDIFF_COMPONENTS io torch)
+set(PATCHDIFF_COMPONENTS eigen io torch)
 set(_PATCHDIFF_CMAKE_DIR "${CMAKE_CURRENT_LIST_DIR}")
 
 # Finds the needs of `component`; sets patchdiff_<component>_FOUND and, when it is false, patchdiff_<component>_REASON.
@@ -19,6 +19,14 @@ macro(patchdiff_find_component component)
     if(patchdiff_${component}_REASON)
       string(PREPEND patchdiff_${component}_REASON "not found:")
       string(APPEND patchdiff_${component}_REASON " (Debian: apt install zlib1g-dev libpng-dev nlohmann-json3-dev)")
+    endif()
+  elseif("${component}" STREQUAL "eigen")
+    # Without a version: Eigen 5 refuses a request for 3.4, and 3.4.0 a range.
+    find_package(Eigen3 QUIET GLOBAL)
+    if(NOT Eigen3_FOUND)
+      set(patchdiff_${component}_REASON "not found: Eigen3 (Debian: apt install libeigen3-dev)")
+    elseif(Eigen3_VERSION VERSION_LESS 3.4)
+      set(patchdiff_${component}_REASON "Eigen 3.4 or newer is needed, ${Eigen3_VERSION} was found")
     endif()
   elseif("${component}" STREQUAL "torch")
     include("${_PATCHDIFF_CMAKE_DIR}/patchdiffLibTorch.cmake")

@@ -39,6 +39,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/io/read_file.hpp
     patchdiff/io/safetensors_tensor.hpp
     patchdiff/io/safetensors_type.hpp
+    patchdiff/metrics/feature_extractor.hpp
     patchdiff/nn/conditioning.hpp
     patchdiff/nn/network.hpp
     patchdiff/patch/coord_encoder.hpp
@@ -58,6 +59,11 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/training/step_report.hpp
     patchdiff/training/train_step.hpp)
 
+# patchdiff::eigen: includes Eigen.
+set(PATCHDIFF_EIGEN_HEADERS
+    patchdiff/metrics/feature_statistics.hpp
+    patchdiff/metrics/frechet_distance.hpp)
+
 # patchdiff::io: reaches zlib, libpng or nlohmann-json.
 set(PATCHDIFF_IO_HEADERS
     patchdiff/data/idx_array.hpp
@@ -76,8 +82,10 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/backend/torch/compat.hpp
     patchdiff/backend/torch/cpu_kernels.hpp
     patchdiff/backend/torch/torch_backend.hpp
+    patchdiff/metrics/torch/feature_classifier.hpp
     patchdiff/nn/torch/autocast_guard.hpp
     patchdiff/nn/torch/autograd_network.hpp
     patchdiff/nn/torch/song_unet.hpp
+    patchdiff/nn/torch/torch_parameters.hpp
     patchdiff/nn/torch/unet_layers.hpp
     patchdiff/torch.hpp)

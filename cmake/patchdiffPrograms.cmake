@@ -18,12 +18,12 @@ if(patchdiff_torch_FOUND AND PATCHDIFF_USE_PCH)
   target_compile_options(patchdiff_torch_pch PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
 endif()
 
-# patchdiff_link(NAME [TORCH]): an executable or object library of ours over patchdiff and patchdiff::io and, with TORCH,
+# patchdiff_link(NAME [TORCH]): an executable or object library of ours over patchdiff, patchdiff::eigen, patchdiff::io and, with TORCH,
 # over patchdiff::torch and its precompiled header.
 function(patchdiff_link name)
   cmake_parse_arguments(PARSE_ARGV 1 link "TORCH" "" "")
   set_target_properties(${name} PROPERTIES CXX_EXTENSIONS OFF)
-  target_link_libraries(${name} PRIVATE patchdiff::patchdiff patchdiff::io patchdiff_warnings)
+  target_link_libraries(${name} PRIVATE patchdiff::patchdiff patchdiff::eigen patchdiff::io patchdiff_warnings)
   if(link_TORCH)
     target_link_libraries(${name} PRIVATE patchdiff::torch)
     if(TARGET patchdiff_torch_pch)

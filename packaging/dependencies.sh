@@ -32,6 +32,7 @@ build|debian|-|ccache|-|-|-
 build|header|torch/csrc/api/include/torch/torch.h|libtorch-dev|libtorch|libtorch|pytorch
 build|debian|-|libopenblas0-pthread|-|-|-
 build|header|fmt/format.h|libfmt-dev|fmt|fmt|fmt
+build|header|eigen3/Eigen/Core|libeigen3-dev|eigen3|eigen|eigen
 build|header|nlohmann/json.hpp|nlohmann-json3-dev|nlohmann-json|nlohmann_json|nlohmann-json
 build|header|png.h|libpng-dev|libpng|libpng|libpng
 build|header|zlib.h|zlib1g-dev|zlib|zlib|zlib

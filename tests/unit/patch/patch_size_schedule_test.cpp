@@ -142,7 +142,6 @@ TEST_CASE("sizes of probability 0 never come") {
 }
 
 TEST_CASE("sizes are rounded to what the network needs") {
-  using Sizes = std::vector<ImageSize>;
   CHECK(PatchSizeSchedule::stochastic({.image = {28, 28}, .size_divisor = 4}).sizes() ==
         Sizes{{28, 28}, {12, 12}, {4, 4}});
   CHECK(PatchSizeSchedule::stochastic({.image = {8, 24}, .size_divisor = 4}).sizes() ==

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/core/random_stream.hpp>
+#include <patchdiff/metrics/feature_statistics.hpp>
+#include <patchdiff/metrics/frechet_distance.hpp>
+
+#include "support/catch.hpp"
+#include "support/errors.hpp"
+
+namespace patchdiff {
+namespace {
+
+std::vector<double> normals(std::size_t count, std::uint64_t seed) {
+  std::vector<double> values(count);
+  RandomStream({seed}, Purpose::training_noise, 0, 0).normals(std::span(values));
+  return values;
+}
+
+FeatureStatistics statistics_of(std::int64_t dimension, const std::vector<double>& features) {
+  FeatureStatistics statistics(dimension);
+  statistics.add(features);
+  return statistics;
+}
+
+TEST_CASE("statistics are those of plain formulas, however the vectors come in") {
+  const std::vector<double> features{1, 2, 3, 5, 4, -1, 0, 7};
+  const FeatureStatistics whole = statistics_of(2, features);
+  CHECK(whole.count() == 4);
+  CHECK(whole.mean()[0] == Approx(2));
+  CHECK(whole.mean()[1] == Approx(3.25));
+  CHECK(whole.covariance()(0, 0) == Approx(10.0 / 3));
+  CHECK(whole.covariance()(0, 1) == Approx(-13.0 / 3));
+  CHECK(whole.covariance()(1, 1) == Approx(36.75 / 3));
+
+  FeatureStatistics parts(2), other(2), empty(2);
+  parts.add(std::span(features).first(2));
+  other.add(std::span(features).subspan(2, 4));
+  parts.merge(empty);
+  parts.merge(other);
+  parts.add(std::span(features).last(2));
+  CHECK(parts.count() == 4);
+  CHECK((parts.mean() - whole.mean()).norm() < 1e-14);
+  CHECK((parts.covariance() - whole.covariance()).norm() < 1e-13);
+}
+
+TEST_CASE("the distance of a set to itself is 0") {
+  const FeatureStatistics set = statistics_of(5, normals(500, 1));
+  CHECK(frechet_distance(set, set) < 1e-12);
+}
+
+TEST_CASE("of shifted and scaled sets the distance has a closed form") {
+  const std::vector<double> base = normals(3 * 400, 2);
+  std::vector<double> moved = base;
+  const std::vector<double> shift{1, -2, 0.5};
+  for (std::size_t i = 0; i < moved.size(); ++i) moved[i] += shift[i % 3];
+  const FeatureStatistics first = statistics_of(3, base);
+  CHECK(frechet_distance(first, statistics_of(3, moved)) == Approx(5.25));
+  std::vector<double> doubled = base;
+  for (double& value : doubled) value *= 2;
+  // |m|^2 + tr S (1 - 2)^2
+  CHECK(frechet_distance(first, statistics_of(3, doubled)) ==
+        Approx(first.mean().squaredNorm() + first.covariance().trace()));
+}
+
+TEST_CASE("covariances that do not commute give what numpy and scipy give") {
+  // S1 = [[4, 1], [1, 2]], S2 = [[1, -0.5], [-0.5, 3]], equal means: tr(S1 + S2 - 2 sqrtm(S1 S2)).
+  const auto set = [](double a, double b, double c) {
+    // Four points with mean 0 and unbiased covariance [[a, b], [b, c]], by its Cholesky factor.
+    const double l = std::sqrt(a), m = b / l, n = std::sqrt(c - m * m), f = std::sqrt(1.5);
+    return statistics_of(2, {f * l, f * m, -f * l, -f * m, 0, f * n, 0, -f * n});
+  };
+  CHECK(set(4, 1, 2).covariance()(0, 1) == Approx(1));
+  const double a = 4 * 1 + 1 * -0.5, d = 1 * -0.5 + 2 * 3;  // the diagonal of S1 S2
+  const double determinant = (4 * 2 - 1) * (1 * 3 - 0.25);
+  // tr sqrt(M) of a 2 x 2 matrix is sqrt(tr M + 2 sqrt(det M)).
+  const double root_trace = std::sqrt(a + d + 2 * std::sqrt(determinant));
+  CHECK(frechet_distance(set(4, 1, 2), set(1, -0.5, 3)) == Approx(4 + 2 + 1 + 3 - 2 * root_trace));
+}
+
+TEST_CASE("metrics refuse what does not fit") {
+  FeatureStatistics two(2), three(3);
+  CHECK_ERROR(ConfigError, "FeatureStatistics: dimension: expected at least 1, got 0", FeatureStatistics(0));
+  CHECK_ERROR(ShapeError, "FeatureStatistics: features: expected vectors of 2 values, got 3 values",
+              two.add(std::vector<double>{1, 2, 3}));
+  CHECK_ERROR(ShapeError, "FeatureStatistics: other: expected 2 features, got 3", two.merge(three));
+  CHECK_ERROR(DataError, "FeatureStatistics: features: expected at least 2 vectors, got 0", two.covariance());
+  CHECK_ERROR(ShapeError, "frechet_distance: second: expected 2 features, got 3", frechet_distance(two, three));
+}
+
+}  // namespace
+}  // namespace patchdiff
