@@ -75,6 +75,7 @@ set(PATCHDIFF_IO_HEADERS
     patchdiff/io/safetensors_header.hpp
     patchdiff/io/safetensors_reader.hpp
     patchdiff/io/safetensors_writer.hpp
+    patchdiff/io/save_weights.hpp
     patchdiff/io/settings_json.hpp)
 
 # patchdiff::torch: the headers below a torch/ folder, and torch.hpp.

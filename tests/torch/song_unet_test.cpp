@@ -121,6 +121,7 @@ TEST_CASE("a clone gives the same, and shares nothing") {
   SongUNet copy = net.clone();
   CHECK(weights(copy) == weights(net));
   const at::Tensor before = net(input, c_noise, labelled, {});
+  CHECK_FALSE(before.requires_grad());  // no history outside training
   copy.visit_state([](auto, at::Tensor& value) { B::set_zero(value); });
   CHECK(at::equal(net(input, c_noise, labelled, {}), before));
 }
