@@ -89,4 +89,5 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/song_unet.hpp
     patchdiff/nn/torch/torch_parameters.hpp
     patchdiff/nn/torch/unet_layers.hpp
-    patchdiff/torch.hpp)
+    patchdiff/torch.hpp
+    patchdiff/training/torch/torch_optimizer.hpp)
