@@ -83,7 +83,7 @@ Settings parse(int argc, char** argv) {
 void make_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
-  if (error) throw pd::FileError("quickstart", folder.string(), "a folder that can be written", error.message());
+  if (error) throw pd::FileError("--out", folder.string(), "a folder that can be written", error.message());
   fs::remove(folder / "loss.csv", error);
 }
 
