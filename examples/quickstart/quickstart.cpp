@@ -89,31 +89,46 @@ void make_folder(const fs::path& folder) {
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-/// The number of images that fit into the time, by the measured rate of each patch size.
-std::uint64_t affordable_images(const Denoiser& denoiser, pd::Loader<B, pd::ArrayDataset>& loader,
-                                const pd::PatchSizeSchedule& schedule, double seconds) {
-  Denoiser trial = denoiser.clone();
-  pd::Adam<B> optimizer;
-  double seconds_per_step = 0, images_per_step = 0;
-  for (std::size_t size = 0; size < schedule.sizes().size(); ++size) {
-    const pd::TrainStep<B> step{
-        {.schedule = pd::PatchSizeSchedule::stochastic_of({.image = image, .sizes = {schedule.sizes()[size]}}),
-         .batch = batch}};
-    pd::TrainState state;
-    double fastest = 1e9;
-    for (int repeat = 0; repeat < 4; ++repeat) {
-      const pd::PatchPlan plan = step.plan(state);
-      const auto start = Clock::now();
-      step(trial, optimizer, loader.take(plan), plan, state).loss();
-      fastest = std::min(fastest, seconds_since(start));
+/// What a run costs, by the measured rate of each patch size.
+class Cost {
+ public:
+  Cost(const Denoiser& denoiser, pd::Loader<B, pd::ArrayDataset>& loader, const pd::PatchSizeSchedule& schedule)
+      : shares_(schedule.probabilities()) {
+    Denoiser trial = denoiser.clone();
+    pd::Adam<B> optimizer;
+    for (std::size_t size = 0; size < shares_.size(); ++size) {
+      const pd::TrainStep<B> step{
+          {.schedule = pd::PatchSizeSchedule::stochastic_of({.image = image, .sizes = {schedule.sizes()[size]}}),
+           .batch = batch}};
+      pd::TrainState state;
+      double fastest = 1e9;
+      for (int repeat = 0; repeat < 4; ++repeat) {
+        const pd::PatchPlan plan = step.plan(state);
+        const auto start = Clock::now();
+        step(trial, optimizer, loader.take(plan), plan, state).loss();
+        fastest = std::min(fastest, seconds_since(start));
+      }
+      seconds_per_image_.push_back(fastest / static_cast<double>(batch * schedule.multipliers()[size]));
+      fmt::print("patches of {}: {:.0f} images/s\n", pd::to_string(schedule.sizes()[size]),
+                 1 / seconds_per_image_.back());
     }
-    const auto images = static_cast<double>(batch * schedule.multipliers()[size]);
-    fmt::print("patches of {}: {:.0f} images/s\n", pd::to_string(schedule.sizes()[size]), images / fastest);
-    seconds_per_step += schedule.probabilities()[size] * fastest;
-    images_per_step += schedule.probabilities()[size] * images;
   }
-  return static_cast<std::uint64_t>(std::max(1.0, seconds / seconds_per_step * images_per_step));
-}
+
+  /// Seconds from a share of the run's images to its end, divided by the number of images.
+  double left(double progress) const {
+    double seconds = 0, end = 0;
+    for (std::size_t size = 0; size < shares_.size(); ++size) {
+      const double begin = end;
+      end += shares_[size];
+      seconds += std::max(0.0, end - std::max(begin, progress)) * seconds_per_image_[size];
+    }
+    return seconds;
+  }
+
+ private:
+  std::vector<double> shares_;
+  std::vector<double> seconds_per_image_;
+};
 
 /// Up over the first 5 % of the run, then down to zero along a quarter of a cosine.
 double learning_rate_at(double progress) {
@@ -193,35 +208,38 @@ void run(const Settings& settings) {
   const Denoiser untrained = denoiser.clone();
   pd::Loader<B, pd::ArrayDataset> loader(images, device, {.seed = settings.seed});
 
-  const auto schedule =
-      pd::PatchSizeSchedule::stochastic({.image = image, .full_image_probability = full_image_probability});
-  const std::uint64_t total =
-      affordable_images(denoiser, loader, schedule, 60 * settings.minutes - seconds_since(start));
+  // The published sizes and shares, from small patches to full images: docs/measurements.md says why not mixed.
+  const pd::PatchMixture mixture{.image = image, .full_image_probability = full_image_probability};
+  const Cost cost(denoiser, loader, pd::PatchSizeSchedule::progressive(mixture, 1));
+  const double seconds_to_train = 60 * settings.minutes - seconds_since(start);
+  const auto total = static_cast<std::uint64_t>(std::max(1.0, seconds_to_train / cost.left(0)));
   fmt::print("training on {} images in about {:.1f} minutes\n", total, settings.minutes);
 
-  const pd::TrainStep<B> step{{.schedule = schedule, .batch = batch, .label_dropout = 0.1}};
+  const pd::TrainStep<B> step{
+      {.schedule = pd::PatchSizeSchedule::progressive(mixture, total), .batch = batch, .label_dropout = 0.1}};
   pd::Adam<B> optimizer{{.beta2 = 0.99}};
   pd::EMA<B> ema(denoiser);
   pd::TrainState state{.seed = settings.seed};
   const auto training = Clock::now();
-  double shown = 0;
+  double shown = 0, progress = 0;
   while (state.images < total) {
-    const double progress = static_cast<double>(state.images) / static_cast<double>(total);
     optimizer.set_learning_rate(learning_rate_at(progress));
     const pd::PatchPlan plan = step.plan(state);
     const auto report = step(denoiser, optimizer, loader.take(plan), plan, state);
     ema.update(denoiser, state);
 
+    progress = static_cast<double>(state.images) / static_cast<double>(total);
     const double seconds = seconds_since(training);
     const double loss = report.loss();
     log.append({static_cast<double>(state.step), static_cast<double>(state.images),
                 static_cast<double>(plan.patch.height), loss, seconds});
     if (seconds - shown >= 5 || state.images >= total) {
       shown = seconds;
-      const auto rate = static_cast<double>(state.images) / seconds;
-      const double left = state.images < total ? static_cast<double>(total - state.images) / rate : 0;
+      const double expected = cost.left(0) - cost.left(progress);
+      const double slower = expected > 0 ? seconds / (expected * static_cast<double>(total)) : 1;
+      const double left = slower * cost.left(progress) * static_cast<double>(total);
       fmt::print("step {:5}  images {:7}  {:5.0f} images/s  loss {:.4f}  {:3.0f} s left\n", state.step, state.images,
-                 rate, loss, left);
+                 static_cast<double>(state.images) / seconds, loss, left);
       std::fflush(stdout);
     }
   }
