@@ -75,6 +75,7 @@ set(PATCHDIFF_IO_HEADERS
     patchdiff/io/safetensors_header.hpp
     patchdiff/io/safetensors_reader.hpp
     patchdiff/io/safetensors_writer.hpp
+    patchdiff/io/save_weights.hpp
     patchdiff/io/settings_json.hpp)
 
 # patchdiff::torch: the headers below a torch/ folder, and torch.hpp.
@@ -88,4 +89,5 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/song_unet.hpp
     patchdiff/nn/torch/torch_parameters.hpp
     patchdiff/nn/torch/unet_layers.hpp
-    patchdiff/torch.hpp)
+    patchdiff/torch.hpp
+    patchdiff/training/torch/torch_optimizer.hpp)

@@ -18,8 +18,8 @@ if(patchdiff_torch_FOUND AND PATCHDIFF_USE_PCH)
   target_compile_options(patchdiff_torch_pch PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
 endif()
 
-# patchdiff_link(NAME [TORCH]): an executable or object library of ours over patchdiff, patchdiff::eigen, patchdiff::io and, with TORCH,
-# over patchdiff::torch and its precompiled header.
+# patchdiff_link(NAME [TORCH]): an executable or library of ours over patchdiff, patchdiff::eigen, patchdiff::io and,
+# with TORCH, over patchdiff::torch and its precompiled header.
 function(patchdiff_link name)
   cmake_parse_arguments(PARSE_ARGV 1 link "TORCH" "" "")
   set_target_properties(${name} PROPERTIES CXX_EXTENSIONS OFF)

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,6 +15,7 @@
 #include <torch/optim/adam.h>
 
 #include <patchdiff/torch.hpp>
+#include <patchdiff/training/torch/torch_optimizer.hpp>
 
 #include "support/torch_catch.hpp"
 
@@ -121,6 +123,7 @@ TEST_CASE("a clone gives the same, and shares nothing") {
   SongUNet copy = net.clone();
   CHECK(weights(copy) == weights(net));
   const at::Tensor before = net(input, c_noise, labelled, {});
+  CHECK_FALSE(before.requires_grad());  // no history outside training
   copy.visit_state([](auto, at::Tensor& value) { B::set_zero(value); });
   CHECK(at::equal(net(input, c_noise, labelled, {}), before));
 }
@@ -271,19 +274,6 @@ TEST_CASE("many threads may denoise at once") {
   for (std::size_t seed = 0; seed < 4; ++seed) CHECK(at::equal(got[seed], expected[seed]));
 }
 
-/// LibTorch's own Adam as an optimiser of ours; it ignores the flag.
-struct TorchAdam {
-  static constexpr bool obeys_flag = false;
-  torch::optim::Adam adam;
-  template <class D>
-  void step(D&, const at::Tensor&) {
-    adam.step();
-  }
-  void set_learning_rate(double rate) {
-    static_cast<torch::optim::AdamOptions&>(adam.param_groups()[0].options()).lr(rate);
-  }
-};
-
 TEST_CASE("Adam is LibTorch's Adam, and a host's optimiser fits") {
   const auto make = [] { return DenoiserWrapper{SongUNet(options(), {1}, float64), {.image = {1, 8, 16}}}; };
   const TrainStep<B> step({.schedule = PatchSizeSchedule::stochastic({.image = {8, 16}}), .batch = 2});
@@ -301,7 +291,9 @@ TEST_CASE("Adam is LibTorch's Adam, and a host's optimiser fits") {
   auto ours = make(), theirs = make();
   const std::vector<double> before = weights(ours);
   Adam<B> adam({.learning_rate = 0.01, .epsilon = 1e-4});
-  TorchAdam torch_adam{torch::optim::Adam(theirs.network().parameters(), torch::optim::AdamOptions(0.01).eps(1e-4))};
+  TorchOptimizer torch_adam(
+      std::make_unique<torch::optim::Adam>(theirs.network().parameters(), torch::optim::AdamOptions(1).eps(1e-4)));
+  torch_adam.set_learning_rate(0.01);
   const std::vector<double> got = train(ours, adam), expected = train(theirs, torch_adam);
   double largest = 0, moved = 0;
   for (std::size_t i = 0; i < got.size(); ++i) {

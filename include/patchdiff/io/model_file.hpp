@@ -1,24 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstddef>
 #include <filesystem>
-#include <map>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include <fmt/format.h>
 
-#include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/diffusion/denoiser_wrapper.hpp>
 #include <patchdiff/io/load_weights.hpp>
 #include <patchdiff/io/safetensors_reader.hpp>
-#include <patchdiff/io/safetensors_writer.hpp>
+#include <patchdiff/io/save_weights.hpp>
 #include <patchdiff/io/settings_json.hpp>
 
 namespace patchdiff {
@@ -37,26 +32,13 @@ inline constexpr std::string_view prefix = "model.";
 /// Errors: FileError where the file cannot be written.
 template <class Net>
 void save(const std::filesystem::path& path, DenoiserWrapper<Net>& denoiser) {
-  using B = typename DenoiserWrapper<Net>::Backend;
   using Unwrapped = typename DenoiserWrapper<Net>::Net;
-  std::vector<SafetensorsEntry> entries;
-  std::map<std::string, std::vector<float>> values;
-  denoiser.visit_state([&](std::string_view name, typename B::Tensor& value) {
-    const std::string full = fmt::format("{}{}", prefix, name);
-    const std::vector<double> wide = B::to_host(value);
-    entries.push_back({.name = full, .type = SafetensorsType::float32, .shape = B::shape(value)});
-    values.emplace(full, std::vector<float>(wide.begin(), wide.end()));
-  });
-  SafetensorsWriter writer(path, std::move(entries),
-                           {{"format", "patchdiff"},
-                            {"version", std::string(version)},
-                            {"network", std::string(Unwrapped::name)},
-                            {"network_settings", settings_json::text(denoiser.network().options())},
-                            {"denoiser_settings", settings_json::text(denoiser.options())}});
-  for (const SafetensorsEntry& entry : writer.entries()) {
-    writer.write(std::as_bytes(std::span<const float>(values.at(entry.name))));
-  }
-  writer.commit();
+  save_weights(denoiser, path, prefix,
+               {{"format", "patchdiff"},
+                {"version", std::string(version)},
+                {"network", std::string(Unwrapped::name)},
+                {"network_settings", settings_json::text(denoiser.network().options())},
+                {"denoiser_settings", settings_json::text(denoiser.options())}});
 }
 
 /// Rebuilds the denoiser that `save` wrote.
