@@ -5,6 +5,7 @@
 #   sh packaging/dependencies.sh quickstart   to build and run the quick start
 #   sh packaging/dependencies.sh test         to build everything and run the tests
 #   sh packaging/dependencies.sh format       to check the format of the sources
+#   sh packaging/dependencies.sh wheel        to install PyPI's LibTorch by packaging/torch_wheel.sh
 #
 # On Debian and its relatives through apt-get, as root or with sudo, and only when something is missing. On other
 # systems it names what is missing and how vcpkg, Conan and Homebrew call it, and fails.
@@ -14,15 +15,15 @@ set -eu
 
 purpose=${1:-}
 case $purpose in
-  quickstart | test | format) ;;
+  quickstart | test | format | wheel) ;;
   *)
-    echo "usage: sh packaging/dependencies.sh quickstart|test|format" >&2
+    echo "usage: sh packaging/dependencies.sh quickstart|test|format|wheel" >&2
     exit 2
     ;;
 esac
 
 # purpose | kind | what to look for | Debian | vcpkg | Conan | Homebrew
-# Kinds: a command, a C++ header, a file; `debian` is looked for on Debian alone, as a package.
+# Kinds: a command, a C++ header, a file, a module of python3; `debian` is looked for on Debian alone, as a package.
 needs() {
   cat <<'EOF'
 build|command|g++|g++|a compiler: g++ 12 or newer|a compiler: g++ 12 or newer|gcc
@@ -40,6 +41,8 @@ build|header|CLI/CLI.hpp|libcli11-dev|cli11|cli11|cli11
 build|file|/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz|dataset-fashion-mnist|the data set's own site|the data set's own site|the data set's own site
 test|header|catch2/catch.hpp|catch2|catch2|catch2|catch2
 format|command|clang-format-14|clang-format-14|clang-format 14|clang-format 14|clang-format 14
+wheel|command|python3|python3|Python 3.10 or newer|Python 3.10 or newer|python3
+wheel|module|ensurepip|python3-venv|Python's venv|Python's venv|python3
 EOF
 }
 
@@ -53,7 +56,9 @@ wanted() { # purpose of the need
 
 # Presets of an older CMake fail with a message that does not say so.
 check_cmake() {
-  [ "$purpose" != format ] || return 0
+  case $purpose in
+    format | wheel) return 0 ;;
+  esac
   version=$(cmake --version | sed -n 's/^cmake version \([0-9]*\)\.\([0-9]*\).*/\1 \2/p')
   # shellcheck disable=SC2086 # two numbers
   set -- $version
@@ -61,6 +66,10 @@ check_cmake() {
     echo "CMake 3.25 or newer is needed, this is $1.$2 (a newer one: pip install cmake)." >&2
     exit 1
   fi
+}
+
+has_module() { # Python module
+  "${PYTHON:-python3}" -c "import $1" >/dev/null 2>&1
 }
 
 # -- Debian --------------------------------------------------------------------------------------------------------------
@@ -75,7 +84,10 @@ if command -v apt-get >/dev/null 2>&1 && command -v dpkg-query >/dev/null 2>&1; 
     # A tool from elsewhere will do, and so will a LibTorch from elsewhere.
     if [ "$kind" = command ] && command -v "$name" >/dev/null 2>&1; then continue; fi
     if [ "$package" = g++ ] && [ -n "${CXX:-}" ]; then continue; fi
-    if [ "$package" = libtorch-dev ] && [ -n "${PATCHDIFF_TORCH:-}" ]; then continue; fi
+    if [ "$kind" = module ] && has_module "$name"; then continue; fi
+    case $package in
+      libtorch-dev | libopenblas0-pthread) [ -z "${PATCHDIFF_TORCH:-}" ] || continue ;;
+    esac
     installed "$package" || printf '%s ' "$package"
   done)
   if [ -z "$missing" ]; then
@@ -129,6 +141,7 @@ missing=$(needs | while IFS='|' read -r use kind name package vcpkg conan homebr
       has_header "$name" && continue
       ;;
     file) [ -e "$name" ] && continue ;;
+    module) has_module "$name" && continue ;;
     debian) continue ;;
   esac
   printf '  %-24s %-28s %-28s %s\n' "$package" "$vcpkg" "$conan" "$homebrew"

@@ -15,6 +15,8 @@
 
 #include "support/torch_catch.hpp"
 
+#include "support/errors.hpp"
+
 namespace patchdiff {
 namespace {
 
@@ -128,6 +130,12 @@ TEST_CASE("nothing in sampling reads a value of the device") {
       guided, {.seeds = {1, 2}, .conditioning = {.class_labels = told.class_labels, .fields = told.fields}});
   CHECK(samples.is_meta());
   CHECK(samples.scalar_type() == at::kDouble);
+}
+
+TEST_CASE("bfloat16 on a device without autocast is refused") {
+  CHECK_ERROR(ConfigError,
+              "AutocastGuard: precision: expected float32 on a device without autocast, got bfloat16 on meta",
+              AutocastGuard(at::kMeta, Precision::bfloat16));
 }
 
 /// Counts the operators that run while it lives.

@@ -6,8 +6,10 @@
 
 namespace patchdiff::torch_compat {
 
-/// Whether autocast is on for the CPU in this thread, and its scalar type: the calls differ between LibTorch versions.
+/// Whether LibTorch has autocast for a device, whether it is on in this thread, and its scalar type: the calls differ
+/// between LibTorch versions, and newer ones throw for a device without autocast.
 #if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4)
+inline bool autocast_available(at::DeviceType device) { return at::autocast::is_autocast_available(device); }
 inline bool autocast_enabled(at::DeviceType device) { return at::autocast::is_autocast_enabled(device); }
 inline void set_autocast_enabled(at::DeviceType device, bool on) { at::autocast::set_autocast_enabled(device, on); }
 inline at::ScalarType autocast_type(at::DeviceType device) { return at::autocast::get_autocast_dtype(device); }
@@ -15,6 +17,7 @@ inline void set_autocast_type(at::DeviceType device, at::ScalarType type) {
   at::autocast::set_autocast_dtype(device, type);
 }
 #else
+inline bool autocast_available(at::DeviceType device) { return device == at::kCPU || device == at::kCUDA; }
 inline bool autocast_enabled(at::DeviceType device) {
   return device == at::kCPU ? at::autocast::is_cpu_enabled() : at::autocast::is_enabled();
 }

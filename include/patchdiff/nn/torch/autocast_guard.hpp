@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string>
+
 #include <ATen/autocast_mode.h>
 
 #include <patchdiff/backend/torch/compat.hpp>
+#include <patchdiff/core/error.hpp>
 #include <patchdiff/core/precision.hpp>
 
 namespace patchdiff {
@@ -12,19 +15,29 @@ namespace patchdiff {
 ///
 /// Without its cache: a bfloat16 copy of a weight that was made without gradients would serve training too, and the
 /// weight would get no gradient. A network uses each weight once a call, so the cache would save nothing.
+///
+/// A device without autocast (`meta`) is left alone.
+///
+/// Errors: ConfigError for bfloat16 on such a device.
 class AutocastGuard {
  public:
   AutocastGuard(at::DeviceType device, Precision precision)
-      : device_(device),
-        enabled_(torch_compat::autocast_enabled(device)),
-        cached_(at::autocast::is_autocast_cache_enabled()),
-        type_(torch_compat::autocast_type(device)) {
+      : device_(device), available_(torch_compat::autocast_available(device)) {
+    if (!available_) {
+      if (precision == Precision::float32) return;
+      throw ConfigError("AutocastGuard", "precision", "float32 on a device without autocast",
+                        "bfloat16 on " + c10::DeviceTypeName(device, true));
+    }
+    enabled_ = torch_compat::autocast_enabled(device);
+    cached_ = at::autocast::is_autocast_cache_enabled();
+    type_ = torch_compat::autocast_type(device);
     at::autocast::set_autocast_cache_enabled(false);
     torch_compat::set_autocast_enabled(device, precision == Precision::bfloat16);
     torch_compat::set_autocast_type(device, at::kBFloat16);
   }
 
   ~AutocastGuard() {
+    if (!available_) return;
     torch_compat::set_autocast_type(device_, type_);
     torch_compat::set_autocast_enabled(device_, enabled_);
     at::autocast::set_autocast_cache_enabled(cached_);
@@ -35,9 +48,10 @@ class AutocastGuard {
 
  private:
   at::DeviceType device_;
-  bool enabled_;
-  bool cached_;
-  at::ScalarType type_;
+  bool available_;
+  bool enabled_ = false;
+  bool cached_ = false;
+  at::ScalarType type_ = at::kBFloat16;
 };
 
 }  // namespace patchdiff
