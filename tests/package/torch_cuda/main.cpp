@@ -1,5 +1,5 @@
-// LibTorch's CUDA libraries are loaded although no symbol of theirs need be named; with a GPU, a kernel of the host runs
-// between LibTorch's.
+// LibTorch's CUDA libraries are loaded although no symbol of theirs need be named; with a GPU, a kernel of the host
+// runs between LibTorch's.
 #include <patchdiff/torch.hpp>
 
 #include <c10/core/impl/DeviceGuardImplInterface.h>
