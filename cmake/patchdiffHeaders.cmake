@@ -59,8 +59,11 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/training/step_report.hpp
     patchdiff/training/train_step.hpp)
 
-# patchdiff::eigen: includes Eigen.
+# patchdiff::eigen: includes Eigen, or lies below an eigen/ folder.
 set(PATCHDIFF_EIGEN_HEADERS
+    patchdiff/backend/eigen/eigen_tensor.hpp
+    patchdiff/backend/eigen/executor.hpp
+    patchdiff/backend/eigen/thread_executor.hpp
     patchdiff/metrics/feature_statistics.hpp
     patchdiff/metrics/frechet_distance.hpp)
 
