@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include <Eigen/Core>
+
+#include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/random_stream.hpp>
+#include <patchdiff/nn/eigen/feature_map.hpp>
+#include <patchdiff/nn/eigen/matrix_product.hpp>
+#include <patchdiff/nn/eigen/weights.hpp>
+
+namespace patchdiff::layers {
+
+/// Some whole rows of an image of which each pixel is seen with its neighbours, as a matrix.
+///
+/// Row (channel, ky, kx) holds, for each pixel (y, x) of those rows, the number at (y + ky - 1, x + kx - 1), 0 outside.
+class Neighbours {
+ public:
+  /// The rows [first, last) of an image.
+  Neighbours(ImageSize image, std::int64_t first, std::int64_t last)
+      : image_(image), start_(first * image.width), pixels_((last - first) * image.width) {}
+
+  std::int64_t pixels() const noexcept { return pixels_; }
+
+  /// Writes the matrix [9 C, pixels()].
+  template <class Scalar>
+  void gather(const FeatureMap<Scalar>& x, Scalar* matrix) const {
+    visit(x.channels(), [&](std::int64_t channel, Shift shift, std::int64_t row) {
+      const Scalar* plane = x.values.data() + channel * x.pixels();
+      Scalar* out = matrix + row * pixels_;
+      std::fill(out, out + shift.begin, Scalar{0});
+      std::copy(plane + shift.begin + shift.by, plane + shift.end + shift.by, out + shift.begin);
+      std::fill(out + shift.end, out + pixels_, Scalar{0});
+      clear_border(out, shift.column);
+    });
+  }
+
+  /// The transpose of `gather`: adds the matrix's numbers to the pixels that they come from; destroys the matrix.
+  template <class Scalar>
+  void scatter(Scalar* matrix, FeatureMap<Scalar>& x) const {
+    visit(x.channels(), [&](std::int64_t channel, Shift shift, std::int64_t row) {
+      Scalar* in = matrix + row * pixels_;
+      clear_border(in, shift.column);
+      const std::int64_t count = shift.end - shift.begin;
+      Column<Scalar>::Map(x.values.data() + channel * x.pixels() + shift.begin + shift.by, count) +=
+          Column<Scalar>::Map(in + shift.begin, count);
+    });
+  }
+
+ private:
+  /// Pixels begin to end of the rows have their neighbour within the image, `by` numbers further on in its plane.
+  struct Shift {
+    std::int64_t begin = 0, end = 0, by = 0;
+    std::int64_t column = -1;  ///< whose neighbour lies beyond the left or right border; -1: none
+  };
+
+  template <class F>
+  void visit(std::int64_t channels, F&& f) const {
+    for (std::int64_t channel = 0; channel < channels; ++channel) {
+      for (std::int64_t tap = 0; tap < 9; ++tap) {
+        const std::int64_t down = tap / 3 - 1, right = tap % 3 - 1;
+        const std::int64_t by = start_ + down * image_.width + right;
+        const std::int64_t begin = std::clamp<std::int64_t>(-by, 0, pixels_);
+        const std::int64_t end = std::clamp<std::int64_t>(pixel_count(image_) - by, begin, pixels_);
+        f(channel, Shift{begin, end, by, right == 0 ? -1 : right < 0 ? 0 : image_.width - 1}, channel * 9 + tap);
+      }
+    }
+  }
+
+  template <class Scalar>
+  void clear_border(Scalar* row, std::int64_t column) const {
+    if (column < 0) return;
+    for (std::int64_t pixel = column; pixel < pixels_; pixel += image_.width) row[pixel] = 0;
+  }
+
+  ImageSize image_;
+  std::int64_t start_;
+  std::int64_t pixels_;
+};
+
+/// A convolution with a kernel of 3x3 or 1x1 over zero padding, with stride 1.
+template <class Scalar>
+class Convolution {
+ public:
+  Convolution(WeightList<Scalar>& weights, const std::string& name, std::int64_t in, std::int64_t out,
+              std::int64_t kernel, RandomKey key, double gain = 1)
+      : in_(in),
+        kernel_(kernel),
+        weight_(weights.uniform(name + ".weight", {out, in, kernel, kernel}, gain, key)),
+        bias_(weights.constant(name + ".bias", out, 0)) {}
+
+  FeatureMap<Scalar> operator()(const FeatureMap<Scalar>& x) const {
+    FeatureMap<Scalar> y(weight_.value.size(0), x.size);
+    y.values.colwise() = bias_.column();
+    if (kernel_ == 1) {
+      add_product(y.values.data(), y.pixels(), weight_.matrix(), x.values.matrix());
+      return y;
+    }
+    visit_tiles(x.size, [&](const Neighbours& tile, std::int64_t start, auto matrix) {
+      tile.gather(x, matrix.data());
+      add_product(y.values.data() + start, y.pixels(), weight_.matrix(), matrix);
+    });
+    return y;
+  }
+
+  /// Adds the gradients of <y, slope> to those of the weights; returns that of x.
+  FeatureMap<Scalar> backward(const FeatureMap<Scalar>& x, const FeatureMap<Scalar>& slope,
+                              Column<Scalar>& gradients) const {
+    FeatureMap<Scalar> x_slope(x.channels(), x.size);
+    x_slope.values.setZero();
+    bias_.gradient_column(gradients) += slope.values.rowwise().sum();
+    Scalar* weight_slope = weight_.gradient_column(gradients).data();
+    const auto transposed = weight_.matrix().transpose();
+    if (kernel_ == 1) {
+      add_product(weight_slope, in_, slope.values.matrix(), x.values.matrix().transpose());
+      add_product(x_slope.values.data(), x.pixels(), transposed, slope.values.matrix());
+      return x_slope;
+    }
+    visit_tiles(x.size, [&](const Neighbours& tile, std::int64_t start, auto matrix) {
+      const auto tile_slope = slope.values.matrix().middleCols(start, tile.pixels());
+      tile.gather(x, matrix.data());
+      add_product(weight_slope, matrix.rows(), tile_slope, matrix.transpose());
+      matrix.setZero();
+      add_product(matrix.data(), tile.pixels(), transposed, tile_slope);
+      tile.scatter(matrix.data(), x_slope);
+    });
+    return x_slope;
+  }
+
+ private:
+  /// Size of the matrix of neighbours that is made at a time: it stays in the processor's cache, and where the C library
+  /// maps larger pieces of memory anew each time, that costs as much as the product.
+  static constexpr std::int64_t tile_bytes = 96 * 1024;
+
+  template <class F>
+  void visit_tiles(ImageSize image, F&& f) const {
+    const std::int64_t rows = 
+        std::clamp<std::int64_t>(tile_bytes / (9 * in_ * image.width * std::int64_t{sizeof(Scalar)}), 1, image.height);
+    Column<Scalar> storage(9 * in_ * rows * image.width);
+    for (std::int64_t row = 0; row < image.height; row += rows) {
+      const Neighbours tile(image, row, std::min(row + rows, image.height));
+      f(tile, row * image.width, typename EigenTensor<Scalar>::Matrix(storage.data(), 9 * in_, tile.pixels()));
+    }
+  }
+
+  std::int64_t in_;
+  std::int64_t kernel_;
+  Weight<Scalar> weight_;
+  Weight<Scalar> bias_;
+};
+
+}  // namespace patchdiff::layers
