@@ -5,6 +5,7 @@
 # patchdiff::patchdiff: needs fmt alone.
 set(PATCHDIFF_CORE_HEADERS
     patchdiff/backend/backend.hpp
+    patchdiff/backend/host_kernels.hpp
     patchdiff/backend/operations.hpp
     patchdiff/core/describe.hpp
     patchdiff/core/error.hpp
@@ -61,9 +62,11 @@ set(PATCHDIFF_CORE_HEADERS
 
 # patchdiff::eigen: includes Eigen, or lies below an eigen/ folder.
 set(PATCHDIFF_EIGEN_HEADERS
+    patchdiff/backend/eigen/eigen_backend.hpp
     patchdiff/backend/eigen/eigen_tensor.hpp
     patchdiff/backend/eigen/executor.hpp
     patchdiff/backend/eigen/thread_executor.hpp
+    patchdiff/eigen.hpp
     patchdiff/metrics/feature_statistics.hpp
     patchdiff/metrics/frechet_distance.hpp)
 

@@ -5,14 +5,13 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 
 #include <patchdiff/backend/backend.hpp>
+#include <patchdiff/backend/host_kernels.hpp>
 #include <patchdiff/core/image_size.hpp>
-#include <patchdiff/core/pixel_map.hpp>
 #include <patchdiff/core/places.hpp>
 
 /// Kernels of the LibTorch backend on contiguous CPU tensors, where one pass over memory replaces many operators.
@@ -21,31 +20,21 @@ namespace patchdiff::torch_cpu {
 /// Elements that one task of a parallel loop works through at least.
 constexpr std::int64_t grain = 32768;
 
+inline std::int64_t rows_per_task(std::int64_t length) noexcept {
+  return 1 + grain / std::max<std::int64_t>(1, length);
+}
+
 /// Copies one patch per sample, zeros where it lies outside; images [N, C, H, W], out [N, C, h, w], any scalar type.
 inline void crop(const at::Tensor& images, const Places& places, at::Tensor& out) {
-  const std::int64_t channels = images.size(1), height = images.size(2), width = images.size(3);
-  const std::int64_t bytes = images.element_size();
+  const ImageSize image{images.size(2), images.size(3)};
+  const std::int64_t channels = images.size(1), bytes = images.element_size(), pixels = pixel_count(places.patch);
   const auto* source = static_cast<const std::byte*>(images.data_ptr());
   auto* target = static_cast<std::byte*>(out.data_ptr());
-  const std::int64_t grain_planes = 1 + grain / pixel_count(places.patch);
-  const auto in_bytes = [bytes](std::int64_t elements) { return static_cast<std::size_t>(elements * bytes); };
-  at::parallel_for(0, places.count() * channels, grain_planes, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t plane = begin; plane < end; ++plane) {
-      const Place& place = places.at[static_cast<std::size_t>(plane / channels)];
-      const std::int64_t first = std::clamp<std::int64_t>(-place.left, 0, places.patch.width);
-      const std::int64_t last = std::clamp<std::int64_t>(width - place.left, first, places.patch.width);
-      std::byte* to = target + in_bytes(plane * pixel_count(places.patch));
-      for (std::int64_t row = 0; row < places.patch.height; ++row, to += in_bytes(places.patch.width)) {
-        const std::int64_t from_row = place.top + row;
-        if (from_row < 0 || from_row >= height || first == last) {
-          std::memset(to, 0, in_bytes(places.patch.width));
-          continue;
-        }
-        const std::byte* from = source + in_bytes((plane * height + from_row) * width + place.left + first);
-        std::memset(to, 0, in_bytes(first));
-        std::memcpy(to + in_bytes(first), from, in_bytes(last - first));
-        std::memset(to + in_bytes(last), 0, in_bytes(places.patch.width - last));
-      }
+  at::parallel_for(0, places.count() * channels, rows_per_task(pixels), [&](std::int64_t plane, std::int64_t end) {
+    for (; plane < end; ++plane) {
+      host_kernels::crop_plane(source + plane * pixel_count(image) * bytes, image,
+                               places.at[static_cast<std::size_t>(plane / channels)], places.patch, bytes,
+                               target + plane * pixels * bytes);
     }
   });
 }
@@ -53,20 +42,11 @@ inline void crop(const at::Tensor& images, const Places& places, at::Tensor& out
 /// Evaluates each place's map; out [N, 2, h, w], x then y.
 template <class Scalar>
 void coordinate_grid(const Places& places, ImageSize image, Scalar* out) {
-  const std::int64_t plane = pixel_count(places.patch);
-  at::parallel_for(0, places.count(), 1 + grain / plane, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t sample = begin; sample < end; ++sample) {
-      const PixelMap& map = places.at[static_cast<std::size_t>(sample)].to_image;
-      Scalar* x = out + sample * 2 * plane;
-      Scalar* y = x + plane;
-      for (std::int64_t row = 0; row < places.patch.height; ++row) {
-        for (std::int64_t column = 0; column < places.patch.width; ++column) {
-          const auto r = static_cast<double>(row);
-          const auto c = static_cast<double>(column);
-          *x++ = static_cast<Scalar>(normalised_position(map.column(r, c), image.width));
-          *y++ = static_cast<Scalar>(normalised_position(map.row(r, c), image.height));
-        }
-      }
+  const std::int64_t length = 2 * pixel_count(places.patch);
+  at::parallel_for(0, places.count(), rows_per_task(length), [&](std::int64_t sample, std::int64_t end) {
+    for (; sample < end; ++sample) {
+      host_kernels::coordinate_planes(places.at[static_cast<std::size_t>(sample)].to_image, places.patch, image,
+                                      out + sample * length);
     }
   });
 }
