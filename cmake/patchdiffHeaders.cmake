@@ -68,7 +68,18 @@ set(PATCHDIFF_EIGEN_HEADERS
     patchdiff/backend/eigen/thread_executor.hpp
     patchdiff/eigen.hpp
     patchdiff/metrics/feature_statistics.hpp
-    patchdiff/metrics/frechet_distance.hpp)
+    patchdiff/metrics/frechet_distance.hpp
+    patchdiff/nn/eigen/convolution.hpp
+    patchdiff/nn/eigen/feature_map.hpp
+    patchdiff/nn/eigen/linear.hpp
+    patchdiff/nn/eigen/matrix_product.hpp
+    patchdiff/nn/eigen/noise_embedding.hpp
+    patchdiff/nn/eigen/norm_silu.hpp
+    patchdiff/nn/eigen/residual_block.hpp
+    patchdiff/nn/eigen/sample_unet.hpp
+    patchdiff/nn/eigen/small_unet.hpp
+    patchdiff/nn/eigen/small_unet_options.hpp
+    patchdiff/nn/eigen/weights.hpp)
 
 # patchdiff::io: reaches zlib, libpng or nlohmann-json.
 set(PATCHDIFF_IO_HEADERS

@@ -133,13 +133,13 @@ class Convolution {
   }
 
  private:
-  /// Size of the matrix of neighbours that is made at a time: it stays in the processor's cache, and where the C library
-  /// maps larger pieces of memory anew each time, that costs as much as the product.
+  /// Size of the matrix of neighbours that is made at a time: it stays in the processor's cache, and where the C
+  /// library maps larger pieces of memory anew each time, that costs as much as the product.
   static constexpr std::int64_t tile_bytes = 96 * 1024;
 
   template <class F>
   void visit_tiles(ImageSize image, F&& f) const {
-    const std::int64_t rows = 
+    const std::int64_t rows =
         std::clamp<std::int64_t>(tile_bytes / (9 * in_ * image.width * std::int64_t{sizeof(Scalar)}), 1, image.height);
     Column<Scalar> storage(9 * in_ * rows * image.width);
     for (std::int64_t row = 0; row < image.height; row += rows) {

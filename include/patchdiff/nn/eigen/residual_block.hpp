@@ -14,8 +14,8 @@
 
 namespace patchdiff::layers {
 
-/// The number of groups that a layer of that many channels is normalised over: of 4 channels each, where they divide.
-inline std::int64_t group_count(std::int64_t channels) { return channels % 4 == 0 ? channels / 4 : 1; }
+/// The number of groups that a layer of that many channels is normalised over; a group has 4 channels.
+inline std::int64_t group_count(std::int64_t channels) { return channels / 4; }
 
 /// x plus two convolutions of it, each behind a norm and SiLU; the embedding gives the second norm's scale and shift.
 template <class Scalar>
@@ -40,8 +40,8 @@ class ResidualBlock {
     record.embedding = embedding;
     record.first = NormSilu<Scalar>(x, groups, norm_scale_.column(), norm_shift_.column());
     const Column<Scalar> affine = affine_(embedding);
-    record.second =
-        NormSilu<Scalar>(first_(record.first.output()), groups, Scalar(1) + affine.head(channels), affine.tail(channels));
+    record.second = NormSilu<Scalar>(first_(record.first.output()), groups, Scalar(1) + affine.head(channels),
+                                     affine.tail(channels));
     FeatureMap<Scalar> y = second_(record.second.output());
     y.values += x.values;
     return y;
