@@ -7,6 +7,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/backend/backend.hpp
     patchdiff/backend/host_kernels.hpp
     patchdiff/backend/operations.hpp
+    patchdiff/backend/primitive_checks.hpp
     patchdiff/core/describe.hpp
     patchdiff/core/error.hpp
     patchdiff/core/flow.hpp
@@ -62,6 +63,7 @@ set(PATCHDIFF_CORE_HEADERS
 
 # patchdiff::eigen: includes Eigen, or lies below an eigen/ folder.
 set(PATCHDIFF_EIGEN_HEADERS
+    patchdiff/backend/eigen/blocks.hpp
     patchdiff/backend/eigen/eigen_backend.hpp
     patchdiff/backend/eigen/eigen_tensor.hpp
     patchdiff/backend/eigen/executor.hpp

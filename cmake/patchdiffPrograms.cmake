@@ -33,7 +33,8 @@ function(patchdiff_link name)
   endif()
 endfunction()
 
-# patchdiff_add_program(NAME [TORCH] SOURCES file... [LIBRARIES target...]): an executable, linked as above.
+# patchdiff_add_program(NAME [TORCH] SOURCES file... [LIBRARIES target...]): an executable, linked as above. One with
+# `eigen` in its name gets a test that it needs no LibTorch at run time.
 function(patchdiff_add_program name)
   cmake_parse_arguments(PARSE_ARGV 1 program "TORCH" "" "SOURCES;LIBRARIES")
   add_executable(${name} ${program_SOURCES})
@@ -43,4 +44,9 @@ function(patchdiff_add_program name)
   endif()
   patchdiff_link(${name} ${torch})
   target_link_libraries(${name} PRIVATE ${program_LIBRARIES})
+  if(PATCHDIFF_BUILD_TESTING AND name MATCHES "eigen")
+    add_test(NAME link.${name} COMMAND ${CMAKE_COMMAND} -D "PROGRAM=$<TARGET_FILE:${name}>" -P
+                                       "${PROJECT_SOURCE_DIR}/tests/link/no_libtorch.cmake")
+    set_tests_properties(link.${name} PROPERTIES LABELS link TIMEOUT 60)
+  endif()
 endfunction()

@@ -48,6 +48,14 @@ foreach(header IN LISTS headers)
     set(may_eigen TRUE)
   endif()
 
+  # A macro that a host sets in one file and not in another would make two programs of one.
+  file(STRINGS "${INCLUDE}/${header}" lines REGEX "^[ \t]*#[ \t]*(define|undef|if|elif)")
+  foreach(line IN LISTS lines)
+    if(NOT line MATCHES "# *if (TORCH_VERSION_MAJOR|defined\\(__unix__\\))")
+      violation("macros may change nothing: ${line}")
+    endif()
+  endforeach()
+
   file(STRINGS "${INCLUDE}/${header}" lines REGEX "^[ \t]*#[ \t]*include")
   foreach(line IN LISTS lines)
     if(line MATCHES "include[ \t]*\"")

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "everything_backwards.hpp"
 
-std::string of_second_file(patchdiff::ImageShape shape);
+#include "what_this_file_sees.hpp"
 
-std::string of_second_file(patchdiff::ImageShape shape) { return patchdiff::to_string(shape); }
+std::vector<std::vector<double>> seen_by_the_second_file();
+
+std::vector<std::vector<double>> seen_by_the_second_file() { return patchdiff::what_this_file_sees(); }

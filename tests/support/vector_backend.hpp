@@ -104,6 +104,7 @@ struct VectorBackend {
   }
 
   static Tensor fourier_features(const Tensor& x, std::span<const double> frequencies) {
+    require(x.shape.size() == 4, "fourier_features", "rank 4", x.shape);
     std::vector<Tensor> features;
     for (const double frequency : frequencies) {
       for (const bool sine : {true, false}) {

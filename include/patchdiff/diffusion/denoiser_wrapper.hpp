@@ -96,7 +96,7 @@ class DenoiserWrapper {
     const Coefficients c = coefficients(sigma);
     const Tensor output =
         net()(input(c, x, places, conditioning), c.noise, conditioning, {.precision = options_.precision});
-    return Backend::combine(c.skip, x, c.out, image_channels(output));
+    return Backend::combine(c.skip, x, c.out, image_channels(output, x));
   }
 
   /// The same estimate, with what `backward` needs; the pass says whether dropout is on and how it is drawn.
@@ -106,7 +106,7 @@ class DenoiserWrapper {
     Coefficients c = coefficients(sigma);
     pass.precision = options_.precision;
     typename Net::Record network = net().record(input(c, x, places, conditioning), c.noise, conditioning, pass);
-    Tensor denoised = Backend::combine(c.skip, x, c.out, image_channels(network.output));
+    Tensor denoised = Backend::combine(c.skip, x, c.out, image_channels(network.output, x));
     return {std::move(denoised), std::move(network), std::move(c.skip), std::move(c.out), std::move(c.in)};
   }
 
@@ -168,12 +168,10 @@ class DenoiserWrapper {
     return Backend::concat(parts, 1);
   }
 
-  Tensor image_channels(const Tensor& output) const {
-    const Shape shape = Backend::shape(output);
-    if (shape.size() != 4 || shape[1] != net().output_channels()) {
-      throw ShapeError("DenoiserWrapper", "network output", fmt::format("{} channels", net().output_channels()),
-                       to_string(shape));
-    }
+  Tensor image_channels(const Tensor& output, const Tensor& x) const {
+    Shape shape = Backend::shape(x);
+    shape[1] = net().output_channels();
+    if (Backend::shape(output) != shape) fail("network output", to_string(shape), to_string(Backend::shape(output)));
     return shape[1] == options_.image.channels ? output : Backend::slice(output, 1, 0, options_.image.channels);
   }
 

@@ -19,8 +19,9 @@ template <Backend B>
 typename B::Tensor training_noise(const PatchPlan& plan, std::uint64_t first_sample, const Shape& shape,
                                   typename B::Device device) {
   std::vector<float> values(static_cast<std::size_t>(element_count(shape)));
-  const std::size_t row = values.size() / static_cast<std::size_t>(shape.front());
-  for (std::size_t sample = 0; sample * row < values.size(); ++sample) {
+  const auto samples = static_cast<std::size_t>(shape.front());
+  for (std::size_t sample = 0; sample < samples; ++sample) {
+    const std::size_t row = values.size() / samples;
     plan.stream(Purpose::training_noise, first_sample + sample).normals(std::span(values).subspan(sample * row, row));
   }
   return B::from_host(std::span<const float>(values), shape, device);

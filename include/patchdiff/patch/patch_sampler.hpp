@@ -32,7 +32,7 @@ class PatchSampler {
   /// One corner per sample, uniform over every position at which the patch fits into the image and its frame.
   ///
   /// Draws: two integers per sample (`Purpose::place`).
-  /// Errors: ShapeError for a patch that is larger.
+  /// Errors: ShapeError for a patch that is larger, or without pixels.
   Places places(const PatchPlan& plan, ImageSize image, std::int64_t count, std::uint64_t first_sample = 0) const {
     check_fits(plan.patch, image);
     const ImageSize framed = with_frame(image);
@@ -77,6 +77,9 @@ class PatchSampler {
   }
 
   void check_fits(ImageSize patch, ImageSize image) const {
+    if (patch.height < 1 || patch.width < 1) {
+      throw ShapeError("PatchSampler", "patch", "at least one pixel", to_string(patch));
+    }
     if (!fits(patch, with_frame(image))) {
       throw ShapeError("PatchSampler", "patch", fmt::format("at most {}", to_string(with_frame(image))),
                        to_string(patch));

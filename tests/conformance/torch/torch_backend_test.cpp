@@ -7,6 +7,7 @@
 
 #include <ATen/ATen.h>
 
+#include <patchdiff/backend/eigen/eigen_backend.hpp>
 #include <patchdiff/backend/torch/torch_backend.hpp>
 
 #include "support/torch_catch.hpp"
@@ -26,6 +27,79 @@ struct TorchFixture {
 
 TEMPLATE_TEST_CASE("TorchBackend does what every backend must", "", TorchFixture<float>, TorchFixture<double>) {
   conformance::run_suite<TestType>();
+}
+
+TEST_CASE("LibTorch and Eigen train alike: 100 steps in float64") {
+  conformance::check_same(conformance::train_and_sample<EigenBackend<double>>({}, {.steps = 100}),
+                          conformance::train_and_sample<TorchBackend>({at::kCPU, at::kDouble}, {.steps = 100}), 1e-8);
+}
+
+TEST_CASE("views of any strides are as good as their contiguous copies") {
+  using B = TorchBackend;
+  const auto random = [](const Shape& shape) { return random_tensor<B>(shape, 1); };
+  const Places inside{{2, 3}, {Place::at(2, 0), Place::at(1, 2)}};
+  const Places outside{{6, 9}, {Place::at(-1, -2), Place::at(3, -9)}};
+  const std::vector<double> a{2, -1};
+  for (const at::Tensor& view :
+       {random({2, 3, 5, 4}).transpose(2, 3), random({2, 3, 4, 10}).slice(3, 0, 10, 2),
+        random({2, 1, 4, 5}).expand({2, 3, 4, 5}), random({2, 3, 4, 5}).contiguous(at::MemoryFormat::ChannelsLast)}) {
+    REQUIRE_FALSE(view.is_contiguous());
+    const at::Tensor x = view.contiguous();
+    CHECK(at::equal(B::crop(view, inside), B::crop(x, inside)));
+    CHECK(at::equal(B::crop(view, outside), B::crop(x, outside)));
+    CHECK(at::equal(B::fourier_features(view, a), B::fourier_features(x, a)));
+    CHECK(at::equal(B::concat(std::array{view, x}, 1), B::concat(std::array{x, x}, 1)));
+    CHECK(at::equal(B::slice(view, 2, 1, 2), B::slice(x, 2, 1, 2)));
+    CHECK(at::equal(B::scale(a, view), B::scale(a, x)));
+    CHECK(at::equal(B::combine(a, x, a, view), B::combine(a, x, a, x)));
+    CHECK(at::equal(B::multiply(x, view), B::multiply(x, x)));
+    CHECK(at::allclose(B::sum_per_sample(view), B::sum_per_sample(x), 1e-5, 1e-5));
+    CHECK(at::equal(B::clone(view), x));
+    CHECK(B::to_host(view) == B::to_host(x));
+    at::Tensor target = at::zeros({2, 3, 5, 4}).transpose(2, 3), expected = at::zeros({2, 3, 4, 5});
+    for (at::Tensor* written : {&target, &expected}) {
+      B::assign(*written, written == &target ? view : x);
+      B::accumulate(*written, view);
+      B::blend(*written, x, 0.25);
+    }
+    CHECK(at::equal(target, expected));
+    B::set_zero(target);
+    CHECK(at::equal(target, at::zeros({2, 3, 4, 5})));
+  }
+}
+
+TEST_CASE("LibTorch's images may have more than 2^31 pixels") {
+  constexpr std::int64_t side = 46'342;
+  const Places corner{{2, 3}, {Place::at(side - 2, side - 2)}};
+  const at::Tensor expected = at::tensor({7, 7, 0, 7, 7, 0}).view({1, 1, 2, 3});
+  const at::Tensor virtual_image = at::full({1, 1, 1, 1}, 7).expand({1, 1, side, side});
+  REQUIRE(virtual_image.numel() > std::int64_t{1} << 31);
+  CHECK(at::equal(TorchBackend::crop(virtual_image, corner), expected));
+  // Of two gigabytes, only the corner is ever touched.
+  const at::Tensor image = at::empty({1, 1, side, side}, at::kByte);
+  image.slice(2, side - 2).slice(3, side - 2).fill_(7);
+  CHECK(at::equal(TorchBackend::crop(image, corner).to(at::kLong), expected));
+}
+
+TEST_CASE("LibTorch's tensors of mixed scalar types are refused") {
+  using B = TorchBackend;
+  const at::Tensor x = at::ones({2, 3, 4, 4}), y = at::ones({2, 3, 4, 4}, at::kDouble);
+  const std::vector<double> a{1, 2};
+  at::Tensor target = at::zeros({2, 3, 4, 4});
+  CHECK_ERROR(ShapeError, "TorchBackend: combine: expected cpu Float, got cpu Double", B::combine(a, x, a, y));
+  CHECK_ERROR(ShapeError, "TorchBackend: multiply: expected cpu Float, got cpu Double", B::multiply(x, y));
+  CHECK_ERROR(ShapeError, "TorchBackend: concat: expected cpu Float, got cpu Double", B::concat(std::array{x, y}, 1));
+  CHECK_ERROR(ShapeError, "TorchBackend: accumulate: expected cpu Float, got cpu Double", B::accumulate(target, y));
+  CHECK_ERROR(ShapeError, "TorchBackend: blend: expected cpu Float, got cpu Double", B::blend(target, y, 0.5));
+  CHECK(at::equal(target, at::zeros({2, 3, 4, 4})));
+  CHECK_ERROR(ShapeError, "TorchBackend: combine: expected cpu Float, got cpu Double", EDMLoss<B>{}(EDM{}, x, y, a));
+  CHECK_ERROR(ShapeError, "TorchBackend: multiply: expected cpu Float, got cpu Double",
+              EDMLoss<B>{}(EDM{}, x, x, a, y));
+  const DenoiserWrapper denoiser{PixelwiseNetwork<B>({.in_channels = 8, .out_channels = 3}), {.image = {3, 4, 4}}};
+  const Places places = Places::whole({4, 4}, 2);
+  CHECK_ERROR(ShapeError, "DenoiserWrapper: x: expected cpu Float, got cpu Double", denoiser(y, a, places));
+  CHECK_ERROR(ShapeError, "TorchBackend: concat: expected cpu Float, got cpu Double",
+              denoiser(x, a, places, {.fields = y}));
 }
 
 // The paths of other devices run here on tensors that the kernels for the CPU do not take.

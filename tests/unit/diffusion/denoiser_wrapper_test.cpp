@@ -249,7 +249,7 @@ struct Misleading : Net {
 
 TEST_CASE("DenoiserWrapper refuses an output that is not what the network declared") {
   const DenoiserWrapper denoiser{Misleading(options()), {.image = image}};
-  CHECK_ERROR(ShapeError, "DenoiserWrapper: network output: expected 4 channels, got [2, 2, 3, 4]",
+  CHECK_ERROR(ShapeError, "DenoiserWrapper: network output: expected [2, 4, 3, 4], got [2, 2, 3, 4]",
               denoiser(noisy(), sigma, places, conditioning()));
 }
 

@@ -138,6 +138,8 @@ TEST_CASE("with padding patches reach into a frame of zeros, each place as often
   CHECK_ERROR(ShapeError, "PatchSampler: places: expected patches of 3x3 inside 3x4 padded by 2, got top -3, left 0",
               crop({.images = numbered({1, 1, 3, 4})}, Places{{3, 3}, {Place::at(-3, 0)}}));
   CHECK_ERROR(ShapeError, "PatchSampler: patch: expected at most 7x8, got 8x3", crop.places(plan_of({8, 3}), image, 1));
+  CHECK_ERROR(ShapeError, "PatchSampler: patch: expected at least one pixel, got 0x3",
+              crop.places(plan_of({0, 3}), image, 1));
   CHECK_ERROR(ConfigError, "PatchSampler: padding: expected at least 0, got -1", PatchSampler<B>(-1));
 }
 

@@ -11,17 +11,15 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
-#include <Eigen/Core>
 
 #include <patchdiff/backend/backend.hpp>
+#include <patchdiff/backend/eigen/blocks.hpp>
 #include <patchdiff/backend/eigen/eigen_tensor.hpp>
-#include <patchdiff/backend/eigen/executor.hpp>
 #include <patchdiff/backend/host_kernels.hpp>
-#include <patchdiff/core/error.hpp>
+#include <patchdiff/backend/primitive_checks.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/shape.hpp>
@@ -47,10 +45,12 @@ struct EigenBackend {
   }
 
   static Tensor from_host(std::span<const float> values, const Shape& shape, Device device) {
-    return converted(values, shape, device, "from_host");
+    checks.from_host(values.size(), shape);
+    return converted(values.data(), shape, device);
   }
   static Tensor from_host(std::span<const double> values, const Shape& shape, Device device) {
-    return converted(values, shape, device, "from_host");
+    checks.from_host(values.size(), shape);
+    return converted(values.data(), shape, device);
   }
 
   static Tensor zeros(const Shape& shape, Device device) {
@@ -69,161 +69,140 @@ struct EigenBackend {
     if constexpr (std::same_as<Other, Scalar>) {
       if (x.device() == device) return x;
     }
-    return converted(std::span(x.data(), static_cast<std::size_t>(x.size())), x.shape(), device, "narrow");
+    return converted(x.data(), x.shape(), device);
   }
 
   static EigenDevice<double> wide_device(Device device) { return {device.executor}; }
 
   static Tensor crop(const Tensor& x, const Places& places) {
-    if (x.rank() != 4 || x.size(0) != places.count()) {
-      refuse("crop", fmt::format("[{}, C, H, W], one image per place", places.count()), x.shape());
-    }
-    const ImageSize image{x.size(2), x.size(3)};
-    const std::int64_t channels = x.size(1), pixels = pixel_count(places.patch);
-    Tensor out({x.size(0), channels, places.patch.height, places.patch.width}, x.device());
+    checks.crop(x.shape(), places);
+    const ImageSize image{x.size(2), x.size(3)}, patch = places.patch;
+    const std::int64_t channels = x.size(1);
+    Tensor out({x.size(0), channels, patch.height, patch.width}, x.device());
     const auto* from = reinterpret_cast<const std::byte*>(x.data());
     auto* to = reinterpret_cast<std::byte*>(out.data());
-    x.executor().parallel_for_blocks(x.size(0) * channels, rows_per_block(pixels),
-                                     [&](std::int64_t plane, std::int64_t end) {
-                                       for (; plane < end; ++plane) {
-                                         host_kernels::crop_plane(from + plane * pixel_count(image) * bytes, image,
-                                                                  places.at[static_cast<std::size_t>(plane / channels)],
-                                                                  places.patch, bytes, to + plane * pixels * bytes);
-                                       }
-                                     });
+    blocks::for_rows(x.executor(), x.size(0) * channels, pixel_count(patch), [&](std::int64_t plane) {
+      const Place& place = places.at[static_cast<std::size_t>(plane / channels)];
+      host_kernels::crop_plane(from + plane * pixel_count(image) * bytes, image, place, patch, bytes,
+                               to + plane * pixel_count(patch) * bytes);
+    });
     return out;
   }
 
   static Tensor coordinate_grid(const Places& places, ImageSize image, Device device) {
-    const std::int64_t pixels = pixel_count(places.patch);
     Tensor out({places.count(), 2, places.patch.height, places.patch.width}, device);
-    device.executor.parallel_for_blocks(
-        places.count(), rows_per_block(2 * pixels), [&](std::int64_t sample, std::int64_t end) {
-          for (; sample < end; ++sample) {
-            host_kernels::coordinate_planes(places.at[static_cast<std::size_t>(sample)].to_image, places.patch, image,
-                                            out.data() + sample * 2 * pixels);
+    blocks::for_rows(device.executor, places.count(), out.sample_size(), [&](std::int64_t sample) {
+      host_kernels::coordinate_planes(places.at[static_cast<std::size_t>(sample)].to_image, places.patch, image,
+                                      out.data() + sample * out.sample_size());
+    });
+    return out;
+  }
+
+  static Tensor fourier_features(const Tensor& x, std::span<const double> frequencies) {
+    checks.rank("fourier_features", 4, x.shape());
+    const auto count = static_cast<std::int64_t>(frequencies.size());
+    Tensor out({x.size(0), 2 * count * x.size(1), x.size(2), x.size(3)}, x.device());
+    const std::int64_t length = x.sample_size();
+    blocks::for_row_blocks(
+        x.executor(), x.size(0) * count, length, [&](std::int64_t row, std::int64_t first, std::int64_t part) {
+          const auto frequency = static_cast<Scalar>(frequencies[static_cast<std::size_t>(row % count)]);
+          const Scalar* from = x.data() + row / count * length + first;
+          Scalar* sine = out.data() + 2 * row * length + first;
+          Scalar* cosine = sine + length;
+          for (std::int64_t index = 0; index < part; ++index) {
+            sine[index] = std::sin(frequency * from[index]);
+            cosine[index] = std::cos(frequency * from[index]);
           }
         });
     return out;
   }
 
-  static Tensor fourier_features(const Tensor& x, std::span<const double> frequencies) {
-    if (x.rank() != 4) refuse("fourier_features", "[N, C, h, w]", x.shape());
-    const auto count = static_cast<std::int64_t>(frequencies.size());
-    Tensor out({x.size(0), 2 * count * x.size(1), x.size(2), x.size(3)}, x.device());
-    const std::int64_t length = x.sample_size();
-    for_rows(x.executor(), x.size(0) * count, length, [&](std::int64_t row, std::int64_t first, std::int64_t part) {
-      const auto frequency = static_cast<Scalar>(frequencies[static_cast<std::size_t>(row % count)]);
-      const Scalar* from = x.data() + row / count * length + first;
-      Scalar* sine = out.data() + 2 * row * length + first;
-      Scalar* cosine = sine + length;
-      for (std::int64_t index = 0; index < part; ++index) {
-        sine[index] = std::sin(frequency * from[index]);
-        cosine[index] = std::cos(frequency * from[index]);
-      }
-    });
-    return out;
-  }
-
   static Tensor concat(std::span<const Tensor> parts, std::int64_t dimension) {
-    if (parts.empty()) refuse("concat", "at least one tensor", {0});
+    if (parts.empty()) checks.refuse("concat", "at least one tensor", {});
     const Tensor& head = parts.front();
-    if (dimension < 0 || dimension >= head.rank()) {
-      refuse("concat", fmt::format("tensors with dimension {}", dimension), head.shape());
-    }
-    const auto joined = static_cast<std::size_t>(dimension);
+    for (const Tensor& part : parts) checks.concat(head.shape(), part.shape(), dimension);
     Shape whole = head.shape();
-    whole[joined] = 0;
-    for (const Tensor& part : parts) {
-      Shape rest = part.shape();
-      if (rest.size() == whole.size()) rest[joined] = head.size(dimension);
-      if (rest != head.shape()) refuse("concat", to_string(head.shape()), part.shape());
-      whole[joined] += part.size(dimension);
-    }
+    whole[static_cast<std::size_t>(dimension)] = 0;
+    for (const Tensor& part : parts) whole[static_cast<std::size_t>(dimension)] += part.size(dimension);
     Tensor out(whole, head.device());
     const std::int64_t rows = element_count({whole.begin(), whole.begin() + dimension});
-    const std::int64_t length = rows == 0 ? 0 : out.size() / rows;
-    out.executor().parallel_for_blocks(rows, rows_per_block(length), [&](std::int64_t row, std::int64_t end) {
-      for (; row < end; ++row) {
-        Scalar* to = out.data() + row * length;
-        for (const Tensor& part : parts) {
-          const std::int64_t share = part.size() / rows;
-          to = std::copy_n(part.data() + row * share, share, to);
-        }
-      }
+    const std::int64_t length = out.size() / std::max<std::int64_t>(1, rows);
+    blocks::for_rows(out.executor(), rows, length, [&](std::int64_t row) {
+      Scalar* to = out.data() + row * length;
+      for (const Tensor& part : parts)
+        to = std::copy_n(part.data() + row * (part.size() / rows), part.size() / rows, to);
     });
     return out;
   }
 
   static Tensor slice(const Tensor& x, std::int64_t dimension, std::int64_t first, std::int64_t count) {
-    if (dimension < 0 || dimension >= x.rank() || first < 0 || count < 0 || count > x.size(dimension) - first) {
-      refuse("slice", fmt::format("a tensor that holds {} from {} on along dimension {}", count, first, dimension),
-             x.shape());
-    }
+    checks.slice(x.shape(), dimension, first, count);
     Shape shape = x.shape();
     shape[static_cast<std::size_t>(dimension)] = count;
     Tensor out(shape, x.device());
     const std::int64_t rows = element_count({shape.begin(), shape.begin() + dimension});
     const std::int64_t inner = element_count({shape.begin() + dimension + 1, shape.end()});
     const std::int64_t stride = x.size(dimension) * inner, length = count * inner;
-    x.executor().parallel_for_blocks(rows, rows_per_block(length), [&](std::int64_t row, std::int64_t end) {
-      for (; row < end; ++row) std::copy_n(x.data() + row * stride + first * inner, length, out.data() + row * length);
+    blocks::for_rows(x.executor(), rows, length, [&](std::int64_t row) {
+      std::copy_n(x.data() + row * stride + first * inner, length, out.data() + row * length);
     });
     return out;
   }
 
   static Tensor scale(std::span<const double> a, const Tensor& x) {
-    require_coefficients("scale", a, x);
+    checks.coefficients("scale", a, x.shape());
     Tensor out(x.shape(), x.device());
-    for_rows(x.executor(), x.size(0), x.sample_size(), [&](std::int64_t row, std::int64_t first, std::int64_t count) {
-      const std::int64_t at = row * x.sample_size() + first;
-      out.array().segment(at, count) = coefficient(a, row) * x.array().segment(at, count);
+    for_sample_blocks(x, [&](std::int64_t sample, std::int64_t first, std::int64_t count) {
+      out.array(first, count) = coefficient(a, sample) * x.array(first, count);
     });
     return out;
   }
 
   static Tensor combine(std::span<const double> a, const Tensor& x, std::span<const double> b, const Tensor& y) {
-    require_coefficients("combine", a, x);
-    require_coefficients("combine", b, y);
-    require_shape("combine", x.shape(), y.shape());
+    checks.coefficients("combine", a, x.shape());
+    checks.coefficients("combine", b, y.shape());
+    checks.same("combine", x.shape(), y.shape());
     Tensor out(x.shape(), x.device());
-    for_rows(x.executor(), x.size(0), x.sample_size(), [&](std::int64_t row, std::int64_t first, std::int64_t count) {
-      const std::int64_t at = row * x.sample_size() + first;
-      out.array().segment(at, count) =
-          coefficient(a, row) * x.array().segment(at, count) + coefficient(b, row) * y.array().segment(at, count);
+    for_sample_blocks(x, [&](std::int64_t sample, std::int64_t first, std::int64_t count) {
+      out.array(first, count) =
+          coefficient(a, sample) * x.array(first, count) + coefficient(b, sample) * y.array(first, count);
     });
     return out;
   }
 
   static Tensor multiply(const Tensor& x, const Tensor& y) {
+    checks.multiply(x.shape(), y.shape());
     Tensor out(x.shape(), x.device());
-    if (x.shape() == y.shape()) {
-      for_elements(x, [&](std::int64_t first, std::int64_t count) {
-        out.array().segment(first, count) = x.array().segment(first, count) * y.array().segment(first, count);
+    if (x.size() == y.size()) {
+      blocks::for_elements(x.executor(), x.size(), [&](std::int64_t first, std::int64_t count) {
+        out.array(first, count) = x.array(first, count) * y.array(first, count);
       });
       return out;
     }
-    if (x.rank() != 4) refuse("multiply", to_string(x.shape()), y.shape());
     const std::int64_t channels = x.size(1), plane = x.size(2) * x.size(3);
-    require_shape("multiply", {x.size(0), 1, x.size(2), x.size(3)}, y.shape());
-    for_rows(x.executor(), x.size(0) * channels, plane, [&](std::int64_t row, std::int64_t first, std::int64_t count) {
-      out.array().segment(row * plane + first, count) =
-          x.array().segment(row * plane + first, count) * y.array().segment(row / channels * plane + first, count);
-    });
+    blocks::for_row_blocks(x.executor(), x.size(0) * channels, plane,
+                           [&](std::int64_t row, std::int64_t first, std::int64_t count) {
+                             out.array(row * plane + first, count) =
+                                 x.array(row * plane + first, count) * y.array(row / channels * plane + first, count);
+                           });
     return out;
   }
 
   /// Adds in double, in an order that depends on the length of a sample alone.
   static Tensor sum_per_sample(const Tensor& x) {
-    if (x.rank() < 2) refuse("sum_per_sample", "samples of at least one dimension", x.shape());
-    const std::int64_t length = x.sample_size(), parts = blocks_of(length);
+    checks.sum_per_sample(x.shape());
+    const std::int64_t length = x.sample_size(), parts = blocks::count(length);
     std::vector<double> sums(static_cast<std::size_t>(x.size(0) * parts));
-    for_rows(x.executor(), x.size(0), length, [&](std::int64_t row, std::int64_t first, std::int64_t count) {
-      std::array<double, 8> lanes{};
-      const Scalar* from = x.data() + row * length + first;
-      for (std::int64_t index = 0; index < count; ++index) lanes[static_cast<std::size_t>(index % 8)] += from[index];
-      for (const double lane : lanes) sums[static_cast<std::size_t>(row * parts + first / block)] += lane;
-    });
+    blocks::for_row_blocks(x.executor(), x.size(0), length,
+                           [&](std::int64_t row, std::int64_t first, std::int64_t count) {
+                             std::array<double, 8> lanes{};
+                             const Scalar* from = x.data() + row * length + first;
+                             for (std::int64_t index = 0; index < count; ++index) {
+                               lanes[static_cast<std::size_t>(index % 8)] += static_cast<double>(from[index]);
+                             }
+                             double& sum = sums[static_cast<std::size_t>(row * parts + first / blocks::length)];
+                             for (const double lane : lanes) sum += lane;
+                           });
     Tensor out({x.size(0)}, x.device());
     for (std::int64_t row = 0; row < x.size(0); ++row) {
       double sum = 0;
@@ -238,39 +217,36 @@ struct EigenBackend {
     assign(copy, x);
     return copy;
   }
-
   static void assign(Tensor& inout, const Tensor& x) {
-    require_shape("assign", inout.shape(), x.shape());
-    for_elements(inout, [&](std::int64_t first, std::int64_t count) {
-      inout.array().segment(first, count) = x.array().segment(first, count);
+    checks.same("assign", inout.shape(), x.shape());
+    blocks::for_elements(inout.executor(), inout.size(), [&](std::int64_t first, std::int64_t count) {
+      inout.array(first, count) = x.array(first, count);
     });
   }
-
   static void set_zero(Tensor& inout) {
-    for_elements(inout, [&](std::int64_t first, std::int64_t count) { inout.array().segment(first, count).setZero(); });
+    blocks::for_elements(inout.executor(), inout.size(),
+                         [&](std::int64_t first, std::int64_t count) { inout.array(first, count).setZero(); });
   }
-
   static void accumulate(Tensor& inout, const Tensor& x) {
-    require_shape("accumulate", inout.shape(), x.shape());
-    for_elements(inout, [&](std::int64_t first, std::int64_t count) {
-      inout.array().segment(first, count) += x.array().segment(first, count);
+    checks.same("accumulate", inout.shape(), x.shape());
+    blocks::for_elements(inout.executor(), inout.size(), [&](std::int64_t first, std::int64_t count) {
+      inout.array(first, count) += x.array(first, count);
     });
   }
-
   static void blend(Tensor& inout, const Tensor& x, double weight) {
-    require_shape("blend", inout.shape(), x.shape());
+    checks.same("blend", inout.shape(), x.shape());
     const auto w = static_cast<Scalar>(weight);
-    for_elements(inout, [&](std::int64_t first, std::int64_t count) {
-      auto into = inout.array().segment(first, count);
-      into += w * (x.array().segment(first, count) - into);
+    blocks::for_elements(inout.executor(), inout.size(), [&](std::int64_t first, std::int64_t count) {
+      auto into = inout.array(first, count);
+      into += w * (x.array(first, count) - into);
     });
   }
 
   static Tensor finite_flag(std::span<const Tensor> all) {
     std::atomic<bool> finite = true;
     for (const Tensor& x : all) {
-      for_elements(x, [&](std::int64_t first, std::int64_t count) {
-        const auto part = x.array().segment(first, count);
+      blocks::for_elements(x.executor(), x.size(), [&](std::int64_t first, std::int64_t count) {
+        const auto part = x.array(first, count);
         if ((part - part).sum() != 0) finite = false;  // infinity - infinity is NaN
       });
     }
@@ -282,9 +258,7 @@ struct EigenBackend {
 
   static void adam_update(Tensor& value, Tensor& mean, Tensor& square, const Tensor& gradient, const Tensor& count,
                           const Tensor& flag, const AdamSettings& settings) {
-    for (const Tensor* x : {&std::as_const(mean), &std::as_const(square), &gradient}) {
-      require_shape("adam_update", value.shape(), x->shape());
-    }
+    for (const Tensor& x : {mean, square, gradient}) checks.same("adam_update", value.shape(), x.shape());
     const double steps = number(count, "adam_update");
     if (number(flag, "adam_update") == 0) return;
     const auto beta1 = static_cast<Scalar>(settings.beta1), rest1 = static_cast<Scalar>(1 - settings.beta1);
@@ -292,55 +266,35 @@ struct EigenBackend {
     const auto rate = static_cast<Scalar>(settings.learning_rate / (1 - std::pow(settings.beta1, steps)));
     const auto root_scale = static_cast<Scalar>(1 / std::sqrt(1 - std::pow(settings.beta2, steps)));
     const auto epsilon = static_cast<Scalar>(settings.epsilon);
-    for_elements(value, [&](std::int64_t first, std::int64_t part) {
-      const auto g = gradient.array().segment(first, part);
-      auto m = mean.array().segment(first, part);
-      auto v = square.array().segment(first, part);
+    blocks::for_elements(value.executor(), value.size(), [&](std::int64_t first, std::int64_t part) {
+      const auto g = gradient.array(first, part);
+      auto m = mean.array(first, part);
+      auto v = square.array(first, part);
       m = beta1 * m + rest1 * g;
       v = beta2 * v + rest2 * g * g;
-      value.array().segment(first, part) -= rate * m / (v.sqrt() * root_scale + epsilon);
+      value.array(first, part) -= rate * m / (v.sqrt() * root_scale + epsilon);
     });
   }
 
  private:
+  static constexpr PrimitiveChecks checks{"EigenBackend"};
   static constexpr std::int64_t bytes = sizeof(Scalar);
 
-  /// Elements of one task. A constant, or the bits would depend on it.
-  static constexpr std::int64_t block = 32768;
-
-  static std::int64_t blocks_of(std::int64_t length) { return (length + block - 1) / block; }
-  static std::int64_t rows_per_block(std::int64_t length) {
-    return std::max<std::int64_t>(1, block / std::max<std::int64_t>(1, length));
-  }
-
-  /// Calls f(first, count) for the blocks of a tensor's elements.
+  /// Calls f(sample, first, count) for blocks of elements that belong to one sample.
   template <class F>
-  static void for_elements(const Tensor& x, const F& f) {
-    x.executor().parallel_for_blocks(x.size(), block,
-                                     [&](std::int64_t first, std::int64_t end) { f(first, end - first); });
-  }
-
-  /// Calls f(row, first, count) for the blocks of each of `rows` rows of that length; short rows share a task.
-  template <class F>
-  static void for_rows(ExecutorReference executor, std::int64_t rows, std::int64_t length, const F& f) {
-    const std::int64_t parts = blocks_of(length);
-    executor.parallel_for_blocks(rows * parts, rows_per_block(length), [&](std::int64_t index, std::int64_t end) {
-      for (; index < end; ++index) {
-        const std::int64_t first = index % parts * block;
-        f(index / parts, first, std::min(block, length - first));
-      }
-    });
+  static void for_sample_blocks(const Tensor& x, const F& f) {
+    blocks::for_row_blocks(x.executor(), x.size(0), x.sample_size(),
+                           [&](std::int64_t sample, std::int64_t first, std::int64_t count) {
+                             f(sample, sample * x.sample_size() + first, count);
+                           });
   }
 
   template <class Number>
-  static Tensor converted(std::span<const Number> values, const Shape& shape, Device device,
-                          std::string_view primitive) {
+  static Tensor converted(const Number* values, const Shape& shape, Device device) {
     Tensor x(shape, device);
-    const auto count = static_cast<std::int64_t>(values.size());
-    if (count != x.size()) refuse(primitive, fmt::format("a shape of {} values", count), shape);
-    const typename EigenTensor<Number>::ConstArray from(values.data(), count);
-    for_elements(x, [&](std::int64_t first, std::int64_t part) {
-      x.array().segment(first, part) = from.segment(first, part).template cast<Scalar>();
+    blocks::for_elements(device.executor, x.size(), [&](std::int64_t first, std::int64_t count) {
+      const typename EigenTensor<Number>::ConstArray from(values + first, count);
+      x.array(first, count) = from.template cast<Scalar>();
     });
     return x;
   }
@@ -350,22 +304,8 @@ struct EigenBackend {
   }
 
   static double number(const Tensor& x, std::string_view primitive) {
-    if (x.rank() != 0) refuse(primitive, "a tensor without dimensions", x.shape());
+    checks.rank(primitive, 0, x.shape());
     return static_cast<double>(x.data()[0]);
-  }
-
-  static void require_coefficients(std::string_view primitive, std::span<const double> a, const Tensor& x) {
-    if (x.rank() < 1 || x.size(0) != static_cast<std::int64_t>(a.size())) {
-      refuse(primitive, fmt::format("{} samples, one per coefficient", a.size()), x.shape());
-    }
-  }
-
-  static void require_shape(std::string_view primitive, const Shape& expected, const Shape& got) {
-    if (got != expected) refuse(primitive, to_string(expected), got);
-  }
-
-  [[noreturn]] static void refuse(std::string_view primitive, std::string_view expected, const Shape& got) {
-    throw ShapeError("EigenBackend", primitive, expected, to_string(got));
   }
 };
 

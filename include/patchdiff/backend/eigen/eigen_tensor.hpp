@@ -71,6 +71,10 @@ class EigenTensor {
   Array array() noexcept { return Array(data(), size_); }
   ConstArray array() const noexcept { return ConstArray(data(), size_); }
 
+  /// `count` elements from `first` on.
+  Array array(std::int64_t first, std::int64_t count) noexcept { return Array(data() + first, count); }
+  ConstArray array(std::int64_t first, std::int64_t count) const noexcept { return ConstArray(data() + first, count); }
+
   /// [shape[0], all else]: one row per sample; rank 1 or more.
   Matrix samples() noexcept { return Matrix(data(), size(0), sample_size()); }
   ConstMatrix samples() const noexcept { return ConstMatrix(data(), size(0), sample_size()); }

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <ATen/TensorOperators.h>
@@ -26,7 +27,9 @@
 #include <ATen/ops/zeros.h>
 
 #include <patchdiff/backend/backend.hpp>
+#include <patchdiff/backend/primitive_checks.hpp>
 #include <patchdiff/backend/torch/cpu_kernels.hpp>
+#include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/shape.hpp>
@@ -59,6 +62,7 @@ struct TorchBackend {
   /// Converts on the host, into pinned memory: a copy that changes the type goes through pageable memory and may wait.
   template <class Scalar>
   static Tensor from_host(std::span<const Scalar> values, const Shape& shape, Device device) {
+    checks.from_host(values.size(), shape);
     Tensor host = at::empty(shape, at::TensorOptions(device.scalar).pinned_memory(device.device.is_cuda()));
     if (!values.empty()) {
       host.copy_(at::from_blob(const_cast<Scalar*>(values.data()), shape, at::CppTypeToScalarType<Scalar>::value));
@@ -85,10 +89,10 @@ struct TorchBackend {
   static Device wide_device(Device device) { return {device.device, at::kDouble}; }
 
   static Tensor crop(const Tensor& x, const Places& places) {
+    checks.crop(x.sizes(), places);
     if (x.device().is_cpu() && !(at::GradMode::is_enabled() && x.requires_grad())) {
-      const Tensor images = x.contiguous();
-      Tensor out = at::empty({x.size(0), x.size(1), places.patch.height, places.patch.width}, images.options());
-      torch_cpu::crop(images, places, out);
+      Tensor out = at::empty({x.size(0), x.size(1), places.patch.height, places.patch.width}, x.options());
+      x.is_contiguous() ? torch_cpu::crop(x, places, out) : torch_cpu::crop_view(x, places, out);
       return out;
     }
     const std::int64_t margin = overhang(places, {x.size(2), x.size(3)});
@@ -142,6 +146,7 @@ struct TorchBackend {
   }
 
   static Tensor fourier_features(const Tensor& x, std::span<const double> frequencies) {
+    checks.rank("fourier_features", 4, x.sizes());
     std::vector<Tensor> features;
     for (const double frequency : frequencies) {
       const Tensor angle = x * frequency;
@@ -152,26 +157,46 @@ struct TorchBackend {
   }
 
   static Tensor concat(std::span<const Tensor> parts, std::int64_t dimension) {
+    if (parts.empty()) checks.refuse("concat", "at least one tensor", {});
+    for (const Tensor& part : parts) {
+      checks.concat(parts.front().sizes(), part.sizes(), dimension);
+      require_alike("concat", parts.front(), part);
+    }
     return at::cat(at::TensorList(parts.data(), parts.size()), dimension);
   }
   static Tensor slice(const Tensor& x, std::int64_t dimension, std::int64_t first, std::int64_t count) {
+    checks.slice(x.sizes(), dimension, first, count);
     return x.narrow(dimension, first, count);
   }
 
-  static Tensor scale(std::span<const double> a, const Tensor& x) { return x * coefficients(a, x); }
+  static Tensor scale(std::span<const double> a, const Tensor& x) {
+    checks.coefficients("scale", a, x.sizes());
+    return x * coefficients(a, x);
+  }
   static Tensor combine(std::span<const double> a, const Tensor& x, std::span<const double> b, const Tensor& y) {
+    checks.coefficients("combine", a, x.sizes());
+    checks.coefficients("combine", b, y.sizes());
+    require_like("combine", x, y);
     std::vector<double> both(a.begin(), a.end());
     both.insert(both.end(), b.begin(), b.end());
     const Tensor uploaded = coefficients(both, x);
     const auto count = static_cast<std::int64_t>(a.size());
     return (x * uploaded.narrow(0, 0, count)).addcmul_(y, uploaded.narrow(0, count, count));
   }
-  static Tensor multiply(const Tensor& x, const Tensor& y) { return x * y; }
-  static Tensor sum_per_sample(const Tensor& x) { return x.flatten(1).sum(1); }
+  static Tensor multiply(const Tensor& x, const Tensor& y) {
+    checks.multiply(x.sizes(), y.sizes());
+    require_alike("multiply", x, y);
+    return x * y;
+  }
+  static Tensor sum_per_sample(const Tensor& x) {
+    checks.sum_per_sample(x.sizes());
+    return x.flatten(1).sum(1);
+  }
 
   static Tensor clone(const Tensor& x) { return x.detach().clone(); }
   static void assign(Tensor& inout, const Tensor& x) {
     const at::NoGradGuard no_grad;
+    checks.same("assign", inout.sizes(), x.sizes());
     inout.copy_(x, /*non_blocking=*/true);
   }
   static void set_zero(Tensor& inout) {
@@ -180,10 +205,12 @@ struct TorchBackend {
   }
   static void accumulate(Tensor& inout, const Tensor& x) {
     const at::NoGradGuard no_grad;
+    require_like("accumulate", inout, x);
     inout.add_(x);
   }
   static void blend(Tensor& inout, const Tensor& x, double weight) {
     const at::NoGradGuard no_grad;
+    require_like("blend", inout, x);
     inout.lerp_(x, weight);
   }
 
@@ -209,6 +236,7 @@ struct TorchBackend {
   static void adam_update(Tensor& value, Tensor& mean, Tensor& square, const Tensor& gradient, const Tensor& count,
                           const Tensor& flag, const AdamSettings& settings) {
     const at::NoGradGuard no_grad;
+    for (const Tensor& x : {mean, square, gradient}) checks.same("adam_update", value.sizes(), x.sizes());
     if (has_cpu_kernel(value) && has_cpu_kernel(gradient) && value.scalar_type() == gradient.scalar_type()) {
       if (*flag.data_ptr<float>() == 0) return;
       const double steps = *count.data_ptr<float>();
@@ -232,6 +260,18 @@ struct TorchBackend {
   }
 
  private:
+  static constexpr PrimitiveChecks checks{"TorchBackend"};
+
+  /// LibTorch would widen the scalar type in silence.
+  static void require_alike(std::string_view primitive, const Tensor& x, const Tensor& y) {
+    if (x.scalar_type() == y.scalar_type() && x.device() == y.device()) return;
+    throw ShapeError("TorchBackend", primitive, device_name(device(x)), device_name(device(y)));
+  }
+  static void require_like(std::string_view primitive, const Tensor& x, const Tensor& y) {
+    checks.same(primitive, x.sizes(), y.sizes());
+    require_alike(primitive, x, y);
+  }
+
   static Tensor coefficients(std::span<const double> a, const Tensor& x) {
     Shape shape(static_cast<std::size_t>(x.dim()), 1);
     shape.front() = static_cast<std::int64_t>(a.size());
