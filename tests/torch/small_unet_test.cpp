@@ -71,7 +71,6 @@ class TorchSmallUNet : public AutogradNetwork<TorchSmallUNet> {
   }
 
   TorchSmallUNet(TorchSmallUNet&&) noexcept = default;
-  TorchSmallUNet clone() const { throw ConfigError("TorchSmallUNet", "clone", "no call", "one"); }
 
   std::int64_t input_channels() const noexcept { return options_.in_channels; }
   std::int64_t output_channels() const noexcept { return options_.out_channels; }
