@@ -46,7 +46,7 @@ struct Settings {
 };
 
 constexpr pd::ImageSize image{16, 16};
-constexpr std::int64_t batch = 32;
+constexpr std::int64_t batch = 16;
 constexpr double learning_rate = 4e-3;
 
 Settings parse(int argc, char** argv) {
@@ -117,7 +117,7 @@ void train(const std::string& name, const pd::ArrayDataset& images, double secon
            B::Device device) {
   const std::int64_t classes = images.class_count();
   pd::SmallUNet<float> network(
-      {.in_channels = 1 + 2, .out_channels = 1, .label_dim = classes, .model_channels = 32, .channel_mult = {1, 2, 2}},
+      {.in_channels = 1 + 2, .out_channels = 1, .label_dim = classes, .model_channels = 24, .channel_mult = {1, 2, 2}},
       {settings.seed}, device);
   const pd::PatchSizes sizes{.image = image,
                              .sizes = {{8, 8}, image},

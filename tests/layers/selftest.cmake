@@ -6,7 +6,7 @@ cmake_minimum_required(VERSION 3.25)
 # plant(message header line): message empty where the header is fine.
 function(plant message header line)
   file(REMOVE_RECURSE "${WORK}")
-  foreach(neighbour core/a backend/a backend/torch/a backend/eigen/a patch/a nn/a diffusion/a nn/torch/a io/a data/a
+  foreach(neighbour core/a backend/a backend/torch/a backend/eigen/a patch/a nn/a diffusion/a nn/torch/a nn/eigen/a io/a data/a
                     sampling/a training/a training/torch/a metrics/a torch)
     file(WRITE "${WORK}/patchdiff/${neighbour}.hpp" "#pragma once\n")
   endforeach()
@@ -37,6 +37,8 @@ plant("" core/b.hpp "<patchdiff/core/a.hpp>")
 plant("" metrics/b.hpp "<Eigen/Core>")
 plant("" backend/torch/b.hpp "<torch/types.h>")
 plant("" nn/torch/b.hpp "<patchdiff/diffusion/a.hpp>")
+plant("" nn/eigen/b.hpp "<patchdiff/backend/eigen/a.hpp>")
+plant("" nn/eigen/b.hpp "<Eigen/Core>")
 plant("" training/torch/b.hpp "<patchdiff/nn/torch/a.hpp>")
 plant("" training/b.hpp "<patchdiff/io/a.hpp>")
 plant("" io/b.hpp "<zlib.h>")
@@ -56,6 +58,11 @@ plant("includes patchdiff/nn/torch/a.hpp, but only */torch/ and torch.hpp may" d
       "<patchdiff/nn/torch/a.hpp>")
 plant("includes patchdiff/backend/eigen/a.hpp, but only */eigen/, metrics/ and eigen.hpp may" backend/b.hpp
       "<patchdiff/backend/eigen/a.hpp>")
+plant("includes patchdiff/nn/eigen/a.hpp, but only */eigen/, metrics/ and eigen.hpp may" nn/torch/b.hpp
+      "<patchdiff/nn/eigen/a.hpp>")
+plant("includes patchdiff/nn/torch/a.hpp, but only */torch/ and torch.hpp may" nn/eigen/b.hpp
+      "<patchdiff/nn/torch/a.hpp>")
+plant("includes patchdiff/io/a.hpp: layer io comes after nn-backends" nn/eigen/b.hpp "<patchdiff/io/a.hpp>")
 plant("includes the umbrella header patchdiff/torch.hpp" training/torch/b.hpp "<patchdiff/torch.hpp>")
 plant("includes <torch/torch.h>: LibTorch is for */torch/ and torch.hpp" training/b.hpp "<torch/torch.h>")
 plant("includes <ATen/Parallel.h>: LibTorch is for */torch/ and torch.hpp" io/b.hpp "<ATen/Parallel.h>")
