@@ -75,6 +75,7 @@ set(PATCHDIFF_EIGEN_HEADERS
     patchdiff/nn/eigen/feature_map.hpp
     patchdiff/nn/eigen/linear.hpp
     patchdiff/nn/eigen/matrix_product.hpp
+    patchdiff/nn/eigen/neighbours.hpp
     patchdiff/nn/eigen/noise_embedding.hpp
     patchdiff/nn/eigen/norm_silu.hpp
     patchdiff/nn/eigen/residual_block.hpp
