@@ -75,32 +75,25 @@ struct Primitives {
     for (const std::int64_t channels : {1, 3}) {
       const Tensor images = random({2, channels, 5, 7}, 2);
       const Values pixels = B::to_host(images);
-      const Places places{{2, 3}, {Place::at(3, 0), Place::at(1, 4)}};
-      Values expected;
-      for (std::size_t n = 0; n < 2; ++n) {
-        for (std::int64_t c = 0; c < channels; ++c) {
-          for (std::int64_t row = 0; row < 2; ++row) {
-            for (std::int64_t column = 0; column < 3; ++column) {
-              const std::int64_t plane = static_cast<std::int64_t>(n) * channels + c;
-              expected.push_back(pixels[static_cast<std::size_t>((plane * 5 + places.at[n].top + row) * 7 +
-                                                                 places.at[n].left + column)]);
+      // Inside, over each border alone, over all of them, and outside.
+      for (const Places& places :
+           {Places{{2, 3}, {Place::at(3, 0), Place::at(1, 4)}}, Places{{2, 3}, {Place::at(-1, 2), Place::at(4, 2)}},
+            Places{{2, 3}, {Place::at(1, -1), Place::at(2, 5)}},
+            Places{{9, 13}, {Place::at(-1, -4), Place::at(-2, -3)}},
+            Places{{2, 3}, {Place::at(-2, 9), Place::at(5, -3)}}, Places::whole({5, 7}, 2)}) {
+        const auto [height, width] = places.patch;
+        Values expected;
+        for (std::int64_t plane = 0; plane < 2 * channels; ++plane) {
+          const Place& place = places.at[static_cast<std::size_t>(plane / channels)];
+          for (std::int64_t row = place.top; row < place.top + height; ++row) {
+            for (std::int64_t column = place.left; column < place.left + width; ++column) {
+              const bool inside = row >= 0 && row < 5 && column >= 0 && column < 7;
+              expected.push_back(inside ? pixels[static_cast<std::size_t>((plane * 5 + row) * 7 + column)] : 0);
             }
           }
         }
+        check(B::crop(images, places), {2, channels, height, width}, expected);
       }
-      check(B::crop(images, places), {2, channels, 2, 3}, expected);
-      check(B::crop(images, Places::whole({5, 7}, 2)), {2, channels, 5, 7}, pixels);
-
-      // Zeros on every side: the crop of a larger place is the image in a frame.
-      const Places framed = Places::repeated({9, 13}, Place::at(-1, -4), 2);
-      const Tensor larger = B::crop(images, framed);
-      check(B::crop(larger, Places::repeated({5, 7}, Place::at(1, 4), 2)), {2, channels, 5, 7}, pixels);
-      double sum = 0, sum_of_larger = 0;
-      for (const double pixel : pixels) sum += std::abs(pixel);
-      for (const double pixel : B::to_host(larger)) sum_of_larger += std::abs(pixel);
-      check_close({sum_of_larger}, {sum}, 1e-6);
-      check(B::crop(images, Places::repeated({1, 2}, Place::at(5, -2), 2)), {2, channels, 1, 2},
-            Values(static_cast<std::size_t>(4 * channels), 0));
     }
   }
 

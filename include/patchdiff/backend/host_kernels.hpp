@@ -17,12 +17,21 @@ namespace patchdiff::host_kernels {
 inline void crop_plane(const std::byte* plane, ImageSize image, const Place& place, ImageSize patch,
                        std::int64_t pixel_bytes, std::byte* out) noexcept {
   const auto in_bytes = [pixel_bytes](std::int64_t pixels) { return static_cast<std::size_t>(pixels * pixel_bytes); };
+  const std::size_t row_bytes = in_bytes(patch.width);
+  if (place.top >= 0 && place.left >= 0 && place.top + patch.height <= image.height &&
+      place.left + patch.width <= image.width) {
+    const std::byte* from = plane + in_bytes(place.top * image.width + place.left);
+    for (std::int64_t row = 0; row < patch.height; ++row, from += in_bytes(image.width), out += row_bytes) {
+      std::memcpy(out, from, row_bytes);
+    }
+    return;
+  }
   const std::int64_t first = std::clamp<std::int64_t>(-place.left, 0, patch.width);
   const std::int64_t last = std::clamp<std::int64_t>(image.width - place.left, first, patch.width);
-  for (std::int64_t row = 0; row < patch.height; ++row, out += in_bytes(patch.width)) {
+  for (std::int64_t row = 0; row < patch.height; ++row, out += row_bytes) {
     const std::int64_t from_row = place.top + row;
     if (from_row < 0 || from_row >= image.height || first == last) {
-      std::memset(out, 0, in_bytes(patch.width));
+      std::memset(out, 0, row_bytes);
       continue;
     }
     std::memset(out, 0, in_bytes(first));

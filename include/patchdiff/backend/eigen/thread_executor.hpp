@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -22,19 +23,14 @@ class ThreadExecutor {
  public:
   explicit ThreadExecutor(int threads) {
     if (threads < 1) throw ConfigError("ThreadExecutor", "threads", "at least 1", std::to_string(threads));
-    for (int worker = 1; worker < threads; ++worker) workers_.emplace_back([this] { work(); });
+    for (int worker = 1; worker < threads; ++worker) {
+      workers_.emplace_back([this](const std::stop_token& stop) { work(stop); });
+    }
   }
 
   ThreadExecutor(const ThreadExecutor&) = delete;
   ThreadExecutor& operator=(const ThreadExecutor&) = delete;
-
-  ~ThreadExecutor() {
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    changed_.notify_all();
-  }
+  ~ThreadExecutor() = default;
 
   /// Calls f(i) once for each i in [0, n). After an exception of f no further call starts; the first one is rethrown.
   void parallel_for(std::int64_t n, const IndexTask& f) {
@@ -83,12 +79,10 @@ class ThreadExecutor {
     }
   };
 
-  void work() {
+  void work(const std::stop_token& stop) {
     std::uint64_t seen = 0;
     std::unique_lock lock(mutex_);
-    while (true) {
-      changed_.wait(lock, [&] { return stop_ || (loop_ != nullptr && loops_started_ != seen); });
-      if (stop_) return;
+    while (changed_.wait(lock, stop, [&] { return loop_ != nullptr && loops_started_ != seen; })) {
       seen = loops_started_;
       Loop& loop = *loop_;
       ++loop.helpers;
@@ -101,11 +95,10 @@ class ThreadExecutor {
 
   std::atomic<bool> busy_ = false;
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable_any changed_;
   Loop* loop_ = nullptr;
   std::uint64_t loops_started_ = 0;
-  bool stop_ = false;
-  std::vector<std::jthread> workers_;
+  std::vector<std::jthread> workers_;  ///< the last member: they stop before what they use goes
 };
 
 }  // namespace patchdiff
