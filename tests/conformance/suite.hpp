@@ -17,6 +17,7 @@
 #include <patchdiff/diffusion/denoiser_wrapper.hpp>
 #include <patchdiff/diffusion/guided_denoiser.hpp>
 #include <patchdiff/patch/coord_encoder.hpp>
+#include <patchdiff/sampling/churn.hpp>
 #include <patchdiff/sampling/ode_sampler.hpp>
 #include <patchdiff/training/adam.hpp>
 #include <patchdiff/training/ema.hpp>
@@ -270,12 +271,12 @@ void same_draws() {
   CHECK(B::to_host(training_noise<B>(plan, 1, {3, 2, 2, 3}, Fixture::device())) ==
         training_noise<Reference>(plan, 1, {3, 2, 2, 3}, {}).values);
   CHECK(PatchSampler<B>{}.places(plan, {9, 8}, 4) == PatchSampler<Reference>{}.places(plan, {9, 8}, 4));
-  CHECK(EDMLoss<B>{}.draw_sigma(plan, 4) == EDMLoss<Reference>{}.draw_sigma(plan, 4));
+  CHECK(EDMLoss<B>{}.draw_sigma(EDM{}, plan, 4) == EDMLoss<Reference>{}.draw_sigma(EDM{}, plan, 4));
   const std::vector<std::uint64_t> seeds{1, 2};
   const Window window{1, 0, 2, 3};
-  CHECK(B::Wide::to_host(pixel_noise<typename B::Wide>(seeds, Purpose::initial_noise, 0, {2, 4, 3}, window,
+  CHECK(B::Wide::to_host(pixel_noise<typename B::Wide>(seeds, Purpose::initial_noise, 0, 0, {2, 4, 3}, window,
                                                        B::wide_device(Fixture::device()))) ==
-        pixel_noise<Reference>(seeds, Purpose::initial_noise, 0, {2, 4, 3}, window, {}).values);
+        pixel_noise<Reference>(seeds, Purpose::initial_noise, 0, 0, {2, 4, 3}, window, {}).values);
 }
 
 /// What a short run of training and sampling leaves behind.
@@ -321,7 +322,7 @@ Trajectory train_and_sample(typename B::Device device) {
   denoiser.visit_state(keep(trajectory.weights));
   averaged.visit_state(keep(trajectory.averaged));
   const GuidedDenoiser guided(averaged, 1.5);
-  trajectory.samples = B::Wide::to_host(ODESampler{{.num_steps = 5, .s_churn = 2}}(
+  trajectory.samples = B::Wide::to_host(ODESampler({.num_steps = 5}, Churn({.s_churn = 2}))(
       guided, {.seeds = {1, 2},
                .conditioning = {.class_labels = random_tensor<B>({2, 3}, 2, device),
                                 .fields = random_tensor<B>({2, 1, 3, 4}, 3, device)},

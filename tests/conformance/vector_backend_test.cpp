@@ -3,6 +3,7 @@
 
 #include "support/catch.hpp"
 
+#include "conformance/sampling_suite.hpp"
 #include "conformance/suite.hpp"
 #include "support/vector_backend.hpp"
 
@@ -19,6 +20,7 @@ struct VectorFixture {
 
 TEMPLATE_TEST_CASE("VectorBackend does what every backend must", "", VectorFixture<float>, VectorFixture<double>) {
   conformance::run_suite<TestType>();
+  conformance::run_sampling_suite<TestType>();
 }
 
 }  // namespace

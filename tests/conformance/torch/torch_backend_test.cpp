@@ -11,6 +11,7 @@
 
 #include "support/torch_catch.hpp"
 
+#include "conformance/sampling_suite.hpp"
 #include "conformance/suite.hpp"
 
 namespace patchdiff {
@@ -26,6 +27,7 @@ struct TorchFixture {
 
 TEMPLATE_TEST_CASE("TorchBackend does what every backend must", "", TorchFixture<float>, TorchFixture<double>) {
   conformance::run_suite<TestType>();
+  conformance::run_sampling_suite<TestType>();
 }
 
 // The paths of other devices run here on tensors that the kernels for the CPU do not take.

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <patchdiff/backend/operations.hpp>
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/diffusion/formulation.hpp>
+#include <patchdiff/sampling/ancestral_euler.hpp>
+#include <patchdiff/sampling/churn.hpp>
+#include <patchdiff/sampling/dpm_solver_pp_2m.hpp>
+#include <patchdiff/sampling/euler.hpp>
+#include <patchdiff/sampling/euler_maruyama.hpp>
+#include <patchdiff/sampling/heun.hpp>
+#include <patchdiff/sampling/ode_sampler.hpp>
+#include <patchdiff/sampling/predictor_corrector.hpp>
+#include <patchdiff/sampling/rk45.hpp>
+
+#include "support/affine_sampler.hpp"
+#include "support/catch.hpp"
+#include "support/errors.hpp"
+#include "support/gaussian_denoiser.hpp"
+#include "support/tensors.hpp"
+#include "support/vector_backend.hpp"
+
+namespace patchdiff {
+namespace {
+
+using B = VectorBackend<double>;
+using Progress = SamplingProgress<B>;
+
+/// A host's own solver: Kutta's method of order 3.
+struct Kutta {
+  template <Backend W>
+  typename W::Tensor step(SolverStep<W>& step, const typename W::Tensor& x) const {
+    const double time = step.time(), length = step.next_time() - time;
+    const auto first = step.slope(x, time);
+    if (step.ends_at_data()) return linear<W>(1, x, length, first);
+    const auto second = step.slope(linear<W>(1, x, length / 2, first), time + length / 2);
+    const auto ahead = linear<W>(1, linear<W>(1, x, -length, first), 2 * length, second);
+    const auto third = step.slope(ahead, step.next_time());
+    const auto sum = linear<W>(1, linear<W>(1. / 6, first, 4. / 6, second), 1. / 6, third);
+    return linear<W>(1, x, length, sum);
+  }
+};
+
+static_assert(Solver<Kutta, B> && Solver<Euler, B> && Solver<RK45, B> && Solver<Churn<Kutta>, B>);
+static_assert(!Solver<int, B> && !Solver<EDM, B>);
+
+const GaussianDenoiser<B> gaussian{.shape = {1, 1, 1}, .mean = 0.3, .deviation = 0.5};
+
+/// The unscaled state of one pixel just before the last step, from x = 7 at sigma 10 to sigma 0.05.
+template <class S>
+double end_of_steps(const S& solver, const NoiseProcess& process, std::int64_t steps) {
+  const ODESampler<S> sampler({.num_steps = steps + 1,
+                               .schedule = SigmaSchedule::edm({.sigma_min = 0.05, .sigma_max = 10}),
+                               .process = process},
+                              solver);
+  double end = 0;
+  const auto no_noise = [](std::int64_t, std::int64_t) -> B::Tensor { throw std::logic_error("there is no noise"); };
+  sampler.solve(gaussian, tensor<B>({1, 1, 1, 1}, {0.7}), Places::whole({1, 1}, 1), {}, no_noise,
+                [&](const Progress& progress) {
+                  end = progress.x.values[0] / progress.level.scale;
+                  CHECK(progress.level.sigma == Approx(progress.step == steps ? 0.05 : progress.level.sigma));
+                  return progress.step < steps ? Flow::proceed : Flow::stop;
+                });
+  return end;
+}
+
+template <class S>
+void check_order(const S& solver, double order, double margin = 0.1) {
+  for (const NoiseProcess& process : {EDM{}.process(), VP{}.process(), VE{}.process(), SubVP{}.process(),
+                                      VP{}.process().unscaled(), EDM{}.process().variance_preserving()}) {
+    CAPTURE(process.name(), order);
+    const double exact = gaussian.solution(7, 10, 0.05);
+    const auto error = [&](std::int64_t steps) { return std::abs(end_of_steps(solver, process, steps) - exact); };
+    CHECK(std::log2(error(256) / error(512)) == Approx(order).margin(margin));
+    CHECK(std::log2(error(512) / error(1024)) == Approx(order).margin(margin));
+    CHECK(error(1024) < 0.05);
+  }
+}
+
+TEST_CASE("each solver converges with its order on the closed-form path, in every process") {
+  SECTION("Euler") { check_order(Euler{}, 1); }
+  SECTION("ancestral Euler without noise") { check_order(AncestralEuler(0), 1); }
+  SECTION("Heun") { check_order(Heun{}, 2); }
+  SECTION("midpoint") { check_order(Heun(0.5), 2); }
+  SECTION("Ralston") { check_order(Heun(2. / 3), 2); }
+  SECTION("DPM-Solver++(2M)") { check_order(DPMSolverPP2M{}, 2); }
+  SECTION("a host's own") { check_order(Kutta{}, 3); }
+}
+
+TEST_CASE("a solver of order 3 converges down to rounding") {
+  const double exact = gaussian.solution(7, 10, 0.05);
+  CHECK(end_of_steps(Kutta{}, EDM{}.process(), 60'000) == Approx(exact).epsilon(1e-12));
+}
+
+TEST_CASE("exponential solvers do not depend on the process, as others do") {
+  const auto end = [](const auto& solver, const NoiseProcess& process) { return end_of_steps(solver, process, 8); };
+  for (const NoiseProcess& process : {VP{}.process(), VE{}.process(), SubVP{}.process()}) {
+    CAPTURE(process.name());
+    CHECK(end(DPMSolverPP2M{}, process) == Approx(end(DPMSolverPP2M{}, EDM{}.process())).epsilon(1e-9));
+    CHECK(end(AncestralEuler(0), process) == Approx(end(Euler{}, EDM{}.process())).epsilon(1e-9));
+    CHECK(std::abs(end(Euler{}, process) - end(Euler{}, EDM{}.process())) > 1e-3);
+  }
+}
+
+TEST_CASE("RK45 meets its tolerance in every process, with few calls") {
+  for (const NoiseProcess& process : {EDM{}.process(), VP{}.process(), VE{}.process(), SubVP{}.process()}) {
+    CAPTURE(process.name());
+    const double exact = gaussian.solution(7, 10, 0.05);
+    for (const double tolerance : {1e-3, 1e-6, 1e-9, 1e-12}) {
+      CAPTURE(tolerance);
+      const RK45 solver({.relative_tolerance = tolerance, .absolute_tolerance = tolerance});
+      const double error = std::abs(end_of_steps(solver, process, 1) - exact);
+      CHECK(error < 30 * tolerance);
+    }
+  }
+  std::int64_t nfe = 0;
+  ODESampler({.num_steps = 2}, RK45{})(gaussian, {.seeds = {1}}, [&](const Progress& progress) {
+    nfe = progress.nfe;
+    return Flow::proceed;
+  });
+  CHECK((nfe > 30 && nfe < 300));
+}
+
+TEST_CASE("RK45 solves any equation, in both directions, and says where it cannot") {
+  const RK45 solver({.relative_tolerance = 1e-10, .absolute_tolerance = 1e-10});
+  const B::Tensor start = tensor<B>({2, 1}, {1, -2});
+  const auto grow = [](const B::Tensor& x, double time) { return linear<B>(std::cos(time), x); };
+  const B::Tensor there = solver.integrate<B>(grow, start, 0, 5);
+  CHECK(there.values[0] == Approx(std::exp(std::sin(5))).epsilon(1e-8));
+  const B::Tensor back = solver.integrate<B>(grow, there, 5, 0);
+  for (std::size_t n = 0; n < 2; ++n) CHECK(back.values[n] == Approx(start.values[n]).epsilon(1e-8));
+  CHECK(solver.integrate<B>(grow, start, 3, 3).values == start.values);
+  const auto broken = [](const B::Tensor& x, double time) { return linear<B>(time < 1 ? 1 : std::sqrt(-1.0), x); };
+  CHECK_THROWS_AS(solver.integrate<B>(broken, start, 0, 5), NumericError);
+  const auto pole = [](const B::Tensor& x, double time) { return linear<B>(1 / (1 - time), x); };
+  CHECK_THROWS_AS(solver.integrate<B>(pole, start, 0, 2), NumericError);
+}
+
+/// Checks the law that a solver draws from each formulation, in its own process and schedule, against the data's.
+template <class S>
+void check_laws(const S& solver, std::int64_t steps, double tolerance) {
+  for (const Formulation& formulation :
+       {Formulation(EDM{}), Formulation(VP{}), Formulation(VE{}), Formulation(SubVP{}), Formulation(IDDPM{})}) {
+    const auto error = [&](std::int64_t count) {
+      const ODESampler<S> sampler(
+          {.num_steps = count, .schedule = formulation.sigma_schedule(), .process = formulation.process()}, solver);
+      return distance(law_of(sampler), CorrelatedDenoiser::law());
+    };
+    CAPTURE(formulation.name(), steps);
+    const double coarse = error(steps / 4), fine = error(steps);
+    std::printf("LAW %s %g -> %g\n", std::string(formulation.name()).c_str(), coarse, fine);
+    CHECK(fine < tolerance);
+    CHECK(fine < coarse);
+  }
+}
+
+TEST_CASE("samples have the mean and covariance of Gaussian data, under every solver and formulation") {
+  SECTION("Euler") { check_laws(Euler{}, 512, 0.02); }
+  SECTION("Heun") { check_laws(Heun{}, 256, 0.005); }
+  SECTION("midpoint") { check_laws(Heun(0.5), 256, 0.005); }
+  SECTION("Ralston") { check_laws(Heun(2. / 3), 256, 0.005); }
+  SECTION("DPM-Solver++(2M)") { check_laws(DPMSolverPP2M{}, 256, 0.005); }
+  SECTION("DPM-Solver++(2M) SDE") { check_laws(DPMSolverPP2M(1), 256, 0.005); }
+  SECTION("ancestral Euler") { check_laws(AncestralEuler{}, 512, 0.02); }
+  SECTION("churn") { check_laws(Churn({.s_churn = 20}), 256, 0.02); }
+  SECTION("Euler-Maruyama") { check_laws(EulerMaruyama{}, 512, 0.02); }
+  SECTION("RK45") { check_laws(RK45{}, 64, 0.005); }
+  SECTION("a host's own") { check_laws(Kutta{}, 256, 0.005); }
+}
+
+TEST_CASE("without noise, stochastic solvers are the deterministic ones bit for bit") {
+  const GaussianDenoiser<B> images{.shape = {1, 4, 4}};
+  const auto samples = [&](const auto& solver, const Formulation& formulation) {
+    return ODESampler({.num_steps = 7, .schedule = formulation.sigma_schedule(), .process = formulation.process()},
+                      solver)(images, {.seeds = {1, 2}})
+        .values;
+  };
+  for (const Formulation& formulation : {Formulation(EDM{}), Formulation(VP{})}) {
+    CHECK(samples(Churn({.s_churn = 0}), formulation) == samples(Heun{}, formulation));
+    CHECK(samples(Churn({.s_churn = 9, .s_tmin = 1e6}), formulation) == samples(Heun{}, formulation));
+    CHECK(samples(Churn({.s_churn = 0}, Euler{}), formulation) == samples(Euler{}, formulation));
+    CHECK(samples(Churn({.s_churn = 9}), formulation) != samples(Heun{}, formulation));
+    CHECK(samples(DPMSolverPP2M(1), formulation) != samples(DPMSolverPP2M(0), formulation));
+  }
+}
+
+TEST_CASE("calls of the denoiser: N for solvers of one stage, 2 N - 1 for those of two") {
+  const auto nfe = [](const auto& solver, std::int64_t steps) {
+    std::int64_t calls = 0;
+    ODESampler({.num_steps = steps}, solver)(gaussian, {.seeds = {1}}, [&](const Progress& progress) {
+      calls = progress.nfe;
+      return Flow::proceed;
+    });
+    return calls;
+  };
+  for (const std::int64_t steps : {1, 2, 18}) {
+    CHECK(nfe(Euler{}, steps) == steps);
+    CHECK(nfe(AncestralEuler{}, steps) == steps);
+    CHECK(nfe(DPMSolverPP2M{}, steps) == steps);
+    CHECK(nfe(DPMSolverPP2M(1), steps) == steps);
+    CHECK(nfe(EulerMaruyama{}, steps) == steps);
+    CHECK(nfe(Heun{}, steps) == 2 * steps - 1);
+    CHECK(nfe(Heun(0.5), steps) == 2 * steps - 1);
+    CHECK(nfe(Churn({.s_churn = 5}), steps) == 2 * steps - 1);
+    CHECK(nfe(PredictorCorrector{}, steps) == 2 * steps - 1);
+    CHECK(nfe(PredictorCorrector({.num_corrections = 3}), steps) == 4 * steps - 3);
+    CHECK(nfe(Kutta{}, steps) == 3 * steps - 2);
+  }
+}
+
+TEST_CASE("one step is the denoised image of pure noise") {
+  const double x = 80 * 0.7;
+  const auto end = [](const auto& solver) {
+    return ODESampler({.num_steps = 1}, solver)
+        .solve(gaussian, tensor<B>({1, 1, 1, 1}, {0.7}), Places::whole({1, 1}, 1), {},
+               [](std::int64_t, std::int64_t) {
+                 return filled<B>({1, 1, 1, 1}, 0);
+               })
+        .values[0];
+  };
+  const double expected = (0.25 * x + 6400 * 0.3) / 6400.25;
+  CHECK(end(Euler{}) == Approx(expected).epsilon(1e-9));
+  CHECK(end(Heun{}) == Approx(expected).epsilon(1e-9));
+  CHECK(end(DPMSolverPP2M(1)) == Approx(expected).epsilon(1e-9));
+  CHECK(end(AncestralEuler{}) == Approx(expected).epsilon(1e-9));
+  CHECK(end(RK45{}) == Approx(expected).epsilon(1e-9));
+}
+
+TEST_CASE("solvers refuse settings that cannot work") {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  CHECK_ERROR(ConfigError, "Heun: alpha: expected a value in (0, 1], got 0", Heun(0));
+  CHECK_ERROR(ConfigError, "Heun: alpha: expected a value in (0, 1], got 1.5", Heun(1.5));
+  CHECK_ERROR(ConfigError, "AncestralEuler: eta: expected a finite value >= 0, got -1", AncestralEuler(-1));
+  CHECK_ERROR(ConfigError, "DPMSolverPP2M: eta: expected a finite value >= 0, got nan", DPMSolverPP2M(nan));
+  CHECK_ERROR(ConfigError, "Churn: s_churn: expected a value >= 0, got -1", Churn({.s_churn = -1}));
+  CHECK_ERROR(ConfigError, "Churn: s_churn: expected a value >= 0, got nan", Churn({.s_churn = nan}));
+  CHECK_ERROR(ConfigError, "Churn: s_noise: expected a finite value >= 0, got -0.5", Churn({.s_noise = -0.5}));
+  CHECK_ERROR(ConfigError, "Churn: s_noise: expected a finite value >= 0, got inf", Churn({.s_noise = infinity}));
+  CHECK_ERROR(ConfigError, "PredictorCorrector: signal_to_noise: expected a finite value > 0, got 0",
+              PredictorCorrector({.signal_to_noise = 0}));
+  CHECK_ERROR(ConfigError, "PredictorCorrector: num_corrections: expected at least 1, got 0",
+              PredictorCorrector({.num_corrections = 0}));
+  CHECK_ERROR(ConfigError, "RK45: relative_tolerance: expected a finite value >= 0, got -1",
+              RK45({.relative_tolerance = -1}));
+  CHECK_ERROR(ConfigError, "RK45: absolute_tolerance: expected a finite value > 0, got 0",
+              RK45({.absolute_tolerance = 0}));
+  struct Silent {
+    B::Tensor step(SolverStep<B>&, const B::Tensor& x) const { return x; }
+  };
+  CHECK_ERROR(ConfigError, "ODESampler: solver: expected a call of the denoiser in each step, got none",
+              ODESampler({.num_steps = 2}, Silent{})(gaussian, {.seeds = {1}}));
+}
+
+}  // namespace
+}  // namespace patchdiff
