@@ -73,27 +73,30 @@ double end_of_steps(const S& solver, const NoiseProcess& process, std::int64_t s
   return end;
 }
 
+/// Checks the order of convergence; `highest` is above it where the error's first term vanishes for Gaussian data.
 template <class S>
-void check_order(const S& solver, double order, double margin = 0.1) {
+void check_order(const S& solver, double order, double highest) {
   for (const NoiseProcess& process : {EDM{}.process(), VP{}.process(), VE{}.process(), SubVP{}.process(),
                                       VP{}.process().unscaled(), EDM{}.process().variance_preserving()}) {
     CAPTURE(process.name(), order);
     const double exact = gaussian.solution(7, 10, 0.05);
     const auto error = [&](std::int64_t steps) { return std::abs(end_of_steps(solver, process, steps) - exact); };
-    CHECK(std::log2(error(256) / error(512)) == Approx(order).margin(margin));
-    CHECK(std::log2(error(512) / error(1024)) == Approx(order).margin(margin));
+    for (const std::int64_t steps : {256, 512}) {
+      const double measured = std::log2(error(steps) / error(2 * steps));
+      CHECK((measured > order - 0.1 && measured < highest + 0.1));
+    }
     CHECK(error(1024) < 0.05);
   }
 }
 
 TEST_CASE("each solver converges with its order on the closed-form path, in every process") {
-  SECTION("Euler") { check_order(Euler{}, 1); }
-  SECTION("ancestral Euler without noise") { check_order(AncestralEuler(0), 1); }
-  SECTION("Heun") { check_order(Heun{}, 2); }
-  SECTION("midpoint") { check_order(Heun(0.5), 2); }
-  SECTION("Ralston") { check_order(Heun(2. / 3), 2); }
-  SECTION("DPM-Solver++(2M)") { check_order(DPMSolverPP2M{}, 2); }
-  SECTION("a host's own") { check_order(Kutta{}, 3); }
+  SECTION("Euler") { check_order(Euler{}, 1, 1); }
+  SECTION("ancestral Euler without noise") { check_order(AncestralEuler(0), 1, 1); }
+  SECTION("Heun") { check_order(Heun{}, 2, 2); }
+  SECTION("midpoint") { check_order(Heun(0.5), 2, 3); }
+  SECTION("Ralston") { check_order(Heun(2. / 3), 2, 2); }
+  SECTION("DPM-Solver++(2M)") { check_order(DPMSolverPP2M{}, 2, 2); }
+  SECTION("a host's own") { check_order(Kutta{}, 3, 3); }
 }
 
 TEST_CASE("a solver of order 3 converges down to rounding") {
@@ -119,7 +122,7 @@ TEST_CASE("RK45 meets its tolerance in every process, with few calls") {
       CAPTURE(tolerance);
       const RK45 solver({.relative_tolerance = tolerance, .absolute_tolerance = tolerance});
       const double error = std::abs(end_of_steps(solver, process, 1) - exact);
-      CHECK(error < 30 * tolerance);
+      CHECK(error < 100 * tolerance);
     }
   }
   std::int64_t nfe = 0;
@@ -146,35 +149,37 @@ TEST_CASE("RK45 solves any equation, in both directions, and says where it canno
 }
 
 /// Checks the law that a solver draws from each formulation, in its own process and schedule, against the data's.
+///
+/// The law of a stochastic solver converges to the data's with its weak order; that of the others keeps the difference
+/// between the prior's mean, 0, and that of the noisy data, about 1e-3.
 template <class S>
-void check_laws(const S& solver, std::int64_t steps, double tolerance) {
+void check_laws(const S& solver, std::int64_t steps, double tolerance, double weak_order = 0) {
   for (const Formulation& formulation :
        {Formulation(EDM{}), Formulation(VP{}), Formulation(VE{}), Formulation(SubVP{}), Formulation(IDDPM{})}) {
+    CAPTURE(formulation.name());
     const auto error = [&](std::int64_t count) {
       const ODESampler<S> sampler(
           {.num_steps = count, .schedule = formulation.sigma_schedule(), .process = formulation.process()}, solver);
       return distance(law_of(sampler), CorrelatedDenoiser::law());
     };
-    CAPTURE(formulation.name(), steps);
-    const double coarse = error(steps / 4), fine = error(steps);
-    std::printf("LAW %s %g -> %g\n", std::string(formulation.name()).c_str(), coarse, fine);
+    const double fine = error(steps);
     CHECK(fine < tolerance);
-    CHECK(fine < coarse);
+    if (weak_order > 0) CHECK(error(steps / 4) / fine > 0.6 * std::pow(4, weak_order));
   }
 }
 
 TEST_CASE("samples have the mean and covariance of Gaussian data, under every solver and formulation") {
-  SECTION("Euler") { check_laws(Euler{}, 512, 0.02); }
-  SECTION("Heun") { check_laws(Heun{}, 256, 0.005); }
-  SECTION("midpoint") { check_laws(Heun(0.5), 256, 0.005); }
-  SECTION("Ralston") { check_laws(Heun(2. / 3), 256, 0.005); }
-  SECTION("DPM-Solver++(2M)") { check_laws(DPMSolverPP2M{}, 256, 0.005); }
-  SECTION("DPM-Solver++(2M) SDE") { check_laws(DPMSolverPP2M(1), 256, 0.005); }
-  SECTION("ancestral Euler") { check_laws(AncestralEuler{}, 512, 0.02); }
-  SECTION("churn") { check_laws(Churn({.s_churn = 20}), 256, 0.02); }
-  SECTION("Euler-Maruyama") { check_laws(EulerMaruyama{}, 512, 0.02); }
-  SECTION("RK45") { check_laws(RK45{}, 64, 0.005); }
-  SECTION("a host's own") { check_laws(Kutta{}, 256, 0.005); }
+  SECTION("Euler") { check_laws(Euler{}, 512, 0.03); }
+  SECTION("Heun") { check_laws(Heun{}, 256, 0.002); }
+  SECTION("midpoint") { check_laws(Heun(0.5), 256, 0.002); }
+  SECTION("Ralston") { check_laws(Heun(2. / 3), 256, 0.002); }
+  SECTION("DPM-Solver++(2M)") { check_laws(DPMSolverPP2M{}, 256, 0.002); }
+  SECTION("DPM-Solver++(2M) SDE") { check_laws(DPMSolverPP2M(1), 256, 0.005, 2); }
+  SECTION("ancestral Euler") { check_laws(AncestralEuler{}, 512, 0.01, 1); }
+  SECTION("churn") { check_laws(Churn({.s_churn = 20}), 256, 0.001, 2); }
+  SECTION("Euler-Maruyama") { check_laws(EulerMaruyama{}, 512, 0.005, 1); }
+  SECTION("RK45") { check_laws(RK45{}, 64, 0.002); }
+  SECTION("a host's own") { check_laws(Kutta{}, 256, 0.002); }
 }
 
 TEST_CASE("without noise, stochastic solvers are the deterministic ones bit for bit") {
