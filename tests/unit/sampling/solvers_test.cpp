@@ -151,9 +151,11 @@ TEST_CASE("RK45 solves any equation, in both directions, and says where it canno
 /// Checks the law that a solver draws from each formulation, in its own process and schedule, against the data's.
 ///
 /// The law of a stochastic solver converges to the data's with its weak order; that of the others keeps the difference
-/// between the prior's mean, 0, and that of the noisy data, about 1e-3.
+/// between the prior's mean, 0, and that of the noisy data, about 1e-3. The denoised last step from VE's sigma_min,
+/// 0.02, leaves 4e-4.
 template <class S>
 void check_laws(const S& solver, std::int64_t steps, double tolerance, double weak_order = 0) {
+  constexpr double last_step = 4e-4;
   for (const Formulation& formulation :
        {Formulation(EDM{}), Formulation(VP{}), Formulation(VE{}), Formulation(SubVP{}), Formulation(IDDPM{})}) {
     CAPTURE(formulation.name());
@@ -164,7 +166,7 @@ void check_laws(const S& solver, std::int64_t steps, double tolerance, double we
     };
     const double fine = error(steps);
     CHECK(fine < tolerance);
-    if (weak_order > 0) CHECK(error(steps / 4) / fine > 0.6 * std::pow(4, weak_order));
+    if (weak_order > 0) CHECK((error(steps / 4) / fine > 0.6 * std::pow(4, weak_order) || fine < last_step));
   }
 }
 
