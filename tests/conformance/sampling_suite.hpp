@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Solvers and formulations on every backend; each backend runs it from a file of its own. Include the catch header first.
+// Solvers and formulations on every backend; each backend runs it from a file of its own. Include the catch header
+// first.
 #pragma once
 
 #include <cstdint>

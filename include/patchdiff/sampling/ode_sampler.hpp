@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -42,18 +41,15 @@ struct ODESamplerOptions {
 
 /// Draws images by solving an ODE or SDE from noise to data: the one loop around every solver.
 ///
-/// A solver sees only `denoise(x, time)`, so guidance and tiling are denoisers around a denoiser; any formulation's
-/// model can be sampled in any process. The state is in float64 whatever the network's precision.
-/// Source: EDM (arXiv 2206.00364), Algorithms 1 to 3.
+/// A solver sees only SolverStep, so guidance and tiling are denoisers around a denoiser; the model of any formulation
+/// can be sampled in any process. The state is in float64 whatever the network's precision. Source: EDM (arXiv
+/// 2206.00364), Algorithms 1 to 3.
 template <class SolverType = Heun>
 class ODESampler {
  public:
-  /// Errors: ConfigError for a number of steps that the schedule refuses, or levels that do not fall.
+  /// Errors: ConfigError for a number of steps < 1, and a schedule whose noise levels do not fall.
   explicit ODESampler(ODESamplerOptions options = {}, SolverType solver = SolverType{})
       : options_(std::move(options)), solver_(std::move(solver)) {
-    if (options_.num_steps < 1) {
-      throw ConfigError("ODESampler", "num_steps", "at least 1", std::to_string(options_.num_steps));
-    }
     for (const double sigma : options_.schedule(options_.num_steps)) times_.push_back(options_.process.time(sigma));
     times_.push_back(0);
   }
@@ -62,8 +58,8 @@ class ODESampler {
   ///
   /// Shapes: the result is [N, C, h, w] in float64, about [-1, 1] for models of such images.
   /// Draws: pixel_noise of `Purpose::initial_noise`, and of `Purpose::solver_noise` where the solver asks for noise.
-  /// Errors: ShapeError for no seeds or a window outside the image, NumericError for samples that are not finite, and
-  /// what the denoiser throws.
+  /// Errors: ShapeError for no seeds or a window outside the image; NumericError, at the end of the run, for samples
+  /// that stopped being finite; what the denoiser throws.
   template <Denoiser D, class Callback = std::nullptr_t>
   typename D::Backend::Wide::Tensor operator()(const D& denoiser, const SampleRequest<typename D::Backend>& request,
                                                Callback&& callback = {}) const {

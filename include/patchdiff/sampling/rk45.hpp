@@ -49,7 +49,8 @@ class RK45 {
 
   /// Solves dx/dt = slope(x, t) from one time to another, in either direction.
   ///
-  /// Errors: NumericError where the error stops being finite, or no substep is small enough.
+  /// The result is NaN, at once, where slopes are not finite.
+  /// Errors: NumericError where no substep is small enough.
   template <Backend B, class Slope>
   typename B::Tensor integrate(Slope&& slope, typename B::Tensor x, double from, double to) const {
     using Tensor = typename B::Tensor;
@@ -78,9 +79,7 @@ class RK45 {
         slopes.push_back(slope(moved, nodes[stage] == 1 && last ? to : time + nodes[stage] * length));
       }
       const double error = error_of<B>(slopes, length, x, moved);
-      if (!std::isfinite(error)) {
-        throw NumericError("RK45", "slope", "finite values", fmt::format("others at or near time {:.6g}", time));
-      }
+      if (!std::isfinite(error)) return linear<B>(std::numeric_limits<double>::quiet_NaN(), x);
       if (error <= 1) {
         time = last ? to : time + length;
         x = std::move(moved);

@@ -120,6 +120,14 @@ TEST_CASE("one log-normal sigma per sample, the same for every split of the batc
   CHECK(parts == loss.draw_sigma(EDM{}, plan, 8));
 }
 
+TEST_CASE("a loss without a distribution of its own draws the formulation's") {
+  const PatchPlan plan{.step = 4, .key = {3}};
+  for (const Formulation& formulation : {Formulation(EDM{}), Formulation(IDDPM{}), Formulation(VP{})}) {
+    const double drawn = EDMLoss<B>{}.draw_sigma(formulation, plan, 1)[0];
+    CHECK(drawn == formulation.sigma_distribution().quantile(plan.stream(Purpose::sigma, 0).uniform(0)));
+  }
+}
+
 TEST_CASE("training noise is the same for every split of the batch") {
   const PatchPlan plan{.step = 4, .key = {3}};
   const B::Tensor whole = training_noise<B>(plan, 0, {5, 2, 3, 3}, {});

@@ -161,6 +161,10 @@ TEST_CASE("preconditioning, weights and schedules of the formulations before EDM
       CHECK(formulation.loss_weight(sigma) == Approx(1 / (sigma * sigma)).epsilon(1e-14));
     }
   }
+  for (const Formulation& formulation : all) {
+    const double c_out = formulation.preconditioning(0.7).c_out;
+    CHECK(formulation.loss_weight(0.7) * c_out * c_out == Approx(1).epsilon(1e-14));
+  }
   const std::vector<double>& u = IDDPM::levels();
   for (const std::size_t level : {0, 1, 500, 998, 999}) {
     CHECK(IDDPM::nearest_level(u[level]) == static_cast<std::int64_t>(level));
