@@ -13,6 +13,7 @@
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/operations.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/diffusion/noise_level.hpp>
 #include <patchdiff/sampling/heun.hpp>
 #include <patchdiff/sampling/solver_step.hpp>
 

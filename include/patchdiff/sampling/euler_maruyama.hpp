@@ -5,6 +5,7 @@
 
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/operations.hpp>
+#include <patchdiff/diffusion/noise_process.hpp>
 #include <patchdiff/sampling/solver_step.hpp>
 
 namespace patchdiff {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/operations.hpp>
+#include <patchdiff/diffusion/noise_level.hpp>
 #include <patchdiff/sampling/solver_step.hpp>
 
 namespace patchdiff {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cmath>
-
 #include <fmt/format.h>
 
 #include <patchdiff/backend/backend.hpp>

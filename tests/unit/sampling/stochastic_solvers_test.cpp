@@ -14,6 +14,7 @@
 #include <patchdiff/sampling/ancestral_euler.hpp>
 #include <patchdiff/sampling/churn.hpp>
 #include <patchdiff/sampling/dpm_solver_pp_2m.hpp>
+#include <patchdiff/sampling/euler.hpp>
 #include <patchdiff/sampling/euler_maruyama.hpp>
 #include <patchdiff/sampling/heun.hpp>
 #include <patchdiff/sampling/ode_sampler.hpp>
@@ -204,6 +205,53 @@ TEST_CASE("each draw of a step has noise of its own") {
                return filled<B>({1, 1, 1, 1}, 0.5);
              });
   CHECK(draws == std::vector<std::pair<std::int64_t, std::int64_t>>{{0, 0}, {0, 1}, {0, 2}, {1, 0}, {1, 1}, {1, 2}});
+}
+
+/// Gives the scaled state and the estimate of the first of two steps from unit noise (0.7, -0.2), with noise (0.5, 0.9)
+/// in each draw.
+template <class S>
+void after_first_step(const NoiseProcess& process, const S& solver, B::Tensor& x, B::Tensor& denoised) {
+  const GaussianDenoiser<B> images{.shape = {1, 1, 2}, .mean = 0.3, .deviation = 0.5};
+  ODESampler<S>({.num_steps = 2, .schedule = SigmaSchedule::list({3, 2}), .process = process}, solver)
+      .solve(
+          images, tensor<B>({1, 1, 1, 2}, {0.7, -0.2}), Places::whole({1, 2}, 1), {},
+          [](std::int64_t, std::int64_t) {
+            return tensor<B>({1, 1, 1, 2}, {0.5, 0.9});
+          },
+          [&](const SamplingProgress<B>& progress) {
+            x = progress.x;
+            denoised = progress.denoised;
+            return Flow::stop;
+          });
+}
+
+TEST_CASE("the corrector's step by hand: its size follows from the norms of noise and score") {
+  for (const NoiseProcess& process : {EDM{}.process(), VP{}.process()}) {
+    B::Tensor predicted, corrected, denoised;
+    after_first_step(process, EulerMaruyama{}, predicted, denoised);
+    after_first_step(process, PredictorCorrector({.signal_to_noise = 0.3}), corrected, denoised);
+    const NoiseLevel from = process.at(process.time(3)).level, to = process.at(process.time(2)).level;
+    const double variance = to.scale * to.scale * (0.25 + to.sigma * to.sigma);
+    std::vector<double> score;
+    for (const double x : predicted.values) score.push_back((to.scale * 0.3 - x) / variance);
+    const double ratio = std::hypot(0.5, 0.9) / std::hypot(score[0], score[1]);
+    const double a = from.scale * from.scale / (to.scale * to.scale), size = 2 * a * 0.3 * 0.3 * ratio * ratio;
+    for (const std::size_t i : {0, 1}) {
+      const double noise = i == 0 ? 0.5 : 0.9;
+      const double expected = predicted.values[i] + size * score[i] + std::sqrt(2 * size) * noise;
+      CHECK(corrected.values[i] == Approx(expected).epsilon(1e-9));
+    }
+  }
+}
+
+TEST_CASE("churn by hand: scaled noise up to the raised level, with a deviation times s_noise") {
+  for (const NoiseProcess& process : {EDM{}.process(), VP{}.process()}) {
+    B::Tensor x, denoised;
+    after_first_step(process, Churn({.s_churn = 0.5, .s_noise = 1.2}, Euler{}), x, denoised);
+    const double raised = 3 * 1.25, added = 1.2 * std::sqrt(raised * raised - 9);
+    const double y = 3 * 0.7 + added * 0.5;
+    CHECK(denoised.values[0] == Approx((0.25 * y + raised * raised * 0.3) / (0.25 + raised * raised)).epsilon(1e-9));
+  }
 }
 
 TEST_CASE("churn raises the noise level between s_tmin and s_tmax, by a factor of at most sqrt 2") {
