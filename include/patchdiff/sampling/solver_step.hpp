@@ -112,7 +112,12 @@ class SolverStep {
   std::int64_t draws_ = 0;
 };
 
-/// A numerical method: `step(step, x)` gives the state at the step's end, on any backend B.
+/// A numerical method: `step(step, x)` gives the state at the step's end, on any backend B. Euler's, for example:
+///
+///     template <Backend B>
+///     typename B::Tensor step(SolverStep<B>& step, const typename B::Tensor& x) const {
+///       return linear<B>(1, x, step.next_time() - step.time(), step.slope(x, step.time()));
+///     }
 template <class S, class B>
 concept Solver = std::copyable<S> && requires(const S& solver, SolverStep<B>& step, const typename B::Tensor& x) {
   { solver.step(step, x) } -> std::same_as<typename B::Tensor>;
