@@ -26,6 +26,7 @@
 #include "support/catch.hpp"
 #include "support/errors.hpp"
 #include "support/gaussian_denoiser.hpp"
+#include "support/mixture_denoiser.hpp"
 #include "support/tensors.hpp"
 #include "support/vector_backend.hpp"
 
@@ -55,37 +56,50 @@ static_assert(!Solver<int, B> && !Solver<EDM, B>);
 
 const GaussianDenoiser<B> gaussian{.shape = {1, 1, 1}, .mean = 0.3, .deviation = 0.5};
 
-/// The unscaled state of one pixel just before the last step, from x = 7 at sigma 10 to sigma 0.05.
-template <class S>
-double end_of_steps(const S& solver, const NoiseProcess& process, std::int64_t steps) {
+constexpr double first_sigma = 10, last_sigma = 0.05;
+
+/// The unscaled state of one pixel of value x at `first_sigma` once it is at `last_sigma`.
+template <class D, class S>
+double end_of_steps(const D& denoiser, double x, const S& solver, const NoiseProcess& process, std::int64_t steps) {
+  // The step after the last one would end at the data.
   const ODESampler<S> sampler({.num_steps = steps + 1,
-                               .schedule = SigmaSchedule::edm({.sigma_min = 0.05, .sigma_max = 10}),
+                               .schedule = SigmaSchedule::edm({.sigma_min = last_sigma, .sigma_max = first_sigma}),
                                .process = process},
                               solver);
-  double end = 0;
   const auto no_noise = [](std::int64_t, std::int64_t) -> B::Tensor { throw std::logic_error("there is no noise"); };
-  sampler.solve(gaussian, tensor<B>({1, 1, 1, 1}, {0.7}), Places::whole({1, 1}, 1), {}, no_noise,
-                [&](const Progress& progress) {
-                  end = progress.x.values[0] / progress.level.scale;
-                  CHECK(progress.level.sigma == Approx(progress.step == steps ? 0.05 : progress.level.sigma));
-                  return progress.step < steps ? Flow::proceed : Flow::stop;
-                });
-  return end;
+  const auto stop = [&](const Progress& progress) { return progress.step < steps ? Flow::proceed : Flow::stop; };
+  return sampler
+      .solve(denoiser, tensor<B>({1, 1, 1, 1}, {x / first_sigma}), Places::whole({1, 1}, 1), {}, no_noise, stop)
+      .values[0];
 }
 
-/// Checks the order of convergence; `highest` is above it where the error's first term vanishes for Gaussian data.
+template <class S>
+double end_of_steps(const S& solver, const NoiseProcess& process, std::int64_t steps) {
+  return end_of_steps(gaussian, 7, solver, process, steps);
+}
+
+const double exact_end = gaussian.solution(7, first_sigma, last_sigma);
+
+/// Checks the order of convergence on the paths of Gaussian data and of a mixture.
+///
+/// `highest` is above it where the first term of the error vanishes in some process for Gaussian data.
 template <class S>
 void check_order(const S& solver, double order, double highest) {
+  const MixtureDenoiser mixture{.shape = {1, 1, 1}, .weight = 0.3, .deviation = 0.3};
   for (const NoiseProcess& process : {EDM{}.process(), VP{}.process(), VE{}.process(), SubVP{}.process(),
                                       VP{}.process().unscaled(), EDM{}.process().variance_preserving()}) {
     CAPTURE(process.name(), order);
-    const double exact = gaussian.solution(7, 10, 0.05);
-    const auto error = [&](std::int64_t steps) { return std::abs(end_of_steps(solver, process, steps) - exact); };
-    for (const std::int64_t steps : {256, 512}) {
-      const double measured = std::log2(error(steps) / error(2 * steps));
-      CHECK((measured > order - 0.1 && measured < highest + 0.1));
-    }
-    CHECK(error(1024) < 0.05);
+    const auto check = [&](const auto& denoiser, double x, double most) {
+      const double exact = denoiser.solution(x, first_sigma, last_sigma);
+      const auto error = [&](std::int64_t steps) {
+        return std::abs(end_of_steps(denoiser, x, solver, process, steps) - exact);
+      };
+      const double measured = std::log2(error(512) / error(1024));
+      CHECK((measured > order - 0.1 && measured < most + 0.1));
+      CHECK(error(1024) < 0.05);
+    };
+    check(gaussian, 7, highest);
+    check(mixture, 2, order);
   }
 }
 
@@ -100,8 +114,7 @@ TEST_CASE("each solver converges with its order on the closed-form path, in ever
 }
 
 TEST_CASE("a solver of order 3 converges down to rounding") {
-  const double exact = gaussian.solution(7, 10, 0.05);
-  CHECK(end_of_steps(Kutta{}, EDM{}.process(), 60'000) == Approx(exact).epsilon(1e-12));
+  CHECK(end_of_steps(Kutta{}, EDM{}.process(), 60'000) == Approx(exact_end).epsilon(1e-12));
 }
 
 TEST_CASE("exponential solvers do not depend on the process, as others do") {
@@ -117,11 +130,10 @@ TEST_CASE("exponential solvers do not depend on the process, as others do") {
 TEST_CASE("RK45 meets its tolerance in every process, with few calls") {
   for (const NoiseProcess& process : {EDM{}.process(), VP{}.process(), VE{}.process(), SubVP{}.process()}) {
     CAPTURE(process.name());
-    const double exact = gaussian.solution(7, 10, 0.05);
     for (const double tolerance : {1e-3, 1e-6, 1e-9, 1e-12}) {
       CAPTURE(tolerance);
       const RK45 solver({.relative_tolerance = tolerance, .absolute_tolerance = tolerance});
-      const double error = std::abs(end_of_steps(solver, process, 1) - exact);
+      const double error = std::abs(end_of_steps(solver, process, 1) - exact_end);
       CHECK(error < 100 * tolerance);
     }
   }

@@ -23,6 +23,7 @@
 #include "support/affine_sampler.hpp"
 #include "support/catch.hpp"
 #include "support/gaussian_denoiser.hpp"
+#include "support/mixture_denoiser.hpp"
 #include "support/pixelwise_network.hpp"
 #include "support/statistics.hpp"
 #include "support/tensors.hpp"
@@ -119,35 +120,11 @@ TEST_CASE("predictor and corrector keep to the law of Gaussian data") {
   }
 }
 
-/// The perfect denoiser of independent pixels that are near 1 with probability 0.3, else near -1.
-struct MixtureDenoiser {
-  using Backend = VectorBackend<double>;
-  using Tensor = Backend::Tensor;
-
-  static constexpr double weight = 0.3, deviation = 0.05;
-
-  Tensor operator()(const Tensor& x, std::span<const double> sigma, const Places&, const Conditioning<Backend>&) const {
-    Tensor denoised = x;
-    const std::size_t row = x.values.size() / sigma.size();
-    for (std::size_t i = 0; i < x.values.size(); ++i) {
-      const double noise = sigma[i / row] * sigma[i / row], total = deviation * deviation + noise;
-      const double odds = (1 - weight) / weight * std::exp(-2 * x.values[i] / total);
-      const double sign = (1 - odds) / (1 + odds);
-      const double mean = std::isfinite(odds) ? sign : -1;
-      denoised.values[i] = (deviation * deviation * x.values[i] + noise * mean) / total;
-    }
-    return denoised;
-  }
-
-  ImageShape image() const { return {1, 64, 64}; }
-  std::int64_t label_dim() const { return 0; }
-  VectorDevice<double> device() const { return {}; }
-};
-
 // False-alarm rate: 5.7e-7 for each solver.
 TEST_CASE("samples of a mixture lie on its modes, with its weights") {
   const auto check = [](const auto& solver, std::int64_t steps) {
-    const B::Tensor samples = sampler_of(EDM{}, steps, solver)(MixtureDenoiser{}, {.seeds = {1, 2}});
+    const B::Tensor samples =
+        sampler_of(EDM{}, steps, solver)(MixtureDenoiser{.shape = {1, 64, 64}}, {.seeds = {1, 2}});
     std::vector<double> is_high;
     double outside = 0, spread = 0;
     for (const double value : samples.values) {
