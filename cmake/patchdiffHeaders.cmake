@@ -8,6 +8,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/backend/host_kernels.hpp
     patchdiff/backend/operations.hpp
     patchdiff/backend/primitive_checks.hpp
+    patchdiff/components.hpp
     patchdiff/core/describe.hpp
     patchdiff/core/error.hpp
     patchdiff/core/flow.hpp
@@ -24,15 +25,25 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/data/dataset.hpp
     patchdiff/data/loader.hpp
     patchdiff/diffusion/any_denoiser.hpp
+    patchdiff/diffusion/beta_schedule.hpp
     patchdiff/diffusion/denoiser.hpp
     patchdiff/diffusion/denoiser_wrapper.hpp
     patchdiff/diffusion/edm.hpp
     patchdiff/diffusion/edm_loss.hpp
     patchdiff/diffusion/formulation.hpp
     patchdiff/diffusion/guided_denoiser.hpp
+    patchdiff/diffusion/iddpm.hpp
+    patchdiff/diffusion/noise_level.hpp
+    patchdiff/diffusion/noise_process.hpp
+    patchdiff/diffusion/perturb.hpp
     patchdiff/diffusion/preconditioning.hpp
+    patchdiff/diffusion/prediction.hpp
     patchdiff/diffusion/sigma_distribution.hpp
+    patchdiff/diffusion/sigma_schedule.hpp
+    patchdiff/diffusion/sub_vp.hpp
     patchdiff/diffusion/training_noise.hpp
+    patchdiff/diffusion/ve.hpp
+    patchdiff/diffusion/vp.hpp
     patchdiff/diffusion/weighting.hpp
     patchdiff/io/atomic_file.hpp
     patchdiff/io/csv_log.hpp
@@ -50,10 +61,20 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/patch/patch_plan.hpp
     patchdiff/patch/patch_sampler.hpp
     patchdiff/patch/patch_size_schedule.hpp
-    patchdiff/sampling/edm_sigmas.hpp
+    patchdiff/sampling/ancestral_euler.hpp
+    patchdiff/sampling/churn.hpp
+    patchdiff/sampling/dpm_solver_pp_2m.hpp
+    patchdiff/sampling/euler.hpp
+    patchdiff/sampling/euler_maruyama.hpp
+    patchdiff/sampling/exponential_step.hpp
+    patchdiff/sampling/heun.hpp
     patchdiff/sampling/ode_sampler.hpp
     patchdiff/sampling/pixel_noise.hpp
-    patchdiff/sampling/solvers.hpp
+    patchdiff/sampling/predictor_corrector.hpp
+    patchdiff/sampling/rk45.hpp
+    patchdiff/sampling/sample_request.hpp
+    patchdiff/sampling/sampling_progress.hpp
+    patchdiff/sampling/solver_step.hpp
     patchdiff/sampling/window.hpp
     patchdiff/training/adam.hpp
     patchdiff/training/ema.hpp

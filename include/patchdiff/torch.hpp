@@ -1,19 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/// The neutral components and the LibTorch backend: all that a host needs to train and sample.
+/// The components and the LibTorch backend: all that a host needs to train and sample.
 
 #include <patchdiff/backend/torch/torch_backend.hpp>
-#include <patchdiff/diffusion/any_denoiser.hpp>
-#include <patchdiff/diffusion/denoiser.hpp>
-#include <patchdiff/diffusion/denoiser_wrapper.hpp>
-#include <patchdiff/diffusion/edm_loss.hpp>
-#include <patchdiff/diffusion/guided_denoiser.hpp>
+#include <patchdiff/components.hpp>
 #include <patchdiff/nn/torch/song_unet.hpp>
-#include <patchdiff/patch/coord_encoder.hpp>
-#include <patchdiff/patch/patch_sampler.hpp>
-#include <patchdiff/patch/patch_size_schedule.hpp>
-#include <patchdiff/sampling/ode_sampler.hpp>
-#include <patchdiff/training/adam.hpp>
-#include <patchdiff/training/ema.hpp>
-#include <patchdiff/training/train_step.hpp>

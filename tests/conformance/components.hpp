@@ -33,13 +33,13 @@ void same_draws() {
   CHECK(B::to_host(training_noise<B>(plan, 1, {3, 2, 2, 3}, Fixture::device())) ==
         training_noise<Reference>(plan, 1, {3, 2, 2, 3}, {}).values);
   CHECK(PatchSampler<B>{}.places(plan, {9, 8}, 4) == PatchSampler<Reference>{}.places(plan, {9, 8}, 4));
-  CHECK(EDMLoss<B>{}.draw_sigma(plan, 4) == EDMLoss<Reference>{}.draw_sigma(plan, 4));
+  CHECK(EDMLoss<B>{}.draw_sigma(EDM{}, plan, 4) == EDMLoss<Reference>{}.draw_sigma(EDM{}, plan, 4));
   const std::vector<std::uint64_t> seeds{1, 2};
   for (const ImageShape image : {ImageShape{2, 4, 3}, ImageShape{1, 1 << 20, 1 << 20}}) {
     const Window window{image.height - 2, image.width - 3, 2, 3};
-    CHECK(B::Wide::to_host(pixel_noise<typename B::Wide>(seeds, Purpose::initial_noise, 0, image, window,
+    CHECK(B::Wide::to_host(pixel_noise<typename B::Wide>(seeds, Purpose::initial_noise, 0, 0, image, window,
                                                          B::wide_device(Fixture::device()))) ==
-          pixel_noise<Reference>(seeds, Purpose::initial_noise, 0, image, window, {}).values);
+          pixel_noise<Reference>(seeds, Purpose::initial_noise, 0, 0, image, window, {}).values);
   }
 }
 

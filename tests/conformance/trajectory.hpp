@@ -9,6 +9,7 @@
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/diffusion/denoiser_wrapper.hpp>
 #include <patchdiff/diffusion/guided_denoiser.hpp>
+#include <patchdiff/sampling/churn.hpp>
 #include <patchdiff/sampling/ode_sampler.hpp>
 #include <patchdiff/training/adam.hpp>
 #include <patchdiff/training/ema.hpp>
@@ -77,7 +78,7 @@ Trajectory train_and_sample(typename B::Device device, const TrajectoryOptions& 
   averaged.visit_state(keep(trajectory.averaged));
   const GuidedDenoiser guided(averaged, 1.5);
   const Window window = options.window;
-  trajectory.samples = B::Wide::to_host(ODESampler{{.num_steps = 5, .s_churn = 2}}(
+  trajectory.samples = B::Wide::to_host(ODESampler({.num_steps = 5}, Churn({.s_churn = 2}))(
       guided, {.seeds = {1, 2},
                .conditioning = {.class_labels = random_tensor<B>({2, 3}, 2, device),
                                 .fields = random_tensor<B>({2, 1, window.height, window.width}, 3, device)},

@@ -126,10 +126,16 @@ TEST_CASE("nothing in sampling reads a value of the device") {
   const auto denoiser = model(meta);
   const GuidedDenoiser guided(denoiser, 2);
   const ImageBatch<B> told = batch_of(2, meta);
-  const at::Tensor samples = ODESampler{{.num_steps = 2, .s_churn = 1}}(
+  const at::Tensor samples = ODESampler({.num_steps = 2, .check_finite = false}, Churn({.s_churn = 1}))(
       guided, {.seeds = {1, 2}, .conditioning = {.class_labels = told.class_labels, .fields = told.fields}});
   CHECK(samples.is_meta());
   CHECK(samples.scalar_type() == at::kDouble);
+  const auto watch = [](const SamplingProgress<B>& progress) {
+    CHECK_THROWS(progress.finite());
+    return Flow::proceed;
+  };
+  CHECK_THROWS(ODESampler{{.num_steps = 2}}(
+      guided, {.seeds = {1, 2}, .conditioning = {.class_labels = told.class_labels, .fields = told.fields}}, watch));
 }
 
 TEST_CASE("bfloat16 on a device without autocast is refused") {

@@ -21,7 +21,7 @@ enum class Purpose : std::uint8_t {
   dropout,
   initial_weights,
   initial_noise,
-  churn_noise,
+  solver_noise,
   data_order,
 };
 

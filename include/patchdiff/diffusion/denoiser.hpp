@@ -9,6 +9,8 @@
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/places.hpp>
+#include <patchdiff/diffusion/noise_level.hpp>
+#include <patchdiff/diffusion/prediction.hpp>
 #include <patchdiff/nn/conditioning.hpp>
 
 namespace patchdiff {
@@ -26,20 +28,32 @@ concept Denoiser = Backend<typename D::Backend> &&
   { denoiser.device() } -> std::same_as<typename D::Backend::Device>;
 };
 
-/// The score of the noisy images' density, (D(x; sigma) - x) / sigma^2, for whole images and for patches alike.
+/// The score of unscaled noisy images, the gradient (D(x; sigma) - x) / sigma^2 of their log density; patches too.
 ///
 /// Source: EDM (arXiv 2206.00364), equation 3.
 template <Denoiser D>
 typename D::Backend::Tensor score(const D& denoiser, const typename D::Backend::Tensor& x,
                                   std::span<const double> sigma, const Places& places,
                                   const Conditioning<typename D::Backend>& conditioning = {}) {
-  const typename D::Backend::Tensor denoised = denoiser(x, sigma, places, conditioning);
-  std::vector<double> plus, minus;
-  for (const double level : sigma) {
-    plus.push_back(1 / (level * level));
-    minus.push_back(-1 / (level * level));
+  std::vector<NoiseLevel> levels;
+  for (const double level : sigma) levels.push_back({.sigma = level});
+  return convert_prediction<typename D::Backend>(denoiser(x, sigma, places, conditioning), Prediction::denoised,
+                                                 Prediction::score, x, levels);
+}
+
+/// The score of scaled noisy images x = scale (x0 + sigma n): (D(x / scale; sigma) - x / scale) / (scale sigma^2).
+template <Denoiser D>
+typename D::Backend::Tensor score(const D& denoiser, const typename D::Backend::Tensor& x,
+                                  std::span<const NoiseLevel> levels, const Places& places,
+                                  const Conditioning<typename D::Backend>& conditioning = {}) {
+  using B = typename D::Backend;
+  std::vector<double> unscale, sigma;
+  for (const NoiseLevel& level : levels) {
+    unscale.push_back(1 / level.scale);
+    sigma.push_back(level.sigma);
   }
-  return D::Backend::combine(plus, denoised, minus, x);
+  return convert_prediction<B>(denoiser(B::scale(unscale, x), sigma, places, conditioning), Prediction::denoised,
+                               Prediction::score, x, levels);
 }
 
 }  // namespace patchdiff

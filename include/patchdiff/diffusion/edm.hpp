@@ -7,7 +7,10 @@
 #include <fmt/format.h>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/diffusion/noise_process.hpp>
 #include <patchdiff/diffusion/preconditioning.hpp>
+#include <patchdiff/diffusion/sigma_distribution.hpp>
+#include <patchdiff/diffusion/sigma_schedule.hpp>
 
 namespace patchdiff {
 
@@ -18,6 +21,8 @@ struct EDM {
   double sigma_data = 0.5;  ///< standard deviation of the training images, > 0
 
   static constexpr std::string_view name = "edm";
+
+  NoiseProcess process() const { return NoiseProcess::edm(); }
 
   Preconditioning preconditioning(double sigma) const {
     const double variance = sigma * sigma + sigma_data * sigma_data;
@@ -31,6 +36,10 @@ struct EDM {
     const double product = sigma * sigma_data;
     return (sigma * sigma + sigma_data * sigma_data) / (product * product);
   }
+
+  SigmaDistribution sigma_distribution() const { return SigmaDistribution::log_normal(-1.2, 1.2); }
+
+  SigmaSchedule sigma_schedule() const { return SigmaSchedule::edm(); }
 
   void check() const {
     if (!(sigma_data > 0) || !std::isfinite(sigma_data)) {

@@ -26,7 +26,7 @@ namespace patchdiff {
 enum class Reduction { sum, mean };
 
 struct EDMLossOptions {
-  SigmaDistribution sigma = SigmaDistribution::log_normal(-1.2, 1.2);  ///< EDM, Table 1
+  std::optional<SigmaDistribution> sigma{};  ///< the formulation's own where absent
   Weighting weighting = Weighting::of_formulation();
   Reduction reduction = Reduction::sum;
 };
@@ -51,11 +51,13 @@ class EDMLoss {
   /// One noise level per sample, from sample `first_sample` of the step on.
   ///
   /// Draws: one uniform number per sample (`Purpose::sigma`).
-  std::vector<double> draw_sigma(const PatchPlan& plan, std::int64_t count, std::uint64_t first_sample = 0) const {
+  std::vector<double> draw_sigma(const Formulation& formulation, const PatchPlan& plan, std::int64_t count,
+                                 std::uint64_t first_sample = 0) const {
+    const SigmaDistribution distribution = options_.sigma ? *options_.sigma : formulation.sigma_distribution();
     std::vector<double> sigma;
     for (std::int64_t sample = 0; sample < count; ++sample) {
       const RandomStream stream = plan.stream(Purpose::sigma, first_sample + static_cast<std::uint64_t>(sample));
-      sigma.push_back(options_.sigma.quantile(stream.uniform(0)));
+      sigma.push_back(distribution.quantile(stream.uniform(0)));
     }
     return sigma;
   }

@@ -4,28 +4,56 @@
 #include <concepts>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include <patchdiff/core/describe.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/diffusion/edm.hpp>
+#include <patchdiff/diffusion/iddpm.hpp>
+#include <patchdiff/diffusion/noise_level.hpp>
+#include <patchdiff/diffusion/noise_process.hpp>
 #include <patchdiff/diffusion/preconditioning.hpp>
+#include <patchdiff/diffusion/sigma_distribution.hpp>
+#include <patchdiff/diffusion/sigma_schedule.hpp>
+#include <patchdiff/diffusion/sub_vp.hpp>
+#include <patchdiff/diffusion/ve.hpp>
+#include <patchdiff/diffusion/vp.hpp>
 
 namespace patchdiff {
 
-/// A struct that can be a formulation: a name, described settings and plain functions of sigma.
+/// What a network of a formulation sees and is trained for, as plain functions of sigma.
 template <class F>
-concept FormulationModel = std::copyable<F> && requires(const F& model, double sigma) {
-  { F::name } -> std::convertible_to<std::string_view>;
+concept TrainsNetworks = requires(const F& model, double sigma) {
   { model.preconditioning(sigma) } -> std::same_as<Preconditioning>;
   { model.loss_weight(sigma) } -> std::same_as<double>;
+  { model.sigma_distribution() } -> std::same_as<SigmaDistribution>;
+};
+
+/// How a formulation's images turn into noise, and the levels at which they are sampled.
+template <class F>
+concept TurnsImagesIntoNoise = requires(const F& model) {
+  { model.process() } -> std::same_as<NoiseProcess>;
+  { model.sigma_schedule() } -> std::same_as<SigmaSchedule>;
+};
+
+/// A struct that can be a formulation: a name, described settings with a check, and the two concepts above.
+template <class F>
+concept FormulationModel = std::copyable<F> && TrainsNetworks<F> && TurnsImagesIntoNoise<F> &&
+    requires(const F& model) {
+  { F::name } -> std::convertible_to<std::string_view>;
   model.check();
 };
 
-/// How a diffusion model relates network, noise level and image: EDM, or any struct that fits FormulationModel.
+/// How a diffusion model relates network, noise level and image: EDM, VP, SubVP, VE, IDDPM, or any struct that fits
+/// FormulationModel.
+///
+/// Source: EDM (arXiv 2206.00364), Table 1, row by row.
 class Formulation {
  public:
   /// Errors: ConfigError for settings that cannot work.
@@ -38,8 +66,7 @@ class Formulation {
   ///
   /// Errors: DataError for an unknown name.
   static Formulation named(std::string_view name, const std::function<double(std::string_view, double)>& setting) {
-    if (name == EDM::name) return with_settings(EDM{}, setting);
-    throw DataError("Formulation", "name", "\"edm\"", '"' + std::string(name) + '"');
+    return first_named<EDM, IDDPM, SubVP, VE, VP>(name, setting);
   }
 
   std::string_view name() const { return model_->name(); }
@@ -48,6 +75,21 @@ class Formulation {
 
   /// lambda(sigma), the weight of the squared error of the denoised image.
   double loss_weight(double sigma) const { return model_->loss_weight(sigma); }
+
+  /// The noise levels that training draws.
+  SigmaDistribution sigma_distribution() const { return model_->sigma_distribution(); }
+
+  /// s(t) and sigma(t), with derivatives, inverse, drift and diffusion.
+  NoiseProcess process() const { return model_->process(); }
+
+  /// The noise levels at which a sampler steps.
+  SigmaSchedule sigma_schedule() const { return model_->sigma_schedule(); }
+
+  /// Where sampling starts: from normal images of mean 0 and this level's deviation.
+  NoiseLevel prior() const {
+    const NoiseProcess noise = process();
+    return noise.at(noise.time(sigma_schedule()(1).front())).level;
+  }
 
   /// Calls `visit(key, value)` for each setting.
   void visit_settings(const std::function<void(std::string_view, double)>& visit) const {
@@ -60,6 +102,9 @@ class Formulation {
     virtual std::string_view name() const = 0;
     virtual Preconditioning preconditioning(double sigma) const = 0;
     virtual double loss_weight(double sigma) const = 0;
+    virtual SigmaDistribution sigma_distribution() const = 0;
+    virtual NoiseProcess process() const = 0;
+    virtual SigmaSchedule sigma_schedule() const = 0;
     virtual void visit_settings(const std::function<void(std::string_view, double)>& visit) const = 0;
   };
 
@@ -69,16 +114,29 @@ class Formulation {
     std::string_view name() const override { return Model::name; }
     Preconditioning preconditioning(double sigma) const override { return model.preconditioning(sigma); }
     double loss_weight(double sigma) const override { return model.loss_weight(sigma); }
+    SigmaDistribution sigma_distribution() const override { return model.sigma_distribution(); }
+    NoiseProcess process() const override { return model.process(); }
+    SigmaSchedule sigma_schedule() const override { return model.sigma_schedule(); }
     void visit_settings(const std::function<void(std::string_view, double)>& visit) const override {
       describe(model, [&](std::string_view key, double value, std::string_view) { visit(key, value); });
     }
     Model model;
   };
 
-  template <class Model>
-  static Formulation with_settings(Model model, const std::function<double(std::string_view, double)>& setting) {
-    describe(model, [&](std::string_view key, double& value, std::string_view) { value = setting(key, value); });
-    return model;
+  template <class... Models>
+  static Formulation first_named(std::string_view name,
+                                 const std::function<double(std::string_view, double)>& setting) {
+    std::optional<Formulation> found;
+    std::string known;
+    const auto consider = [&](auto model) {
+      known += fmt::format("{}\"{}\"", known.empty() ? "" : ", ", model.name);
+      if (model.name != name) return;
+      describe(model, [&](std::string_view key, double& value, std::string_view) { value = setting(key, value); });
+      found = model;
+    };
+    (consider(Models{}), ...);
+    if (!found) throw DataError("Formulation", "name", "one of " + known, '"' + std::string(name) + '"');
+    return *found;
   }
 
   std::shared_ptr<const Interface> model_;

@@ -2,14 +2,17 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <functional>
 #include <numbers>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/diffusion/noise_process.hpp>
 
 namespace patchdiff {
 
@@ -64,6 +67,37 @@ class SigmaDistribution {
       throw ConfigError("SigmaDistribution::log_normal", "p_std", "a finite value > 0", fmt::format("{}", p_std));
     }
     return {"log_normal", [=](double uniform) { return std::exp(p_mean + p_std * normal_quantile(uniform)); }};
+  }
+
+  /// ln sigma is uniform between those of sigma_min and sigma_max: VE's distribution.
+  static SigmaDistribution log_uniform(double sigma_min, double sigma_max) {
+    if (!(sigma_min > 0)) {
+      throw ConfigError("SigmaDistribution::log_uniform", "sigma_min", "a value > 0", fmt::format("{}", sigma_min));
+    }
+    if (!(sigma_max > sigma_min) || !std::isfinite(sigma_max)) {
+      throw ConfigError("SigmaDistribution::log_uniform", "sigma_max",
+                        fmt::format("a finite value > sigma_min = {}", sigma_min), fmt::format("{}", sigma_max));
+    }
+    return {"log_uniform", [=](double uniform) { return sigma_min * std::pow(sigma_max / sigma_min, uniform); }};
+  }
+
+  /// The time of a process is uniform between `first` and `last`: VP's distribution.
+  static SigmaDistribution uniform_in_time(NoiseProcess process, double first, double last) {
+    return {"uniform_in_time, " + process.name(),
+            [=](double uniform) { return process.at(first + uniform * (last - first)).level.sigma; }};
+  }
+
+  /// Each of these sigmas is equally likely: the distribution of a finite list of noise levels.
+  static SigmaDistribution uniform_over(std::vector<double> sigmas) {
+    if (sigmas.empty()) throw ConfigError("SigmaDistribution::uniform_over", "sigmas", "at least one value", "none");
+    for (const double sigma : sigmas) {
+      if (!(sigma > 0) || !std::isfinite(sigma)) {
+        throw ConfigError("SigmaDistribution::uniform_over", "sigmas", "finite values > 0", fmt::format("{}", sigma));
+      }
+    }
+    return {"uniform_over", [sigmas = std::move(sigmas)](double uniform) {
+              return sigmas[static_cast<std::size_t>(uniform * static_cast<double>(sigmas.size()))];
+            }};
   }
 
   double quantile(double uniform) const { return quantile_(uniform); }

@@ -1,16 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <limits>
-#include <numbers>
 #include <optional>
-#include <string>
-#include <string_view>
+#include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -25,79 +19,47 @@
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/diffusion/denoiser.hpp>
+#include <patchdiff/diffusion/noise_process.hpp>
+#include <patchdiff/diffusion/sigma_schedule.hpp>
 #include <patchdiff/nn/conditioning.hpp>
-#include <patchdiff/sampling/edm_sigmas.hpp>
+#include <patchdiff/sampling/heun.hpp>
 #include <patchdiff/sampling/pixel_noise.hpp>
-#include <patchdiff/sampling/solvers.hpp>
+#include <patchdiff/sampling/sample_request.hpp>
+#include <patchdiff/sampling/sampling_progress.hpp>
+#include <patchdiff/sampling/solver_step.hpp>
 #include <patchdiff/sampling/window.hpp>
 
 namespace patchdiff {
 
-/// Settings of EDM's sampler (arXiv 2206.00364, Algorithm 2 and Table 1); churn 0 makes it deterministic.
+/// Where a sampler steps; the defaults are EDM's (arXiv 2206.00364, Table 1).
 struct ODESamplerOptions {
-  std::int64_t num_steps = 18;                              ///< at least 1
-  double sigma_min = 0.002;                                 ///< last noise level before 0, > 0
-  double sigma_max = 80;                                    ///< first noise level, > sigma_min
-  double rho = 7;                                           ///< spacing of the levels, > 0
-  double s_churn = 0;                                       ///< noise added over the whole run, >= 0
-  double s_tmin = 0;                                        ///< lowest level at which noise is added
-  double s_tmax = std::numeric_limits<double>::infinity();  ///< highest level at which noise is added
-  double s_noise = 1;                                       ///< factor on the standard deviation of added noise
+  std::int64_t num_steps = 18;                    ///< at least 1
+  SigmaSchedule schedule = SigmaSchedule::edm();  ///< the noise levels of the steps; the last step ends at 0
+  NoiseProcess process = NoiseProcess::edm();     ///< the time and the scale in which steps are taken
+  bool check_finite = true;                       ///< read one flag at the end; else nothing waits for the device
 };
 
-/// What to draw: one sample per seed, of the whole image or of a window of it.
-template <Backend B>
-struct SampleRequest {
-  std::vector<std::uint64_t> seeds{};
-  Conditioning<B> conditioning{};  ///< one row per seed
-  std::optional<Window> window{};  ///< the part of the image to draw; the whole image where absent
-};
-
-/// The seeds first, first + 1, ...: `count` of them.
-inline std::vector<std::uint64_t> seed_range(std::uint64_t first, std::size_t count) {
-  std::vector<std::uint64_t> seeds(count);
-  for (std::size_t index = 0; index < count; ++index) seeds[index] = first + index;
-  return seeds;
-}
-
-/// What a sampler's callback sees after each step; state and estimate are in float64.
-template <Backend B>
-struct SamplingProgress {
-  std::int64_t step = 0;                     ///< steps done
-  std::int64_t num_steps = 0;                ///< steps in all
-  double sigma = 0;                          ///< noise level at which `denoised` was estimated
-  const typename B::Wide::Tensor& x;         ///< the state after the step
-  const typename B::Wide::Tensor& denoised;  ///< the step's first estimate of the clean images
-  std::int64_t nfe = 0;                      ///< calls of the denoiser so far
-};
-
-/// Draws images by solving the probability-flow ODE from noise to data, with optional churn.
+/// Draws images by solving an ODE or SDE from noise to data: the one loop around every solver.
 ///
-/// A solver sees only `denoise(x, sigma)`, so guidance and tiling are denoisers around a denoiser. The state is in
-/// float64 whatever the network's precision.
-/// Source: EDM (arXiv 2206.00364), Algorithm 2.
-template <class Solver = Heun>
+/// A solver sees only SolverStep, so guidance and tiling are denoisers around a denoiser; the model of any formulation
+/// can be sampled in any process. The state is in float64 whatever the network's precision. Source: EDM (arXiv
+/// 2206.00364), Algorithms 1 to 3.
+template <class SolverType = Heun>
 class ODESampler {
  public:
-  /// Errors: ConfigError for settings that cannot work.
-  explicit ODESampler(ODESamplerOptions options = {}, Solver solver = {})
-      : options_(options), solver_(std::move(solver)) {
-    require(options_.num_steps >= 1, "num_steps", "at least 1", fmt::format("{}", options_.num_steps));
-    require(options_.sigma_min > 0, "sigma_min", "a value > 0", fmt::format("{}", options_.sigma_min));
-    require(options_.sigma_max > options_.sigma_min && std::isfinite(options_.sigma_max), "sigma_max",
-            fmt::format("a finite value > sigma_min = {}", options_.sigma_min), fmt::format("{}", options_.sigma_max));
-    require(options_.rho > 0 && std::isfinite(options_.rho), "rho", "a finite value > 0",
-            fmt::format("{}", options_.rho));
-    require(options_.s_churn >= 0, "s_churn", "a value >= 0", fmt::format("{}", options_.s_churn));
-    require(options_.s_noise >= 0 && std::isfinite(options_.s_noise), "s_noise", "a finite value >= 0",
-            fmt::format("{}", options_.s_noise));
+  /// Errors: ConfigError for a number of steps < 1, and a schedule whose noise levels do not fall.
+  explicit ODESampler(ODESamplerOptions options = {}, SolverType solver = SolverType{})
+      : options_(std::move(options)), solver_(std::move(solver)) {
+    for (const double sigma : options_.schedule(options_.num_steps)) times_.push_back(options_.process.time(sigma));
+    times_.push_back(0);
   }
 
   /// Draws one sample per seed; a seed's sample does not depend on the others.
   ///
   /// Shapes: the result is [N, C, h, w] in float64, about [-1, 1] for models of such images.
-  /// Draws: pixel_noise of `Purpose::initial_noise`, and of `Purpose::churn_noise` at steps that churn.
-  /// Errors: ShapeError for no seeds or a window outside the image, and what the denoiser throws.
+  /// Draws: pixel_noise of `Purpose::initial_noise`, and of `Purpose::solver_noise` where the solver asks for noise.
+  /// Errors: ShapeError for no seeds or a window outside the image; NumericError, at the end of the run, for samples
+  /// that stopped being finite; what the denoiser throws.
   template <Denoiser D, class Callback = std::nullptr_t>
   typename D::Backend::Wide::Tensor operator()(const D& denoiser, const SampleRequest<typename D::Backend>& request,
                                                Callback&& callback = {}) const {
@@ -106,62 +68,80 @@ class ODESampler {
     const Window window = request.window.value_or(Window{0, 0, image.height, image.width});
     check(request.seeds.size(), window, image);
     const auto device = D::Backend::wide_device(denoiser.device());
-    const auto noise = [&](Purpose purpose, std::int64_t step) {
-      return pixel_noise<Wide>(request.seeds, purpose, static_cast<std::uint64_t>(step), image, window, device);
+    const auto noise = [&](Purpose purpose, std::int64_t step, std::int64_t draw) {
+      return pixel_noise<Wide>(request.seeds, purpose, static_cast<std::uint64_t>(step),
+                               static_cast<std::uint64_t>(draw), image, window, device);
     };
     const Places places = Places::repeated(window.size(), Place::at(window.top, window.left),
                                            static_cast<std::int64_t>(request.seeds.size()));
-    const auto churn_noise = [&](std::int64_t step) { return noise(Purpose::churn_noise, step); };
-    return solve(denoiser, noise(Purpose::initial_noise, 0), places, request.conditioning, churn_noise,
+    const auto solver_noise = [&](std::int64_t step, std::int64_t draw) {
+      return noise(Purpose::solver_noise, step, draw);
+    };
+    return solve(denoiser, noise(Purpose::initial_noise, 0, 0), places, request.conditioning, solver_noise,
                  std::forward<Callback>(callback));
   }
 
-  /// The same from a host's own unit normal noise; `churn_noise(step)` gives that of a step that churns.
-  template <Denoiser D, class ChurnNoise, class Callback = std::nullptr_t>
+  /// The same from a host's own unit normal noise; `solver_noise(step, draw)` gives what the solver asks for.
+  ///
+  /// A run that the callback stops gives its state there, unscaled.
+  template <Denoiser D, class SolverNoise, class Callback = std::nullptr_t>
   typename D::Backend::Wide::Tensor solve(const D& denoiser, const typename D::Backend::Wide::Tensor& unit_noise,
                                           const Places& places, const Conditioning<typename D::Backend>& conditioning,
-                                          ChurnNoise&& churn_noise, Callback&& callback = {}) const {
+                                          SolverNoise&& solver_noise, Callback&& callback = {}) const {
     using B = typename D::Backend;
     using Wide = typename B::Wide;
-    const auto denoise = [&](const typename Wide::Tensor& x, double sigma) {
-      const std::vector<double> sigmas(static_cast<std::size_t>(places.count()), sigma);
-      return B::widen(denoiser(B::narrow(x, denoiser.device()), sigmas, places, conditioning));
-    };
-    const std::vector<double> sigmas =
-        edm_sigmas(options_.num_steps, options_.sigma_min, options_.sigma_max, options_.rho);
-    typename Wide::Tensor x = linear<Wide>(sigmas.front(), unit_noise);
+    using State = typename Wide::Tensor;
+    static_assert(Solver<SolverType, Wide>, "ODESampler: the solver does not fit Solver (sampling/solver_step.hpp)");
+    const SolverRun<Wide> run{
+        .process = options_.process,
+        .denoise =
+            [&](const State& x, double sigma) {
+              const std::vector<double> sigmas(static_cast<std::size_t>(places.count()), sigma);
+              return B::widen(denoiser(B::narrow(x, denoiser.device()), sigmas, places, conditioning));
+            },
+        .noise = solver_noise,
+        .num_steps = options_.num_steps};
+    NoiseLevel level = run.process.at(times_.front()).level;
+    State x = linear<Wide>(level.deviation(), unit_noise);
+    std::optional<CleanEstimate<Wide>> previous;
+    std::vector<State> flags;
     std::int64_t nfe = 0;
-    for (std::int64_t step = 0; step < options_.num_steps; ++step) {
-      double sigma = sigmas[static_cast<std::size_t>(step)];
-      if (const double gamma = churn(sigma); gamma > 0) {
-        const double raised = sigma * (1 + gamma);
-        const double added = options_.s_noise * std::sqrt(raised * raised - sigma * sigma);
-        x = linear<Wide>(1, x, added, churn_noise(step));
-        sigma = raised;
-      }
-      SolverStep<Wide> next =
-          solver_.template step<Wide>(denoise, x, sigma, sigmas[static_cast<std::size_t>(step) + 1]);
-      x = std::move(next.x);
-      nfe += next.nfe;
+    for (std::int64_t index = 0; index < options_.num_steps; ++index) {
+      const auto now = static_cast<std::size_t>(index);
+      SolverStep<Wide> step(run, index, times_[now], times_[now + 1], previous ? &*previous : nullptr);
+      x = solver_.step(step, x);
+      if (!step.first()) throw ConfigError("ODESampler", "solver", "a call of the denoiser in each step", "none");
+      level = step.next_level();
+      nfe += step.nfe();
+      previous = step.first();
+      flags.push_back(Wide::finite_flag(std::span<const State>(&x, 1)));
       if constexpr (!std::is_null_pointer_v<std::remove_cvref_t<Callback>>) {
-        if (callback(SamplingProgress<B>{step + 1, options_.num_steps, sigma, x, next.denoised, nfe}) == Flow::stop) {
-          break;
-        }
+        const SamplingProgress<B> progress{.step = index + 1,
+                                           .num_steps = options_.num_steps,
+                                           .level = level,
+                                           .x = x,
+                                           .denoised = previous->denoised,
+                                           .sigma = previous->sigma,
+                                           .nfe = nfe,
+                                           .flag = flags.back()};
+        if (callback(progress) == Flow::stop) break;
       }
     }
-    return x;
+    if (options_.check_finite && !Wide::read_flag(flags.back())) throw not_finite<Wide>(flags);
+    return level.scale == 1 ? x : linear<Wide>(1 / level.scale, x);
   }
 
   const ODESamplerOptions& options() const noexcept { return options_; }
 
  private:
-  double churn(double sigma) const noexcept {
-    if (sigma < options_.s_tmin || sigma > options_.s_tmax) return 0;
-    return std::min(options_.s_churn / static_cast<double>(options_.num_steps), std::numbers::sqrt2 - 1);
-  }
-
-  static void require(bool holds, std::string_view argument, std::string_view expected, std::string_view got) {
-    if (!holds) throw ConfigError("ODESampler", argument, expected, got);
+  /// The error that says after which step the state was not finite.
+  template <Backend Wide>
+  NumericError not_finite(const std::vector<typename Wide::Tensor>& flags) const {
+    std::size_t step = 0;
+    while (Wide::read_flag(flags[step])) ++step;
+    return {"ODESampler", "samples", "finite values",
+            fmt::format("others after step {} of {} (sigma {:.4g})", step + 1, options_.num_steps,
+                        options_.process.at(times_[step]).level.sigma)};
   }
 
   static void check(std::size_t seeds, const Window& window, ImageShape image) {
@@ -174,7 +154,8 @@ class ODESampler {
   }
 
   ODESamplerOptions options_;
-  Solver solver_;
+  SolverType solver_;
+  std::vector<double> times_;
 };
 
 }  // namespace patchdiff

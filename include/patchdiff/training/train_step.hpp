@@ -84,7 +84,7 @@ class TrainStep {
     const std::uint64_t first = batch.first_sample;
     const PatchSampler<B> crop(denoiser.coords().padding);
     const PatchBatch<B> patches = crop(batch, crop.places(plan, {shape[2], shape[3]}, count, first));
-    std::vector<double> sigma = loss_.draw_sigma(plan, count, first);
+    std::vector<double> sigma = loss_.draw_sigma(denoiser.formulation(), plan, count, first);
     const std::vector<double> one(sigma.size(), 1.0);
     const auto noise = training_noise<B>(plan, first, B::shape(patches.images), B::device(patches.images));
     const auto noisy = B::combine(one, patches.images, sigma, noise);

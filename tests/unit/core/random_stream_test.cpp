@@ -61,7 +61,7 @@ TEST_CASE("random streams are pure functions of key, purpose, step, sample and i
   for (const unsigned bit : {0U, 1U, 33U, 44U}) draw(stream, std::uint64_t{1} << bit);
   for (const Purpose purpose :
        {Purpose::patch_size, Purpose::place, Purpose::training_noise, Purpose::label_dropout, Purpose::dropout,
-        Purpose::initial_weights, Purpose::initial_noise, Purpose::churn_noise, Purpose::data_order}) {
+        Purpose::initial_weights, Purpose::initial_noise, Purpose::solver_noise, Purpose::data_order}) {
     draw(RandomStream({7}, purpose, 3, 5), 0);
   }
   CHECK(seen.size() == drawn);
@@ -105,7 +105,7 @@ TEST_CASE("normals of neighbouring indices, samples, steps, seeds and purposes a
                                                 normals_of(RandomStream({1}, Purpose::training_noise, 0, 1), count),
                                                 normals_of(RandomStream({1}, Purpose::training_noise, 1, 0), count),
                                                 normals_of(RandomStream({2}, Purpose::training_noise, 0, 0), count),
-                                                normals_of(RandomStream({1}, Purpose::churn_noise, 0, 0), count)};
+                                                normals_of(RandomStream({1}, Purpose::solver_noise, 0, 0), count)};
   for (const std::vector<double>& other : others) {
     std::vector<double> products(count);
     for (std::size_t i = 0; i < count; ++i) products[i] = values[i] * other[i];

@@ -106,7 +106,7 @@ TEST_CASE("one log-normal sigma per sample, the same for every split of the batc
   const EDMLoss<B> loss({.sigma = SigmaDistribution::log_normal(-0.4, 1.0)});
   std::vector<double> logs, squares;
   for (std::uint64_t step = 0; step < 200; ++step) {
-    for (const double level : loss.draw_sigma({.step = step, .key = {3}}, 100)) {
+    for (const double level : loss.draw_sigma(EDM{}, {.step = step, .key = {3}}, 100)) {
       logs.push_back(std::log(level));
       squares.push_back((logs.back() + 0.4) * (logs.back() + 0.4));
     }
@@ -115,9 +115,17 @@ TEST_CASE("one log-normal sigma per sample, the same for every split of the batc
   CHECK(z_of_mean(squares, 1, std::sqrt(2)) < largest_z);
 
   const PatchPlan plan{.step = 4, .key = {3}};
-  std::vector<double> parts = loss.draw_sigma(plan, 3);
-  for (const double level : loss.draw_sigma(plan, 5, 3)) parts.push_back(level);
-  CHECK(parts == loss.draw_sigma(plan, 8));
+  std::vector<double> parts = loss.draw_sigma(EDM{}, plan, 3);
+  for (const double level : loss.draw_sigma(EDM{}, plan, 5, 3)) parts.push_back(level);
+  CHECK(parts == loss.draw_sigma(EDM{}, plan, 8));
+}
+
+TEST_CASE("a loss without a distribution of its own draws the formulation's") {
+  const PatchPlan plan{.step = 4, .key = {3}};
+  for (const Formulation& formulation : {Formulation(EDM{}), Formulation(IDDPM{}), Formulation(VP{})}) {
+    const double drawn = EDMLoss<B>{}.draw_sigma(formulation, plan, 1)[0];
+    CHECK(drawn == formulation.sigma_distribution().quantile(plan.stream(Purpose::sigma, 0).uniform(0)));
+  }
 }
 
 TEST_CASE("training noise is the same for every split of the batch") {

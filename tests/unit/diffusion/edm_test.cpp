@@ -67,7 +67,8 @@ TEST_CASE("formulations refuse settings that cannot work") {
   CHECK_ERROR(ConfigError, "EDM: sigma_data: expected a finite value > 0, got 0", Formulation(EDM{.sigma_data = 0}));
   CHECK_ERROR(ConfigError, "EDM: sigma_data: expected a finite value > 0, got inf",
               Formulation(EDM{.sigma_data = infinity}));
-  CHECK_ERROR(DataError, "Formulation: name: expected \"edm\", got \"edn\"",
+  CHECK_ERROR(DataError,
+              "Formulation: name: expected one of \"edm\", \"iddpm\", \"sub_vp\", \"ve\", \"vp\", got \"edn\"",
               Formulation::named("edn", [](std::string_view, double value) { return value; }));
 }
 

@@ -101,7 +101,7 @@ TEST_CASE("the gradients are those of the components in a row") {
   const PatchSampler<B> crop;
   const PatchBatch<B> patches = crop(batch, crop.places(plan, image.size(), 7));
   const EDMLoss<B> loss;
-  const std::vector<double> sigma = loss.draw_sigma(plan, 7), one(7, 1.0);
+  const std::vector<double> sigma = loss.draw_sigma(EDM{}, plan, 7), one(7, 1.0);
   const B::Tensor noise = training_noise<B>(plan, 0, patches.images.shape, {});
   const auto record = by_hand.record(B::combine(one, patches.images, sigma, noise), sigma, patches.places,
                                      {.class_labels = batch.class_labels, .fields = patches.fields}, {});
@@ -303,7 +303,7 @@ TEST_CASE("a step that is not finite leaves weights and optimiser as they were, 
 TEST_CASE("NonFinite::fail throws before the update, and the state stays") {
   const Run run(NonFinite::fail, true);
   const PatchPlan plan = TrainStep<B>(options()).plan({.seed = 6, .step = 1, .images = 5});
-  const std::vector<double> sigma = EDMLoss<B>{}.draw_sigma(plan, plan.images);
+  const std::vector<double> sigma = EDMLoss<B>{}.draw_sigma(EDM{}, plan, plan.images);
   const auto [least, most] = std::minmax_element(sigma.begin(), sigma.end());
   CHECK(run.error == fmt::format("TrainStep: loss and gradients: expected finite values, got others at step 1 (patches "
                                  "of 4x3, sigma {:.4g} to {:.4g})",

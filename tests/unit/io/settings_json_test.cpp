@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string>
+
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/diffusion/denoiser_wrapper.hpp>
+#include <patchdiff/io/settings_json.hpp>
+
+#include "support/catch.hpp"
+#include "support/errors.hpp"
+
+namespace patchdiff {
+namespace {
+
+TEST_CASE("a model's settings keep its formulation, whichever it is") {
+  for (const Formulation& formulation :
+       {Formulation(EDM{.sigma_data = 0.3}), Formulation(IDDPM{}), Formulation(SubVP{.beta_d = 18, .beta_min = 0.2}),
+        Formulation(VE{.sigma_min = 0.1, .sigma_max = 50}), Formulation(VP{.beta_d = 18, .beta_min = 0.2})}) {
+    CAPTURE(formulation.name());
+    const std::string text = settings_json::text(DenoiserOptions{.image = {1, 8, 8}, .formulation = formulation});
+    const auto again = settings_json::options<DenoiserOptions>(text, "here");
+    CHECK(again.formulation.name() == formulation.name());
+    CHECK(again.formulation.preconditioning(0.4).c_noise == formulation.preconditioning(0.4).c_noise);
+    CHECK(again.formulation.preconditioning(0.4).c_skip == formulation.preconditioning(0.4).c_skip);
+    CHECK(again.formulation.sigma_schedule()(5) == formulation.sigma_schedule()(5));
+    CHECK(settings_json::text(again) == text);
+  }
+}
+
+TEST_CASE("a formulation in a file that cannot work is refused") {
+  const auto read = [](const std::string& formulation) {
+    const std::string text = settings_json::text(DenoiserOptions{.image = {1, 8, 8}});
+    const std::string known = R"({"name":"edm","sigma_data":0.5})";
+    return settings_json::options<DenoiserOptions>(
+        std::string(text).replace(text.find(known), known.size(), formulation), "here");
+  };
+  CHECK_ERROR(DataError,
+              "Formulation: name: expected one of \"edm\", \"iddpm\", \"sub_vp\", \"ve\", \"vp\", got \"flow\"",
+              read(R"({"name":"flow"})"));
+  CHECK_ERROR(DataError, R"(settings: here: expected a sound value of "formulation", got {"name":"vp"})",
+              read(R"({"name":"vp"})"));
+  CHECK_ERROR(ConfigError, "VP: beta_d: expected a finite value > 0, got -1",
+              read(R"({"name":"vp","beta_d":-1.0,"beta_min":0.1})"));
+}
+
+}  // namespace
+}  // namespace patchdiff
