@@ -23,7 +23,6 @@
 #include "conformance/primitives.hpp"
 #include "support/pixelwise_network.hpp"
 #include "support/tensors.hpp"
-#include "support/vector_backend.hpp"
 
 namespace patchdiff::conformance {
 
@@ -42,7 +41,6 @@ Values samples_of(const Formulation& formulation, const S& solver, typename B::D
 template <class Fixture>
 void same_samples() {
   using B = typename Fixture::Backend;
-  using Reference = VectorBackend<double>;
   for (const Formulation& formulation :
        {Formulation(EDM{}), Formulation(VP{}), Formulation(VE{}), Formulation(SubVP{}), Formulation(IDDPM{})}) {
     CAPTURE(formulation.name());
