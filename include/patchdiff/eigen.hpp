@@ -10,6 +10,7 @@
 #include <patchdiff/diffusion/denoiser_wrapper.hpp>
 #include <patchdiff/diffusion/edm_loss.hpp>
 #include <patchdiff/diffusion/guided_denoiser.hpp>
+#include <patchdiff/nn/eigen/small_unet.hpp>
 #include <patchdiff/patch/coord_encoder.hpp>
 #include <patchdiff/patch/patch_sampler.hpp>
 #include <patchdiff/patch/patch_size_schedule.hpp>
