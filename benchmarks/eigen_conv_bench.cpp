@@ -20,7 +20,6 @@
 
 #include <patchdiff/eigen.hpp>
 #include <patchdiff/io/atomic_file.hpp>
-#include <patchdiff/nn/eigen/small_unet.hpp>
 
 namespace {
 

@@ -28,7 +28,6 @@
 #include <patchdiff/io/image_grid.hpp>
 #include <patchdiff/io/model_file.hpp>
 #include <patchdiff/io/png.hpp>
-#include <patchdiff/nn/eigen/small_unet.hpp>
 
 namespace {
 
@@ -167,6 +166,7 @@ void train(const std::string& name, const pd::ArrayDataset& images, double secon
 }
 
 void run(const Settings& settings) {
+  const pd::ArrayDataset fashion = garments(settings.data);
   fs::create_directories(settings.out);
   pd::ThreadExecutor pool(settings.threads);
   fmt::print(
@@ -174,7 +174,7 @@ void run(const Settings& settings) {
       "kind can be told, without details.\n",
       settings.seconds);
   train("textures", textures(settings.seed), settings.seconds / 4, settings, {pool});
-  train("garments", garments(settings.data), settings.seconds * 3 / 4, settings, {pool});
+  train("garments", fashion, settings.seconds * 3 / 4, settings, {pool});
 }
 
 }  // namespace
