@@ -31,7 +31,7 @@ std::string setting_text(const std::vector<Item>& value) {
 }
 template <patchdiff::NamedEnum Enum>
 std::string setting_text(Enum value) {
-  return std::string(name_of(value));
+  return std::string(patchdiff::name_of(value));
 }
 inline std::string setting_text(const patchdiff::Formulation& value) {
   std::string text(value.name());

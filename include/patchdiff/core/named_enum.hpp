@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
+#include <concepts>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -18,22 +17,24 @@ struct NamedValue {
   std::string_view name;
 };
 
-/// An enumeration whose values have names: beside it stands `value_names(Enum)`, which lists a NamedValue of each.
+/// An enumeration whose values have names: beside it stands `value_names(Enum)`, an array with a NamedValue of each.
 template <class Enum>
 concept NamedEnum = std::is_enum_v<Enum> && requires(Enum value) {
-  std::span<const NamedValue<Enum>>(value_names(value));
+  { value_names(value)[0] } -> std::convertible_to<NamedValue<Enum>>;
 };
 
 template <NamedEnum Enum>
-std::string_view name_of(Enum value) {
-  const std::span<const NamedValue<Enum>> all(value_names(value));
-  return std::find_if(all.begin(), all.end(), [&](const auto& named) { return named.value == value; })->name;
+constexpr std::string_view name_of(Enum value) {
+  for (const NamedValue<Enum> named : value_names(value)) {
+    if (named.value == value) return named.name;
+  }
+  return {};
 }
 
 /// The value of that name, or nothing.
 template <NamedEnum Enum>
-std::optional<Enum> value_named(std::string_view name) {
-  for (const NamedValue<Enum>& named : std::span<const NamedValue<Enum>>(value_names(Enum{}))) {
+constexpr std::optional<Enum> value_named(std::string_view name) {
+  for (const NamedValue<Enum> named : value_names(Enum{})) {
     if (named.name == name) return named.value;
   }
   return std::nullopt;
@@ -43,9 +44,7 @@ std::optional<Enum> value_named(std::string_view name) {
 template <NamedEnum Enum>
 std::vector<std::string> all_names() {
   std::vector<std::string> names;
-  for (const NamedValue<Enum>& named : std::span<const NamedValue<Enum>>(value_names(Enum{}))) {
-    names.emplace_back(named.name);
-  }
+  for (const NamedValue<Enum> named : value_names(Enum{})) names.emplace_back(named.name);
   return names;
 }
 
