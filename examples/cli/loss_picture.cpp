@@ -50,7 +50,7 @@ class Axes {
                 label, ink);
     }
     for (double decade = std::pow(10, std::floor(std::log10(lowest_))); decade <= highest_; decade *= 10) {
-      for (const double factor : {1, 2, 5}) {
+      for (const double factor : {1.0, 1.5, 2.0, 3.0, 5.0, 7.0}) {
         const double loss = decade * factor;
         if (loss < lowest_ || loss > highest_) continue;
         const std::string label = tick_text(loss);

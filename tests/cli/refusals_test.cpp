@@ -128,7 +128,8 @@ TEST_CASE("sample refuses what its model cannot draw") {
   CHECK(with({"--class", "-1"}) == "sample: --class: expected a class from 0 to 2, got \"-1\"");
   CHECK(with({"--class", "trouser"}) ==
         "sample: --class: expected a class of the model such as \"trousers\", got \"trouser\"");
-  CHECK(with({"--threads", "0"}) == "sample: --threads: expected 1 to 4096, got 0");
+  CHECK(refusal({"sample", "--model", SmallRun::get().model, "--out", folder / "grid.png", "--threads", "0"}) ==
+        "sample: --threads: expected 1 to 4096, got 0");
   CHECK(folder.count() == 0);
   CHECK_THAT(refusal(sample(SmallRun::get().model, folder / "none/grid.png")),
              ContainsSubstring("sample: " + (folder / "none/grid.png").string() + ": expected a writable folder"));
