@@ -13,6 +13,8 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/core/error.hpp
     patchdiff/core/flow.hpp
     patchdiff/core/image_size.hpp
+    patchdiff/core/named_enum.hpp
+    patchdiff/core/nearest_name.hpp
     patchdiff/core/philox.hpp
     patchdiff/core/pixel_map.hpp
     patchdiff/core/places.hpp

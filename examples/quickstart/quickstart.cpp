@@ -19,18 +19,15 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include <patchdiff/data/data_order.hpp>
 #include <patchdiff/data/idx_dataset.hpp>
 #include <patchdiff/data/loader.hpp>
 #include <patchdiff/io/csv_log.hpp>
 #include <patchdiff/io/image_grid.hpp>
 #include <patchdiff/io/model_file.hpp>
 #include <patchdiff/io/png.hpp>
-#include <patchdiff/metrics/feature_statistics.hpp>
-#include <patchdiff/metrics/frechet_distance.hpp>
 #include <patchdiff/torch.hpp>
 
-#include "fashion_features.hpp"
+#include "fashion_judge.hpp"
 
 namespace {
 
@@ -136,50 +133,6 @@ double learning_rate_at(double progress) {
   return learning_rate * std::min(1.0, progress / 0.05) * std::cos(quarter * std::min(1.0, progress));
 }
 
-/// How far images are from the test images: the Fréchet distance in the project's feature space.
-class Judge {
- public:
-  explicit Judge(const pd::ArrayDataset& test) : test_(statistics(test, test.size())) {}
-
-  /// Of real images, the floor: as many as of samples.
-  double real(const pd::ArrayDataset& images) const { return pd::frechet_distance(statistics(images, count), test_); }
-
-  /// Of samples, by a fast sampler without guidance: Heun, 9 steps.
-  double samples(const Denoiser& denoiser) const {
-    pd::FeatureStatistics drawn(features_.dimension());
-    const pd::ODESampler sampler{{.num_steps = 9}};
-    for (std::int64_t first = 0; first < count; first += 100) {
-      std::vector<std::int64_t> labels;
-      for (std::int64_t sample = 0; sample < 100; ++sample) labels.push_back(sample % classes);
-      const at::Tensor images = sampler(
-          denoiser, {.seeds = pd::seed_range(static_cast<std::uint64_t>(first), labels.size()),
-                     .conditioning = {.class_labels = pd::one_hot_labels<B>(labels, classes, denoiser.device())}});
-      drawn.add(B::to_host(features_.features(images.to(at::kCPU, at::kFloat))));
-    }
-    return pd::frechet_distance(drawn, test_);
-  }
-
- private:
-  static constexpr std::int64_t count = 1000;
-
-  pd::FeatureStatistics statistics(const pd::ArrayDataset& images, std::int64_t wanted) const {
-    pd::FeatureStatistics seen(features_.dimension());
-    const pd::DataOrder order({}, static_cast<std::uint64_t>(images.size()));
-    for (std::int64_t first = 0; first < wanted; first += 100) {
-      at::Tensor hundred = at::empty({100, 1, image.height, image.width});
-      for (std::int64_t n = 0; n < 100; ++n) {
-        const auto index = static_cast<std::int64_t>(order(static_cast<std::uint64_t>(first + n)));
-        images.read(index, {hundred[n].data_ptr<float>(), static_cast<std::size_t>(pd::pixel_count(image))});
-      }
-      seen.add(B::to_host(features_.features(hundred)));
-    }
-    return seen;
-  }
-
-  pd::FeatureClassifier features_ = fashion_features();
-  pd::FeatureStatistics test_;
-};
-
 pd::ArrayDataset read(const fs::path& folder, const std::string& split) {
   return pd::read_idx_dataset({.images = folder / (split + "-images-idx3-ubyte.gz"),
                                .labels = folder / (split + "-labels-idx1-ubyte.gz"),
@@ -260,10 +213,10 @@ void run(const Settings& settings) {
              seconds_since(start));
 
   fmt::print("Fréchet distances of 1000 images to the test images:\n");
-  const Judge judge(test);
+  const FashionJudge judge(test);
   fmt::print("FD real images {:8.2f}\n", judge.real(images));
-  fmt::print("FD trained     {:8.2f}\n", judge.samples(averaged));
-  fmt::print("FD untrained   {:8.2f}\n", judge.samples(untrained));
+  fmt::print("FD trained     {:8.2f}\n", judge.samples(pd::AnyDenoiser<B>(averaged.clone())));
+  fmt::print("FD untrained   {:8.2f}\n", judge.samples(pd::AnyDenoiser<B>(untrained.clone())));
 }
 
 }  // namespace

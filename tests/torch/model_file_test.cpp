@@ -77,6 +77,16 @@ TEST_CASE("A model file rebuilds the denoiser with all of its settings") {
   CHECK(at::equal(loaded(x, sigma, places, conditioning), saved(x, sigma, places, conditioning)));
 }
 
+TEST_CASE("A model file keeps a program's own metadata beside the model's") {
+  const TemporaryFolder folder;
+  auto saved = model(1);
+  model_file::save(folder / "model", saved, {{"program", "its own"}, {"version", "7"}});
+  const SafetensorsReader file(folder / "model");
+  CHECK(file.metadata().at("program") == "its own");
+  CHECK(file.metadata().at("version") == "1");
+  CHECK(model_file::load<SongUNet>(file, "model").image() == ImageShape{1, 8, 16});
+}
+
 TEST_CASE("Equal models give equal bytes") {
   const TemporaryFolder folder;
   auto first = model(1), second = model(1), other = model(2);
@@ -110,11 +120,14 @@ TEST_CASE("A model file that does not fit is refused by name") {
     }));
   };
   CHECK(edited("\"dropout\"", "\"drop_out\"") ==
-        "settings: " + changed_path + ": expected a value of \"dropout\", got none");
+        "settings: " + changed_path + ": expected a known key such as \"dropout\", got \"drop_out\"");
   CHECK(edited("\"num_blocks\":1", "\"num_blocks\":1.5") ==
-        "settings: " + changed_path + ": expected a sound value of \"num_blocks\", got 1.5");
-  CHECK(edited("\"num_blocks\":1", "\"num_blocks\":1,\"heads\":2") ==
-        "settings: " + changed_path + ": expected known keys, got \"heads\"");
+        "settings: " + changed_path + ": expected a sound value of \"num_blocks\" (residual blocks a level), got 1.5");
+  CHECK(edited("\"num_blocks\":1", "\"num_blocks\":1,\"attention_resolutions\":[8]") ==
+        "settings: " + changed_path +
+            ": expected a known key such as \"attn_resolutions\", got \"attention_resolutions\"");
+  CHECK(edited("\"num_blocks\":1,", "") ==
+        "settings: " + changed_path + ": expected a value of \"num_blocks\" (residual blocks a level), got none");
   CHECK(message_of(changed(folder, path, [](auto& metadata, auto&) { metadata.erase("format"); })) ==
         "model_file: " + changed_path + ": expected a patchdiff model, got no \"format\" in the metadata");
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <optional>
@@ -12,6 +13,7 @@
 
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/named_enum.hpp>
 #include <patchdiff/core/shape.hpp>
 #include <patchdiff/diffusion/formulation.hpp>
 #include <patchdiff/diffusion/sigma_distribution.hpp>
@@ -24,6 +26,10 @@ namespace patchdiff {
 ///
 /// Under the sum a patch with a quarter of the pixels weighs about a quarter of a full image.
 enum class Reduction { sum, mean };
+
+constexpr std::array<NamedValue<Reduction>, 2> value_names(Reduction) noexcept {
+  return {{{Reduction::sum, "sum"}, {Reduction::mean, "mean"}}};
+}
 
 struct EDMLossOptions {
   std::optional<SigmaDistribution> sigma{};  ///< the formulation's own where absent

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -29,26 +30,27 @@ inline constexpr std::string_view prefix = "model.";
 
 /// Writes the model; it appears under its name when it is whole.
 ///
+/// `more` is a program's own metadata, under keys of its own; SafetensorsReader hands them out.
 /// Errors: FileError where the file cannot be written.
 template <class Net>
-void save(const std::filesystem::path& path, DenoiserWrapper<Net>& denoiser) {
+void save(const std::filesystem::path& path, DenoiserWrapper<Net>& denoiser,
+          const std::map<std::string, std::string>& more = {}) {
   using Unwrapped = typename DenoiserWrapper<Net>::Net;
-  save_weights(denoiser, path, prefix,
-               {{"format", "patchdiff"},
-                {"version", std::string(version)},
-                {"network", std::string(Unwrapped::name)},
-                {"network_settings", settings_json::text(denoiser.network().options())},
-                {"denoiser_settings", settings_json::text(denoiser.options())}});
+  std::map<std::string, std::string> metadata{{"format", "patchdiff"},
+                                              {"version", std::string(version)},
+                                              {"network", std::string(Unwrapped::name)},
+                                              {"network_settings", settings_json::text(denoiser.network().options())},
+                                              {"denoiser_settings", settings_json::text(denoiser.options())}};
+  metadata.insert(more.begin(), more.end());
+  save_weights(denoiser, path, prefix, metadata);
 }
 
-/// Rebuilds the denoiser that `save` wrote.
+/// Rebuilds the denoiser that `save` wrote into a file; `source` is its name in error messages.
 ///
-/// Errors: FileError and DataError for a file that cannot be read, is damaged, or holds another format, version or
-/// network.
+/// Errors: DataError for a file that holds another format, version or network.
 template <class Net>
-DenoiserWrapper<Net> load(const std::filesystem::path& path, typename Net::Backend::Device device = {}) {
-  const SafetensorsReader file(path);
-  const std::string source = path.string();
+DenoiserWrapper<Net> load(const SafetensorsReader& file, const std::string& source,
+                          typename Net::Backend::Device device = {}) {
   const auto value_of = [&](const std::string& key) {
     const auto found = file.metadata().find(key);
     if (found == file.metadata().end()) {
@@ -69,6 +71,14 @@ DenoiserWrapper<Net> load(const std::filesystem::path& path, typename Net::Backe
   DenoiserWrapper<Net> denoiser(Net(std::move(network_settings), RandomKey{}, device), std::move(denoiser_settings));
   load_weights(denoiser, file, source, prefix);
   return denoiser;
+}
+
+/// The same from a file by its name.
+///
+/// Errors: as above; FileError and DataError for a file that cannot be read or is damaged.
+template <class Net>
+DenoiserWrapper<Net> load(const std::filesystem::path& path, typename Net::Backend::Device device = {}) {
+  return load<Net>(SafetensorsReader(path), path.string(), device);
 }
 
 }  // namespace model_file

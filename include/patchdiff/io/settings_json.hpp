@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
-#include <set>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -16,7 +17,8 @@
 #include <patchdiff/core/describe.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
-#include <patchdiff/core/precision.hpp>
+#include <patchdiff/core/named_enum.hpp>
+#include <patchdiff/core/nearest_name.hpp>
 #include <patchdiff/diffusion/formulation.hpp>
 
 /// Settings as JSON, from the one description that each Options struct has.
@@ -26,12 +28,17 @@ using Json = nlohmann::ordered_json;
 
 inline Json write(bool value) { return value; }
 inline Json write(std::int64_t value) { return value; }
+inline Json write(std::uint64_t value) { return value; }
 inline Json write(double value) { return value; }
 inline Json write(const std::string& value) { return value; }
 inline Json write(const std::vector<std::int64_t>& value) { return value; }
+inline Json write(const std::vector<std::string>& value) { return value; }
 inline Json write(ImageSize value) { return {value.height, value.width}; }
 inline Json write(ImageShape value) { return {value.channels, value.height, value.width}; }
-inline Json write(Precision value) { return value == Precision::bfloat16 ? "bfloat16" : "float32"; }
+template <NamedEnum Enum>
+Json write(Enum value) {
+  return std::string(name_of(value));
+}
 inline Json write(const Formulation& value) {
   Json json{{"name", value.name()}};
   value.visit_settings([&](std::string_view key, double setting) { json[std::string(key)] = setting; });
@@ -53,7 +60,12 @@ inline void read(const Json& json, std::int64_t& value) {
   if (!json.is_number_integer()) throw Json::type_error::create(302, "not an integer", &json);
   value = json.get<std::int64_t>();
 }
-inline void read(const Json& json, std::vector<std::int64_t>& value) {
+inline void read(const Json& json, std::uint64_t& value) {
+  if (!json.is_number_unsigned()) throw Json::type_error::create(302, "not an integer of at least 0", &json);
+  value = json.get<std::uint64_t>();
+}
+template <class Item>
+void read(const Json& json, std::vector<Item>& value) {
   value.clear();
   for (const Json& item : json) read(item, value.emplace_back());
 }
@@ -65,12 +77,11 @@ inline void read(const Json& json, ImageShape& value) {
   const auto sizes = json.get<std::array<std::int64_t, 3>>();
   value = {sizes[0], sizes[1], sizes[2]};
 }
-inline void read(const Json& json, Precision& value) {
-  const auto name = json.get<std::string>();
-  if (name != "float32" && name != "bfloat16") {
-    throw Json::type_error::create(302, "not a precision", &json);
-  }
-  value = name == "bfloat16" ? Precision::bfloat16 : Precision::float32;
+template <NamedEnum Enum>
+void read(const Json& json, Enum& value) {
+  const std::optional<Enum> named = value_named<Enum>(json.get<std::string>());
+  if (!named) throw Json::type_error::create(302, "an unknown name", &json);
+  value = *named;
 }
 inline void read(const Json& json, Formulation& value) {
   value = Formulation::named(json.at("name").get<std::string>(),
@@ -82,12 +93,18 @@ template <Described Options>
 void read(const Json& json, Options& options, const std::string& source) {
   if (!json.is_object())
     throw DataError("settings", source, "a JSON object", json.is_discarded() ? "other text" : json.dump());
-  std::set<std::string> known;
-  describe(options, [&](std::string_view key, auto& value, std::string_view) {
-    const auto name = std::string(key);
-    known.insert(name);
-    const auto found = json.find(name);
-    if (found == json.end()) throw DataError("settings", source, fmt::format("a value of \"{}\"", name), "none");
+  std::vector<std::string> known;
+  describe(options, [&](std::string_view key, const auto&, std::string_view) { known.emplace_back(key); });
+  for (const auto& [key, value] : json.items()) {
+    if (std::find(known.begin(), known.end(), key) == known.end()) {
+      throw DataError("settings", source, fmt::format("a known key such as \"{}\"", nearest_name(key, known)),
+                      fmt::format("\"{}\"", key));
+    }
+  }
+  describe(options, [&](std::string_view key, auto& value, std::string_view help) {
+    const auto found = json.find(std::string(key));
+    if (found == json.end())
+      throw DataError("settings", source, fmt::format("a value of \"{}\" ({})", key, help), "none");
     try {
       if constexpr (Described<std::remove_cvref_t<decltype(value)>>) {
         read(*found, value, source);
@@ -95,12 +112,9 @@ void read(const Json& json, Options& options, const std::string& source) {
         read(*found, value);
       }
     } catch (const Json::exception&) {
-      throw DataError("settings", source, fmt::format("a sound value of \"{}\"", name), found->dump());
+      throw DataError("settings", source, fmt::format("a sound value of \"{}\" ({})", key, help), found->dump());
     }
   });
-  for (const auto& [key, value] : json.items()) {
-    if (!known.contains(key)) throw DataError("settings", source, "known keys", fmt::format("\"{}\"", key));
-  }
 }
 
 /// Every field of the options, by its key.

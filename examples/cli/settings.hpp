@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// The program's settings. Each has one description, which the command line, the model file and errors share.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/core/named_enum.hpp>
+#include <patchdiff/diffusion/edm_loss.hpp>
+
+enum class ScheduleKind { progressive, stochastic };
+
+constexpr std::array<patchdiff::NamedValue<ScheduleKind>, 2> value_names(ScheduleKind) noexcept {
+  return {{{ScheduleKind::progressive, "progressive"}, {ScheduleKind::stochastic, "stochastic"}}};
+}
+
+/// How a model is trained; what the components refuse themselves is left to them.
+struct TrainingSettings {
+  ScheduleKind schedule = ScheduleKind::progressive;
+  double full_image_probability = 0.5;
+  std::int64_t batch = 32;
+  double learning_rate = 2e-3;
+  double warmup = 0.05;
+  double ema_halflife_images = 500'000;
+  double ema_rampup_ratio = 0.05;
+  patchdiff::Reduction reduction = patchdiff::Reduction::sum;
+  double label_dropout = 0.1;
+  std::uint64_t seed = 1;
+
+  template <class Self, class Visitor>
+  static void describe(Self& self, Visitor&& visit) {
+    visit("schedule", self.schedule, "patch sizes from small to full images, or drawn anew at each step");
+    visit("full_image_probability", self.full_image_probability, "share of training on full images, p of the paper");
+    visit("batch", self.batch, "images of a step on full images; steps on smaller patches take more");
+    visit("learning_rate", self.learning_rate, "of Adam, at its highest; falls to zero along a quarter of a cosine");
+    visit("warmup", self.warmup, "share of the run over which the learning rate rises");
+    visit("ema_halflife_images", self.ema_halflife_images, "images after which a weight's share of the average halves");
+    visit("ema_rampup_ratio", self.ema_rampup_ratio, "at most this share of the images seen is the half-life");
+    visit("reduction", self.reduction, "how the loss adds up over pixels");
+    visit("label_dropout", self.label_dropout, "probability of training a sample without its label");
+    visit("seed", self.seed, "of every random draw");
+  }
+
+  void check() const {
+    if (!(learning_rate > 0) || !std::isfinite(learning_rate)) {
+      throw patchdiff::ConfigError("train", "--learning-rate", "a finite value > 0", fmt::format("{}", learning_rate));
+    }
+    if (!(warmup >= 0 && warmup <= 1)) {
+      throw patchdiff::ConfigError("train", "--warmup", "a value in [0, 1]", fmt::format("{}", warmup));
+    }
+  }
+};
+
+/// What is drawn of a model, and how.
+struct SamplingSettings {
+  std::int64_t steps = 18;
+  double guidance = 1.5;
+  std::int64_t count = 8;
+  std::uint64_t seed = 1;
+
+  template <class Self, class Visitor>
+  static void describe(Self& self, Visitor&& visit) {
+    visit("steps", self.steps, "steps of Heun's method");
+    visit("guidance", self.guidance, "classifier-free guidance, 1: none");
+    visit("count", self.count, "images of each class");
+    visit("seed", self.seed, "of the first image; the next one has the next seed");
+  }
+
+  void check() const {
+    if (steps < 1) throw patchdiff::ConfigError("sample", "--steps", "at least 1", fmt::format("{}", steps));
+    if (count < 1) throw patchdiff::ConfigError("sample", "--count", "at least 1", fmt::format("{}", count));
+    if (!std::isfinite(guidance)) {
+      throw patchdiff::ConfigError("sample", "--guidance", "a finite value", fmt::format("{}", guidance));
+    }
+  }
+};
+
+/// How many images a model is judged by.
+struct EvaluationSettings {
+  std::int64_t count = 1000;
+  std::int64_t steps = 9;
+
+  template <class Self, class Visitor>
+  static void describe(Self& self, Visitor&& visit) {
+    visit("count", self.count, "samples, and as many real images, that are compared with the test images");
+    visit("steps", self.steps, "steps of Heun's method, without guidance");
+  }
+
+  void check() const {
+    if (steps < 1) throw patchdiff::ConfigError("evaluate", "--steps", "at least 1", fmt::format("{}", steps));
+    if (count < 2) throw patchdiff::ConfigError("evaluate", "--count", "at least 2", fmt::format("{}", count));
+  }
+};
+
+/// Where the program computes; no part of a model.
+struct ExecutionSettings {
+  std::string device = "cpu";
+  std::int64_t threads = std::max<std::int64_t>(1, std::thread::hardware_concurrency());
+
+  template <class Self, class Visitor>
+  static void describe(Self& self, Visitor&& visit) {
+    visit("device", self.device, "cpu or cuda");
+    visit("threads", self.threads, "threads of the processor to compute with");
+  }
+};
+
+/// What the program keeps in a model file beside the model.
+struct ModelRecord {
+  std::vector<std::string> class_names{};
+  SamplingSettings sampling{};
+  TrainingSettings training{};
+  std::string data{};
+  std::uint64_t images = 0;
+
+  template <class Self, class Visitor>
+  static void describe(Self& self, Visitor&& visit) {
+    visit("class_names", self.class_names, "names of the classes, from class 0 on");
+    visit("sampling", self.sampling, "defaults of sampling");
+    visit("training", self.training, "how the model was trained");
+    visit("data", self.data, "the training images: number, size, classes and checksum");
+    visit("images", self.images, "images seen in training");
+  }
+};

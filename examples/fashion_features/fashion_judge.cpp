@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fashion_judge.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <patchdiff/data/data_order.hpp>
+#include <patchdiff/metrics/frechet_distance.hpp>
+#include <patchdiff/sampling/ode_sampler.hpp>
+
+namespace pd = patchdiff;
+using B = pd::TorchBackend;
+
+namespace {
+
+constexpr std::int64_t at_once = 100;
+
+}  // namespace
+
+FashionJudge::FashionJudge(const pd::ArrayDataset& test, FashionJudgeOptions options)
+    : options_(options), test_(statistics(test, test.size())) {}
+
+double FashionJudge::real(const pd::ArrayDataset& images) const {
+  return pd::frechet_distance(statistics(images, options_.count), test_);
+}
+
+double FashionJudge::samples(const pd::AnyDenoiser<B>& denoiser) const {
+  pd::FeatureStatistics drawn(features_.dimension());
+  const pd::ODESampler sampler{{.num_steps = options_.num_steps}};
+  const std::int64_t classes = denoiser.label_dim();
+  for (std::int64_t first = 0; first < options_.count; first += at_once) {
+    const std::int64_t count = std::min(at_once, options_.count - first);
+    pd::Conditioning<B> conditioning;
+    if (classes > 0) {
+      std::vector<std::int64_t> labels;
+      for (std::int64_t sample = 0; sample < count; ++sample) labels.push_back((first + sample) % classes);
+      conditioning.class_labels = pd::one_hot_labels<B>(labels, classes, denoiser.device());
+    }
+    const at::Tensor images =
+        sampler(denoiser, {.seeds = pd::seed_range(static_cast<std::uint64_t>(first), static_cast<std::size_t>(count)),
+                           .conditioning = conditioning});
+    drawn.add(B::to_host(features_.features(images.to(at::kCPU, at::kFloat))));
+  }
+  return pd::frechet_distance(drawn, test_);
+}
+
+pd::FeatureStatistics FashionJudge::statistics(const pd::ArrayDataset& images, std::int64_t wanted) const {
+  const pd::ImageShape expected = features_.options().image;
+  if (images.shape() != expected) {
+    throw pd::ShapeError("FashionJudge", "images", to_string(expected), to_string(images.shape()));
+  }
+  if (images.size() < wanted) {
+    throw pd::DataError("FashionJudge", "images", fmt::format("at least {}", wanted), fmt::format("{}", images.size()));
+  }
+  pd::FeatureStatistics seen(features_.dimension());
+  const pd::DataOrder order({}, static_cast<std::uint64_t>(images.size()));
+  for (std::int64_t first = 0; first < wanted; first += at_once) {
+    const std::int64_t count = std::min(at_once, wanted - first);
+    at::Tensor batch = at::empty({count, expected.channels, expected.height, expected.width});
+    for (std::int64_t n = 0; n < count; ++n) {
+      const auto index = static_cast<std::int64_t>(order(static_cast<std::uint64_t>(first + n)));
+      images.read(index, {batch[n].data_ptr<float>(), static_cast<std::size_t>(batch[n].numel())});
+    }
+    seen.add(B::to_host(features_.features(batch)));
+  }
+  return seen;
+}

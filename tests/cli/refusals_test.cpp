@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the program refuses: one line on standard error, nothing on standard output, and no file changed.
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <patchdiff/io/safetensors_reader.hpp>
+#include <patchdiff/io/safetensors_writer.hpp>
+
+#include "cli/run_patchdiff.hpp"
+#include "cli/small_run.hpp"
+#include "support/catch.hpp"
+#include "support/file_size_limit.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace fs = std::filesystem;
+using namespace patchdiff;
+
+namespace {
+
+/// The error of a run that must be refused, without the program's name before it.
+std::string refusal(const std::vector<std::string>& arguments, int code = 1) {
+  const Finished finished = run_patchdiff(arguments);
+  CHECK(finished.code == code);
+  CHECK(finished.out == "");
+  REQUIRE(finished.err.starts_with("patchdiff: "));
+  REQUIRE(finished.err.find('\n') == finished.err.size() - 1);
+  return finished.err.substr(11, finished.err.size() - 12);
+}
+
+std::vector<std::string> sample(const fs::path& model, const fs::path& out, const std::vector<std::string>& more = {}) {
+  return joined({"sample", "--model", model, "--out", out, "--threads", "1"}, more);
+}
+
+std::vector<std::string> train(const fs::path& data, const fs::path& out, const std::vector<std::string>& more = {}) {
+  return joined({"train", "--data", data, "--out", out, "--images", "60", "--batch", "4", "--threads", "1"}, more);
+}
+
+/// The small model with one value of its metadata changed.
+fs::path changed_model(const TemporaryFolder& folder, const std::string& key, const std::string& from,
+                       const std::string& to) {
+  const SafetensorsReader file(SmallRun::get().model);
+  std::map<std::string, std::string> metadata = file.metadata();
+  std::string& value = metadata[key];
+  value.replace(value.find(from), from.size(), to);
+  const std::vector<SafetensorsTensor> tensors = file.tensors();
+  write_safetensors(folder / "changed.safetensors", tensors, metadata);
+  return folder / "changed.safetensors";
+}
+
+}  // namespace
+
+TEST_CASE("A command line that is not understood is refused with the nearest words") {
+  CHECK(refusal({}, 2) == "command line: command: expected train, sample, evaluate, info, got none");
+  CHECK(refusal({"trian"}, 2) == "command line: command: expected a known command such as train, got \"trian\"");
+  CHECK(refusal({"--verbose"}, 2) ==
+        "command line: option: expected a known option such as --version, got \"--verbose\"");
+  CHECK(refusal({"train", "--bath", "3"}, 2) ==
+        "train: option: expected a known option such as --batch, got \"--bath\"");
+  CHECK(refusal({"sample", "--step=3"}, 2) ==
+        "sample: option: expected a known option such as --steps, got \"--step=3\"");
+  CHECK(refusal({"sample", "picture.png"}, 2) == "sample: argument: expected none, got \"picture.png\"");
+  CHECK(refusal({"train", "--batch", "many"}, 2) ==
+        "train: --batch: expected a whole number (images of a step on full images; steps on smaller patches take "
+        "more), got \"many\"");
+  CHECK(refusal({"train", "--precision", "float16"}, 2) ==
+        "train: --precision: expected float32 or bfloat16 (scalar type of convolutions and matrix products), got "
+        "\"float16\"");
+  CHECK(refusal({"train", "--seed", "-1"}, 2) ==
+        "train: --seed: expected a whole number of at least 0 (of every random draw), got \"-1\"");
+  CHECK(refusal({"train", "--seed"}, 2).starts_with("command line: arguments: expected a sound command line, got "));
+  CHECK(refusal({"sample", "--model", "x"}, 2) == "sample: --out: expected picture to write, a PNG file, got none");
+  CHECK(refusal({"info"}, 2) == "info: FILE: expected model file, got none");
+}
+
+TEST_CASE("train refuses settings that cannot work before it makes anything") {
+  const SmallRun& run = SmallRun::get();
+  const TemporaryFolder folder;
+  const auto with = [&](const std::vector<std::string>& more) {
+    return refusal(train(run.data, folder / "out", joined(small_network, more)));
+  };
+  CHECK(with({"--label-dropout", "2"}) == "TrainStep: label_dropout: expected a value in [0, 1], got 2");
+  CHECK(with({"--full-image-probability", "1.5"}) ==
+        "PatchMixture: full_image_probability: expected a value in [0, 1], got 1.5");
+  CHECK(with({"--learning-rate", "0"}) == "train: --learning-rate: expected a finite value > 0, got 0");
+  CHECK(with({"--sigma-data", "0"}) == "EDM: sigma_data: expected a finite value > 0, got 0");
+  CHECK(with({"--dropout", "1"}) == "SongUNet: dropout: expected a value in [0, 1), got 1");
+  CHECK(with({"--class-names", "a,b"}) == "train: --class-names: expected 3 names, got 2");
+  CHECK(with({"--class-names", "a,b,a"}) == "train: --class-names: expected different names, got a,b,a");
+  CHECK(with({"--device", "tpu"}).starts_with("train: --device: expected cpu"));
+  CHECK(refusal({"train", "--data", run.data, "--out", folder / "out", "--minutes", "0"}) ==
+        "train: --minutes: expected a finite value > 0, got 0");
+  CHECK(refusal(train(run.data, folder / "out", {"--minutes", "1"}), 2) ==
+        "train: --images: expected none beside --minutes, got 60");
+  CHECK(refusal(train(run.data, folder / "out", {"--from", run.model, "--num-blocks", "2"}), 2) ==
+        "train: --num-blocks: expected no settings of the model beside --from, got one");
+  CHECK(refusal(train(folder / "none", folder / "out")) ==
+        "train: --data: expected a folder with train-images-idx3-ubyte or .gz, got \"" + (folder / "none").string() +
+            "\"");
+  CHECK(folder.count() == 0);
+}
+
+TEST_CASE("train refuses a folder that it cannot have for itself") {
+  const SmallRun& run = SmallRun::get();
+  const TemporaryFolder folder;
+  folder.add("file", "not a folder");
+  CHECK(refusal(train(run.data, run.out, small_network)) ==
+        "train: --out: expected a folder without files of an earlier run, got \"" + run.out.string() +
+            "\" with model.safetensors");
+  CHECK(refusal(train(run.data, folder / "file/out", small_network)) ==
+        "train: --out: expected a folder that can be written, got \"" + (folder / "file/out").string() +
+            "\" (Not a directory)");
+  CHECK_THAT(refusal(train(run.data, "/proc", small_network)),
+             ContainsSubstring("train: --out: expected a folder that can be written, got \"/proc\" ("));
+}
+
+TEST_CASE("sample refuses what its model cannot draw") {
+  const TemporaryFolder folder;
+  const auto with = [&](const std::vector<std::string>& more) {
+    return refusal(sample(SmallRun::get().model, folder / "grid.png", more));
+  };
+  CHECK(with({"--steps", "0"}) == "sample: --steps: expected at least 1, got 0");
+  CHECK(with({"--count", "0"}) == "sample: --count: expected at least 1, got 0");
+  CHECK(with({"--guidance", "nan"}) == "sample: --guidance: expected a finite value, got nan");
+  CHECK(with({"--class", "1,3"}) == "sample: --class: expected a class from 0 to 2, got \"3\"");
+  CHECK(with({"--class", "-1"}) == "sample: --class: expected a class from 0 to 2, got \"-1\"");
+  CHECK(with({"--class", "trouser"}) ==
+        "sample: --class: expected a class of the model such as \"trousers\", got \"trouser\"");
+  CHECK(refusal({"sample", "--model", SmallRun::get().model, "--out", folder / "grid.png", "--threads", "0"}) ==
+        "sample: --threads: expected 1 to 4096, got 0");
+  CHECK(folder.count() == 0);
+  CHECK_THAT(refusal(sample(SmallRun::get().model, folder / "none/grid.png")),
+             ContainsSubstring("sample: " + (folder / "none/grid.png").string() + ": expected a writable folder"));
+}
+
+TEST_CASE("A file that is no model of this program is refused") {
+  const TemporaryFolder folder;
+  const std::string path = (folder / "changed.safetensors").string();
+  const auto changed = [&](const std::string& key, const std::string& from, const std::string& to) {
+    const fs::path model = changed_model(folder, key, from, to);
+    const std::string message = refusal({"info", model});
+    CHECK(refusal(sample(model, folder / "grid.png")) == message);
+    return message;
+  };
+  CHECK(changed("network", "SongUNet", "DhariwalUNet") ==
+        "model_file: " + path + ": expected network \"SongUNet\", got \"DhariwalUNet\"");
+  CHECK(changed("version", "1", "2") == "model_file: " + path + ": expected version \"1\", got \"2\"");
+  CHECK(changed("network_settings", "\"dropout\"", "\"drop_out\"") ==
+        "settings: " + path + ": expected a known key such as \"dropout\", got \"drop_out\"");
+  CHECK(changed("patchdiff_program", "\"steps\":18", "\"steps\":\"many\"") ==
+        "settings: " + path + ": expected a sound value of \"steps\" (steps of Heun's method), got \"many\"");
+  CHECK(changed("patchdiff_program", "\"shirt\",", "") ==
+        "model_file: " + path + ": expected names of 3 classes, got 2");
+  CHECK(refusal({"info", folder.add("text", "This is a text and no model.")})
+            .starts_with("SafetensorsReader: " + (folder / "text").string() + ": expected "));
+  CHECK(refusal({"info", folder / "none"}).starts_with("SafetensorsReader: " + (folder / "none").string()));
+}
+
+TEST_CASE("A data set other than the model's is refused") {
+  const SmallRun& run = SmallRun::get();
+  const TemporaryFolder folder;
+  const fs::path other = write_small_data(folder / "data", 100);
+  const std::string expected =
+      ": --data: expected the images that the model was trained on, 120 images of 1x28x28 in "
+      "3 classes, crc32 ";
+  CHECK(refusal({"evaluate", "--model", run.model, "--data", other}).starts_with("evaluate" + expected));
+  CHECK(refusal(train(other, folder / "out", {"--from", run.model})).starts_with("train" + expected));
+  // As many images, one pixel of one of them changed.
+  const fs::path touched = write_small_data(folder / "touched");
+  std::fstream(touched / "train-images-idx3-ubyte", std::ios::in | std::ios::out | std::ios::binary)
+      .seekp(1000)
+      .put(77);
+  CHECK(refusal({"evaluate", "--model", run.model, "--data", touched}).starts_with("evaluate" + expected));
+  CHECK_FALSE(fs::exists(folder / "out"));
+}
+
+TEST_CASE("evaluate refuses what it cannot judge") {
+  const SmallRun& run = SmallRun::get();
+  const TemporaryFolder folder;
+  const fs::path data = write_small_data(folder / "data");
+  const auto with = [&](const std::vector<std::string>& more) {
+    return refusal(joined({"evaluate", "--model", run.model, "--data", data}, more));
+  };
+  CHECK(with({"--steps", "0"}) == "evaluate: --steps: expected at least 1, got 0");
+  CHECK(with({"--count", "1"}) == "evaluate: --count: expected at least 2, got 1");
+  CHECK(with({"--count", "500"}) == "FashionJudge: images: expected at least 500, got 120");
+  fs::remove(data / "t10k-images-idx3-ubyte");
+  CHECK(with({}) ==
+        "evaluate: --data: expected a folder with t10k-images-idx3-ubyte or .gz, got \"" + data.string() + "\"");
+}
+
+TEST_CASE("A full disk leaves nothing half-written under a final name") {
+  const SmallRun& run = SmallRun::get();
+  const TemporaryFolder folder;
+  {
+    const FileSizeLimit limit(100);
+    CHECK_THAT(refusal(sample(run.model, folder / "grid.png", {"--steps", "1"})),
+               ContainsSubstring("write_png: " + (folder / "grid.png").string() + ": expected a complete write, got "));
+  }
+  CHECK(folder.count() == 0);
+
+  const auto train_with = [&](rlim_t bytes) {
+    const FileSizeLimit limit(bytes);
+    const Finished finished = run_patchdiff(train(run.data, folder / "out", small_network));
+    CHECK(finished.code == 1);
+    return finished.err;
+  };
+  // The log ends with its last whole line; the model would be saved, but does not fit either.
+  CHECK(train_with(100).starts_with("patchdiff: CsvLog: " + (folder / "out/loss.csv").string() +
+                                    ": expected a complete line, got "));
+  const std::string log = folder.read("out/loss.csv");
+  CHECK(log.starts_with("step,images,patch,loss,seconds\n1,"));
+  CHECK(log.back() == '\n');
+  const auto only_log = [&] {
+    for (const auto& entry : fs::directory_iterator(folder / "out")) {
+      const std::string name = entry.path().filename();
+      if (name != "loss.csv" && name != ".lock") return false;
+    }
+    return true;
+  };
+  CHECK(only_log());
+  fs::remove_all(folder / "out");
+  CHECK_THAT(train_with(4096), ContainsSubstring((folder / "out/model.safetensors").string() + ": expected "));
+  CHECK(only_log());
+}

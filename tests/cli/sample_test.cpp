@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string>
+#include <vector>
+
+#include "cli/run_patchdiff.hpp"
+#include "cli/small_run.hpp"
+#include "support/catch.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace {
+
+std::vector<std::string> sample(const std::filesystem::path& out, const std::vector<std::string>& more) {
+  return joined({"sample", "--model", SmallRun::get().model, "--out", out, "--threads", "1"}, more);
+}
+
+}  // namespace
+
+TEST_CASE("sample draws the classes that are asked for, by name or number, the same for the same seed") {
+  const TemporaryFolder folder;
+  const auto picture = [&](const std::string& name, const std::vector<std::string>& more) {
+    const Finished finished = run_patchdiff(sample(folder / name, more));
+    CHECK(finished.err == "");
+    CHECK(finished.code == 0);
+    return finished.out;
+  };
+  const std::string by_name =
+      picture("a.png", {"--class", "trousers,0", "--steps", "2", "--count", "2", "--seed", "5", "--guidance", "2"});
+  CHECK(by_name == "wrote " + (folder / "a.png").string() +
+                       ": 4 images, 2 steps, guidance 2, seed 5\nrow  1  trousers\nrow  2  shirt\n");
+  picture("b.png", {"--class", "1,shirt", "--steps", "2", "--count", "2", "--seed", "5", "--guidance", "2"});
+  picture("c.png", {"--class", "1,shirt", "--steps", "2", "--count", "2", "--seed", "6", "--guidance", "2"});
+  CHECK(folder.read("a.png") == folder.read("b.png"));
+  CHECK(folder.read("a.png") != folder.read("c.png"));
+  CHECK(folder.count() == 3);
+}
+
+TEST_CASE("sample needs no settings: the model file holds them") {
+  const TemporaryFolder folder;
+  const Finished finished = run_patchdiff(sample(folder / "grid.png", {}));
+  CHECK(finished.err == "");
+  REQUIRE(finished.code == 0);
+  CHECK_THAT(finished.out, ContainsSubstring(": 24 images, 18 steps, guidance 1.5, seed 1\nrow  1  shirt\n"));
+  // What train drew at its end is the same request.
+  std::ifstream file(SmallRun::get().out / "samples.png", std::ios::binary);
+  CHECK(folder.read("grid.png") == std::string(std::istreambuf_iterator<char>(file), {}));
+}
+
+TEST_CASE("evaluate prints the distances of real images and of samples") {
+  const SmallRun& run = SmallRun::get();
+  const Finished finished = run_patchdiff(
+      {"evaluate", "--model", run.model, "--data", run.data, "--count", "30", "--steps", "2", "--threads", "1"});
+  CHECK(finished.err == "");
+  REQUIRE(finished.code == 0);
+  CHECK_THAT(finished.out, ContainsSubstring("Fréchet distances of 30 images to the test images, samples in 2 steps:\n"
+                                             "FD real images "));
+  const auto figure = [&](const std::string& name) {
+    return std::stod(finished.out.substr(finished.out.find(name) + name.size()));
+  };
+  // A model of 60 images draws noise.
+  CHECK(figure("FD real images") > 0);
+  CHECK(figure("FD trained") > 3 * figure("FD real images"));
+}
+
+TEST_CASE("info tells every setting with its description, the classes and the parameters") {
+  const Finished finished = run_patchdiff({"info", SmallRun::get().model});
+  CHECK(finished.err == "");
+  REQUIRE(finished.code == 0);
+  for (const char* text :
+       {"SongUNet, ", "model_channels           8                        width of the first level",
+        "shirt,trousers,pullover", "padding                  0                        zeros around the image",
+        "formulation              edm, sigma_data 0.5      preconditioning and loss weight",
+        "guidance                 1.5                      classifier-free guidance, 1: none",
+        "enc.32x32_conv                 224", "120 images of 1x28x28 in 3 classes"}) {
+    CHECK_THAT(finished.out, ContainsSubstring(text));
+  }
+}
+
+TEST_CASE("Every command has a help that names its settings and their defaults") {
+  for (const char* command : {"train", "sample", "evaluate", "info"}) {
+    const Finished finished = run_patchdiff({command, "--help"});
+    CHECK(finished.code == 0);
+    CHECK(finished.err == "");
+    CHECK_THAT(finished.out, ContainsSubstring("patchdiff " + std::string(command)));
+  }
+  const std::string help = run_patchdiff({"train", "--help"}).out;
+  const std::size_t option = help.find("--full-image-probability");
+  REQUIRE(option != std::string::npos);
+  const std::string entry = help.substr(option, help.find("--batch") - option);
+  CHECK_THAT(entry, ContainsSubstring("0.5") && ContainsSubstring("share of training on full images"));
+}

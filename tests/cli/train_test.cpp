@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <patchdiff/core/image_size.hpp>
+#include <patchdiff/io/safetensors_reader.hpp>
+
+#include "cli/run_patchdiff.hpp"
+#include "cli/small_run.hpp"
+#include "support/catch.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace fs = std::filesystem;
+using namespace patchdiff;
+
+namespace {
+
+std::string text_of(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+/// Height and width of a PNG file that is whole: signature at the beginning, IEND at the end.
+ImageSize png_size(const fs::path& path) {
+  const std::string bytes = text_of(path);
+  REQUIRE(bytes.size() > 45);
+  REQUIRE(bytes.substr(0, 8) == "\x89PNG\r\n\x1a\n");
+  REQUIRE(bytes.substr(bytes.size() - 8, 4) == "IEND");
+  const auto number = [&](std::size_t at) {
+    std::int64_t value = 0;
+    for (std::size_t byte = at; byte < at + 4; ++byte) value = value * 256 + static_cast<unsigned char>(bytes[byte]);
+    return value;
+  };
+  return {number(20), number(16)};
+}
+
+nlohmann::json record_of(const fs::path& model) {
+  return nlohmann::json::parse(SafetensorsReader(model).metadata().at("patchdiff_program"));
+}
+
+const std::vector<std::string> files_of_run{".lock", "loss.csv", "loss.png", "model.safetensors", "samples.png"};
+
+std::vector<std::string> endless(const fs::path& data, const fs::path& out) {
+  return joined({"train", "--data", data, "--out", out, "--images", "1000000000", "--batch", "4", "--threads", "1"},
+                small_network);
+}
+
+}  // namespace
+
+TEST_CASE("train writes the model, the losses and two pictures, and says so") {
+  const SmallRun& run = SmallRun::get();
+  CHECK(run.finished.err == "");
+  REQUIRE(run.finished.code == 0);
+  CHECK_THAT(run.finished.out, ContainsSubstring(" of 60 ") && ContainsSubstring(" images/s  loss ") &&
+                                   ContainsSubstring("wrote model.safetensors, loss.csv, loss.png and samples.png to " +
+                                                     run.out.string()));
+  CHECK(names_in(run.out) == files_of_run);
+  CHECK(png_size(run.out / "loss.png") == ImageSize{400, 720});
+  CHECK(png_size(run.out / "samples.png") == ImageSize{3 * 98 + 2, 8 * 98 + 2});
+
+  // 60 images in growing patches: a fifth of them by 16 of 8x8, then 8 of 16x16, then 4 of 32x32.
+  const std::string log = text_of(run.out / "loss.csv");
+  CHECK_THAT(log, ContainsSubstring("step,images,patch,loss,seconds\n1,16,8,") && ContainsSubstring("\n2,24,16,") &&
+                      ContainsSubstring("\n4,36,32,"));
+  const auto record = record_of(run.model);
+  CHECK(record["class_names"] == std::vector<std::string>{"shirt", "trousers", "pullover"});
+  CHECK(record["images"] == 60);
+  CHECK(record["training"]["batch"] == 4);
+  CHECK_THAT(record["data"].get<std::string>(), ContainsSubstring("120 images of 1x28x28 in 3 classes, crc32 "));
+}
+
+TEST_CASE("Ctrl-C and SIGTERM end training, save everything and say how to go on") {
+  const int signal = GENERATE(SIGINT, SIGTERM);
+  const SmallRun& run = SmallRun::get();
+  const TemporaryFolder folder;
+  Patchdiff training(endless(run.data, folder / "out"));
+  REQUIRE(training.wait_for("images/s"));
+
+  const Finished second = run_patchdiff(endless(run.data, folder / "out"));
+  CHECK(second.code == 1);
+  CHECK(second.out == "");
+  CHECK(second.err == "patchdiff: train: --out: expected a folder that no other run writes to, got \"" +
+                          (folder / "out").string() + "\"\n");
+
+  training.signal(signal);
+  const Finished finished = training.wait();
+  CHECK(finished.err == "");
+  REQUIRE(finished.code == 0);
+  CHECK(names_in(folder / "out") == files_of_run);
+  CHECK(png_size(folder / "out/loss.png") == ImageSize{400, 720});
+  CHECK(text_of(folder / "out/loss.csv").back() == '\n');
+  CHECK(record_of(folder / "out/model.safetensors")["images"] < 1000000000);
+
+  const std::string from = (folder / "out/model.safetensors").string(), next = (folder / "out").string() + "-2";
+  CHECK_THAT(finished.out, ContainsSubstring("stopped early; go on with: patchdiff train --data " + run.data.string() +
+                                             " --out " + next + " --from " + from + " --seed 2 (a new run"));
+  if (signal == SIGTERM) return;
+  const Finished going_on = run_patchdiff(
+      {"train", "--data", run.data, "--out", next, "--from", from, "--seed", "2", "--images", "20", "--threads", "1"});
+  CHECK(going_on.err == "");
+  CHECK(going_on.code == 0);
+  const auto record = record_of(next + "/model.safetensors");
+  CHECK(record["training"]["batch"] == 4);
+  CHECK(record["training"]["seed"] == 2);
+  CHECK(record["class_names"] == std::vector<std::string>{"0", "1", "2"});
+}
+
+TEST_CASE("A second Ctrl-C ends the program at once") {
+  const SmallRun& run = SmallRun::get();
+  const TemporaryFolder folder;
+  Patchdiff training(endless(run.data, folder / "out"));
+  REQUIRE(training.wait_for("images/s"));
+  CHECK(training.signal_until_end(SIGINT).code == -SIGINT);
+  CHECK_FALSE(fs::exists(folder / "out/model.safetensors"));
+}
