@@ -34,6 +34,8 @@ struct TrainingSettings {
   double ema_rampup_ratio = 0.05;
   patchdiff::Reduction reduction = patchdiff::Reduction::sum;
   double label_dropout = 0.1;
+  double p_mean = -0.6;
+  double p_std = 1.2;
   std::uint64_t seed = 1;
 
   template <class Self, class Visitor>
@@ -47,6 +49,8 @@ struct TrainingSettings {
     visit("ema_rampup_ratio", self.ema_rampup_ratio, "at most this share of the images seen is the half-life");
     visit("reduction", self.reduction, "how the loss adds up over pixels");
     visit("label_dropout", self.label_dropout, "probability of training a sample without its label");
+    visit("p_mean", self.p_mean, "mean of ln sigma over the noise levels of training");
+    visit("p_std", self.p_std, "standard deviation of ln sigma over the noise levels of training");
     visit("seed", self.seed, "of every random draw");
   }
 

@@ -166,7 +166,7 @@ class Train {
   std::vector<std::string> class_names_{};
   TrainingSettings training_{};
   pd::SongUNetOptions network_{
-      .model_channels = 32, .channel_mult = {1, 2, 2}, .num_blocks = 1, .attn_resolutions = {8}, .dropout = 0};
+      .model_channels = 32, .channel_mult = {1, 1, 2}, .num_blocks = 1, .attn_resolutions = {8}, .dropout = 0};
   pd::DenoiserOptions denoiser_{.precision = __builtin_cpu_supports("avx512bf16") ? pd::Precision::bfloat16
                                                                                   : pd::Precision::float32};
   pd::CoordOptions coords_{};

@@ -29,7 +29,8 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 pd::TrainStep<B> make_step(const TrainingSettings& settings, pd::PatchSizeSchedule schedule) {
   return pd::TrainStep<B>({.schedule = std::move(schedule),
                            .batch = settings.batch,
-                           .loss = {.reduction = settings.reduction},
+                           .loss = {.sigma = pd::SigmaDistribution::log_normal(settings.p_mean, settings.p_std),
+                                    .reduction = settings.reduction},
                            .label_dropout = settings.label_dropout});
 }
 
