@@ -41,7 +41,7 @@ inline std::filesystem::path write_small_data(const std::filesystem::path& folde
 }
 
 /// Settings of a network that trains in a second.
-inline const std::vector<std::string> small_network{"--model-channels",   "8",  "--channel-mult", "1,1",
+inline const std::vector<std::string> small_network{"--model-channels",   "4",  "--channel-mult", "1,1",
                                                     "--attn-resolutions", "16", "--precision",    "float32"};
 
 inline std::vector<std::string> joined(std::vector<std::string> first, const std::vector<std::string>& second) {
