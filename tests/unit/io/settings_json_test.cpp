@@ -36,8 +36,10 @@ TEST_CASE("a formulation in a file that cannot work is refused") {
   CHECK_ERROR(DataError,
               "Formulation: name: expected one of \"edm\", \"iddpm\", \"sub_vp\", \"ve\", \"vp\", got \"flow\"",
               read(R"({"name":"flow"})"));
-  CHECK_ERROR(DataError, R"(settings: here: expected a sound value of "formulation", got {"name":"vp"})",
-              read(R"({"name":"vp"})"));
+  CHECK_ERROR(
+      DataError,
+      R"(settings: here: expected a sound value of "formulation" (preconditioning and loss weight), got {"name":"vp"})",
+      read(R"({"name":"vp"})"));
   CHECK_ERROR(ConfigError, "VP: beta_d: expected a finite value > 0, got -1",
               read(R"({"name":"vp","beta_d":-1.0,"beta_min":0.1})"));
 }
