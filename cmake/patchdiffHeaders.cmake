@@ -13,6 +13,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/core/error.hpp
     patchdiff/core/flow.hpp
     patchdiff/core/image_size.hpp
+    patchdiff/core/log.hpp
     patchdiff/core/named_enum.hpp
     patchdiff/core/nearest_name.hpp
     patchdiff/core/philox.hpp
@@ -27,17 +28,22 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/data/dataset.hpp
     patchdiff/data/loader.hpp
     patchdiff/diffusion/any_denoiser.hpp
+    patchdiff/diffusion/autoguided_denoiser.hpp
     patchdiff/diffusion/beta_schedule.hpp
     patchdiff/diffusion/denoiser.hpp
     patchdiff/diffusion/denoiser_wrapper.hpp
+    patchdiff/diffusion/differentiable_denoiser.hpp
     patchdiff/diffusion/edm.hpp
     patchdiff/diffusion/edm_loss.hpp
     patchdiff/diffusion/formulation.hpp
+    patchdiff/diffusion/guidance_scale.hpp
     patchdiff/diffusion/guided_denoiser.hpp
     patchdiff/diffusion/iddpm.hpp
+    patchdiff/diffusion/inpainting_denoiser.hpp
     patchdiff/diffusion/noise_level.hpp
     patchdiff/diffusion/noise_process.hpp
     patchdiff/diffusion/perturb.hpp
+    patchdiff/diffusion/posterior_denoiser.hpp
     patchdiff/diffusion/preconditioning.hpp
     patchdiff/diffusion/prediction.hpp
     patchdiff/diffusion/sigma_distribution.hpp
@@ -64,15 +70,18 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/patch/patch_sampler.hpp
     patchdiff/patch/patch_size_schedule.hpp
     patchdiff/sampling/ancestral_euler.hpp
+    patchdiff/sampling/bits_per_dimension.hpp
     patchdiff/sampling/churn.hpp
     patchdiff/sampling/dpm_solver_pp_2m.hpp
     patchdiff/sampling/euler.hpp
     patchdiff/sampling/euler_maruyama.hpp
     patchdiff/sampling/exponential_step.hpp
     patchdiff/sampling/heun.hpp
+    patchdiff/sampling/likelihood.hpp
     patchdiff/sampling/ode_sampler.hpp
     patchdiff/sampling/pixel_noise.hpp
     patchdiff/sampling/predictor_corrector.hpp
+    patchdiff/sampling/probability_flow.hpp
     patchdiff/sampling/rk45.hpp
     patchdiff/sampling/sample_request.hpp
     patchdiff/sampling/sampling_progress.hpp
@@ -126,6 +135,7 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/backend/torch/compat.hpp
     patchdiff/backend/torch/cpu_kernels.hpp
     patchdiff/backend/torch/torch_backend.hpp
+    patchdiff/diffusion/torch/autograd_misfit.hpp
     patchdiff/metrics/torch/feature_classifier.hpp
     patchdiff/nn/torch/autocast_guard.hpp
     patchdiff/nn/torch/autograd_network.hpp

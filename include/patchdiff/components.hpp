@@ -4,23 +4,29 @@
 /// The components that every backend serves.
 
 #include <patchdiff/diffusion/any_denoiser.hpp>
+#include <patchdiff/diffusion/autoguided_denoiser.hpp>
 #include <patchdiff/diffusion/denoiser.hpp>
 #include <patchdiff/diffusion/denoiser_wrapper.hpp>
 #include <patchdiff/diffusion/edm_loss.hpp>
 #include <patchdiff/diffusion/guided_denoiser.hpp>
+#include <patchdiff/diffusion/inpainting_denoiser.hpp>
 #include <patchdiff/diffusion/perturb.hpp>
+#include <patchdiff/diffusion/posterior_denoiser.hpp>
 #include <patchdiff/diffusion/prediction.hpp>
 #include <patchdiff/patch/coord_encoder.hpp>
 #include <patchdiff/patch/patch_sampler.hpp>
 #include <patchdiff/patch/patch_size_schedule.hpp>
 #include <patchdiff/sampling/ancestral_euler.hpp>
+#include <patchdiff/sampling/bits_per_dimension.hpp>
 #include <patchdiff/sampling/churn.hpp>
 #include <patchdiff/sampling/dpm_solver_pp_2m.hpp>
 #include <patchdiff/sampling/euler.hpp>
 #include <patchdiff/sampling/euler_maruyama.hpp>
 #include <patchdiff/sampling/heun.hpp>
+#include <patchdiff/sampling/likelihood.hpp>
 #include <patchdiff/sampling/ode_sampler.hpp>
 #include <patchdiff/sampling/predictor_corrector.hpp>
+#include <patchdiff/sampling/probability_flow.hpp>
 #include <patchdiff/sampling/rk45.hpp>
 #include <patchdiff/training/adam.hpp>
 #include <patchdiff/training/ema.hpp>

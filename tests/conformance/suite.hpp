@@ -7,6 +7,7 @@
 
 #include "conformance/bad_input.hpp"
 #include "conformance/components.hpp"
+#include "conformance/likelihood.hpp"
 #include "conformance/primitives.hpp"
 #include "conformance/solvers.hpp"
 #include "conformance/trajectory.hpp"
@@ -31,6 +32,8 @@ void run_suite() {
   SECTION("the same values and gradients of the components") { same_components<Fixture>(); }
   SECTION("the same run of training and sampling") { same_trajectory<Fixture>(); }
   SECTION("the same samples under every solver and formulation") { same_samples<Fixture>(); }
+  SECTION("exact-trace likelihood") { exact_likelihood<Fixture>(); }
+  SECTION("the same likelihoods and posterior samples") { same_input_gradients<Fixture>(); }
   SECTION("perturb and convert_prediction undo each other") { same_conversions<Fixture>(); }
   SECTION("primitives refuse what does not fit") { Bad::refused_by_primitives(); }
   SECTION("tensors without elements") { Bad::empty_tensors(); }

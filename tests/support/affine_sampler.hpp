@@ -6,6 +6,8 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <numbers>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <vector>
@@ -14,6 +16,7 @@
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/shape.hpp>
 #include <patchdiff/nn/conditioning.hpp>
+#include <patchdiff/nn/network.hpp>
 #include <patchdiff/sampling/ode_sampler.hpp>
 
 #include "support/vector_backend.hpp"
@@ -52,6 +55,33 @@ struct CorrelatedDenoiser {
       pair[1] = mean[1] + (sum - difference) / 2;
     }
     return denoised;
+  }
+
+  struct Record {
+    Tensor denoised;
+    std::vector<double> sigma;
+  };
+
+  Record record(const Tensor& x, std::span<const double> sigma, const Places& places,
+                const Conditioning<Backend>& conditioning, const Pass&) const {
+    return {(*this)(x, sigma, places, conditioning), {sigma.begin(), sigma.end()}};
+  }
+
+  /// The Jacobian is symmetric: what the denoiser does to a difference of states.
+  std::optional<Tensor> backward(const Record& record, const Tensor& cotangent) const {
+    Tensor shifted = cotangent;
+    for (std::size_t i = 0; i < shifted.values.size(); ++i) shifted.values[i] += mean[i % 2];
+    shifted = (*this)(shifted, record.sigma, {}, {});
+    for (std::size_t i = 0; i < shifted.values.size(); ++i) shifted.values[i] -= mean[i % 2];
+    return shifted;
+  }
+
+  /// The log density of an image at a noise level.
+  static double log_density(double first, double second, double sigma) {
+    const double sum = first - mean[0] + second - mean[1], difference = first - mean[0] - (second - mean[1]);
+    const double of_sum = sum_variance + sigma * sigma, of_difference = difference_variance + sigma * sigma;
+    return -(sum * sum / of_sum + difference * difference / of_difference) / 4 - std::log(of_sum * of_difference) / 2 -
+           std::log(2 * std::numbers::pi);
   }
 
   ImageShape image() const { return {2, 1, 1}; }

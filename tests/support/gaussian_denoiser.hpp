@@ -4,7 +4,10 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <numbers>
+#include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <patchdiff/backend/backend.hpp>
@@ -12,6 +15,7 @@
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/shape.hpp>
 #include <patchdiff/nn/conditioning.hpp>
+#include <patchdiff/nn/network.hpp>
 
 namespace patchdiff {
 
@@ -26,6 +30,11 @@ struct GaussianDenoiser {
   double deviation = 0.5;
   typename B::Device on{};
 
+  struct Record {
+    Tensor denoised;
+    std::vector<double> slope;
+  };
+
   /// D = (S^2 x + sigma^2 m) / (S^2 + sigma^2).
   Tensor operator()(const Tensor& x, std::span<const double> sigma, const Places&, const Conditioning<B>&) const {
     const std::vector<double> ones(static_cast<std::size_t>(element_count(B::shape(x))), 1.0);
@@ -36,6 +45,23 @@ struct GaussianDenoiser {
       of_mean.push_back(mean * level * level / variance);
     }
     return B::combine(of_x, x, of_mean, B::from_host(std::span<const double>(ones), B::shape(x), on));
+  }
+
+  Record record(const Tensor& x, std::span<const double> sigma, const Places& places,
+                const Conditioning<B>& conditioning, const Pass&) const {
+    std::vector<double> slope;
+    for (const double level : sigma) slope.push_back(deviation * deviation / (deviation * deviation + level * level));
+    return {(*this)(x, sigma, places, conditioning), std::move(slope)};
+  }
+
+  std::optional<Tensor> backward(const Record& record, const Tensor& cotangent) const {
+    return B::scale(record.slope, cotangent);
+  }
+
+  /// The log density of a pixel at a noise level.
+  double log_density(double x, double sigma) const {
+    const double spread = std::hypot(deviation, sigma), z = (x - mean) / spread;
+    return -z * z / 2 - std::log(spread) - std::log(2 * std::numbers::pi) / 2;
   }
 
   /// Where the ODE takes a pixel of value x at noise level `from`, once it is at level `to`.

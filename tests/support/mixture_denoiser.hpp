@@ -5,11 +5,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <numbers>
+#include <optional>
 #include <span>
+#include <utility>
 
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/nn/conditioning.hpp>
+#include <patchdiff/nn/network.hpp>
 
 #include "support/vector_backend.hpp"
 
@@ -34,6 +37,34 @@ struct MixtureDenoiser {
       denoised.values[i] = (deviation * deviation * x.values[i] + noise * mode) / total;
     }
     return denoised;
+  }
+
+  struct Record {
+    Tensor denoised;
+    Tensor slope;
+  };
+
+  Record record(const Tensor& x, std::span<const double> sigma, const Places& places,
+                const Conditioning<Backend>& conditioning, const Pass&) const {
+    Tensor slope = x;
+    const std::size_t row = x.values.size() / sigma.size();
+    for (std::size_t i = 0; i < x.values.size(); ++i) {
+      const double noise = sigma[i / row] * sigma[i / row], total = deviation * deviation + noise;
+      const double mode = std::tanh(x.values[i] / total - std::log((1 - weight) / weight) / 2);
+      slope.values[i] = deviation * deviation / total + noise * (1 - mode * mode) / (total * total);
+    }
+    return {(*this)(x, sigma, places, conditioning), std::move(slope)};
+  }
+
+  std::optional<Tensor> backward(const Record& record, const Tensor& cotangent) const {
+    return Backend::multiply(record.slope, cotangent);
+  }
+
+  /// The log density of a pixel at a noise level.
+  double log_density(double x, double sigma) const {
+    const double variance = deviation * deviation + sigma * sigma;
+    const auto at = [&](double mode) { return std::exp(-(x - mode) * (x - mode) / (2 * variance)); };
+    return std::log((weight * at(1) + (1 - weight) * at(-1)) / std::sqrt(2 * std::numbers::pi * variance));
   }
 
   /// The probability of noisy pixels below x.

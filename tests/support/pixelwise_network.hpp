@@ -41,6 +41,7 @@ class PixelwiseNetwork {
     std::vector<double> features{};  ///< of pixel after pixel
     std::vector<double> hidden{};    ///< likewise
     bool input_gradient = false;
+    bool parameter_gradients = true;
   };
 
   explicit PixelwiseNetwork(PixelwiseOptions options, RandomKey key = {}, typename B::Device device = {})
@@ -90,8 +91,10 @@ class PixelwiseNetwork {
         }
       }
     }
-    add(inner_, inner_gradient);
-    add(outer_, outer_gradient);
+    if (record.parameter_gradients) {
+      add(inner_, inner_gradient);
+      add(outer_, outer_gradient);
+    }
     if (!record.input_gradient) return std::nullopt;
     return made(input_gradient, record.input_shape);
   }
@@ -205,7 +208,8 @@ class PixelwiseNetwork {
       all_features.insert(all_features.end(), features.begin(), features.end());
       all_hidden.insert(all_hidden.end(), hidden.begin(), hidden.end());
     }
-    return {made(output, output_shape), shape, std::move(all_features), std::move(all_hidden), pass.input_gradient};
+    return {made(output, output_shape), shape, std::move(all_features), std::move(all_hidden), pass.input_gradient,
+            pass.parameter_gradients};
   }
 
   PixelwiseOptions options_;

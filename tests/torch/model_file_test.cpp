@@ -34,7 +34,8 @@ DenoiserWrapper<SongUNet> model(std::uint64_t seed) {
           {.image = {1, 8, 16},
            .coords = {.padding = 3},
            .formulation = EDM{.sigma_data = 0.7},
-           .precision = Precision::bfloat16}};
+           .precision = Precision::bfloat16,
+           .null_label_trained = true}};
 }
 
 /// The file again, with some of its metadata and tensors changed.
@@ -67,6 +68,7 @@ TEST_CASE("A model file rebuilds the denoiser with all of its settings") {
   CHECK(loaded.image() == ImageShape{1, 8, 16});
   CHECK(loaded.coords().padding == 3);
   CHECK(loaded.options().precision == Precision::bfloat16);
+  CHECK(loaded.null_label_trained());
   CHECK(loaded.formulation().preconditioning(1).c_skip == EDM{.sigma_data = 0.7}.preconditioning(1).c_skip);
   CHECK(loaded.network().options().channel_mult == std::vector<std::int64_t>{1, 2});
   CHECK(loaded.network().options().dropout == 0.25);

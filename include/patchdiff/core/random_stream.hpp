@@ -23,6 +23,8 @@ enum class Purpose : std::uint8_t {
   initial_noise,
   solver_noise,
   data_order,
+  probe,
+  dequantisation,
 };
 
 /// The seed of a run or of a sample, as a value.

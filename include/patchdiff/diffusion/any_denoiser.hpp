@@ -33,6 +33,7 @@ class AnyDenoiser {
   ImageShape image() const { return held_->image(); }
   std::int64_t label_dim() const { return held_->label_dim(); }
   typename B::Device device() const { return held_->device(); }
+  bool null_label_trained() const { return held_->null_label_trained(); }
 
  private:
   struct Interface {
@@ -42,6 +43,7 @@ class AnyDenoiser {
     virtual ImageShape image() const = 0;
     virtual std::int64_t label_dim() const = 0;
     virtual typename B::Device device() const = 0;
+    virtual bool null_label_trained() const = 0;
   };
 
   template <class D>
@@ -54,6 +56,7 @@ class AnyDenoiser {
     ImageShape image() const override { return inner.image(); }
     std::int64_t label_dim() const override { return inner.label_dim(); }
     typename B::Device device() const override { return inner.device(); }
+    bool null_label_trained() const override { return patchdiff::null_label_trained(inner); }
     D inner;
   };
 

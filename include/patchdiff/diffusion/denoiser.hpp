@@ -28,6 +28,16 @@ concept Denoiser = Backend<typename D::Backend> &&
   { denoiser.device() } -> std::same_as<typename D::Backend::Device>;
 };
 
+/// Whether the denoiser's null label, a row of zeros, was trained; one that does not say is taken to be.
+template <Denoiser D>
+bool null_label_trained(const D& denoiser) {
+  if constexpr (requires { denoiser.null_label_trained(); }) {
+    return denoiser.null_label_trained();
+  } else {
+    return true;
+  }
+}
+
 /// The score of unscaled noisy images, the gradient (D(x; sigma) - x) / sigma^2 of their log density; patches too.
 ///
 /// Source: EDM (arXiv 2206.00364), equation 3.

@@ -34,6 +34,7 @@ struct DenoiserOptions {
   CoordOptions coords{};                     ///< padding and coordinate channels
   Formulation formulation = EDM{};           ///< preconditioning and loss weight
   Precision precision = Precision::float32;  ///< scalar type of the network's convolutions and matrix products
+  bool null_label_trained = false;           ///< whether a row of zeros as label was trained; TrainStep notes it
 
   template <class Self, class Visitor>
   static void describe(Self& self, Visitor&& visit) {
@@ -41,6 +42,7 @@ struct DenoiserOptions {
     visit("coords", self.coords, "padding and coordinate channels");
     visit("formulation", self.formulation, "preconditioning and loss weight");
     visit("precision", self.precision, "scalar type of convolutions and matrix products");
+    visit("null_label_trained", self.null_label_trained, "whether a row of zeros as label was trained");
   }
 };
 
@@ -129,6 +131,12 @@ class DenoiserWrapper {
   void visit_state(Visitor&& visit) {
     net().visit_state(std::forward<Visitor>(visit));
   }
+
+  /// Whether a row of zeros as label means "no label", as guidance needs it.
+  bool null_label_trained() const noexcept { return options_.null_label_trained; }
+
+  /// Notes that the weights have been trained on samples without their labels.
+  void note_null_label() noexcept { options_.null_label_trained = true; }
 
   /// A denoiser with its own copy of the network.
   DenoiserWrapper<Net> clone() const { return {net().clone(), options_}; }

@@ -18,6 +18,7 @@ namespace patchdiff {
 struct Pass {
   bool training = false;                     ///< whether dropout is active
   bool input_gradient = false;               ///< whether backward will be asked for the gradient of the input
+  bool parameter_gradients = true;           ///< whether backward adds to the parameters' gradients
   Precision precision = Precision::float32;  ///< scalar type of convolutions and matrix products
   RandomKey key{};                           ///< key of the dropout draws
   std::uint64_t step = 0;                    ///< step of the dropout draws
@@ -57,8 +58,9 @@ concept HasParameters = requires(N& net, ParameterVisitor<typename N::Backend> v
 
 /// A network that can be trained: `record` keeps what `backward` needs.
 ///
-/// `backward(record, cotangent)` adds to the parameters' gradients and, where the pass asked for it, returns the
-/// gradient of the input. `clone` copies everything.
+/// `backward(record, cotangent)` adds to the parameters' gradients, unless the pass said not to, and, where the pass
+/// asked for it, returns the gradient of the input. A record without parameters' gradients serves any number of calls
+/// of `backward`. `clone` copies everything.
 template <class N>
 concept TrainableNetwork = Network<N> && HasParameters<N> && std::movable<N> &&
     requires(N& net, const typename N::Backend::Tensor& tensor, std::span<const double> c_noise,

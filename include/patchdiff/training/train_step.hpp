@@ -37,7 +37,7 @@ struct TrainStepOptions {
   PatchSizeSchedule schedule;  ///< patch size and number of images of each step
   std::int64_t batch = 128;    ///< images of a full-size step, over all processes
   EDMLossOptions loss{};
-  double label_dropout = 0;  ///< probability of training a sample without its label, in [0, 1]
+  double label_dropout = 0;  ///< probability of training a sample without its label, in [0, 1]; guidance needs some
   NonFinite non_finite = NonFinite::fail;
 };
 
@@ -116,6 +116,7 @@ class TrainStep {
       ++state.skipped;
     } else {
       optimizer.step(denoiser, *report.finite);
+      if (options_.label_dropout > 0 && denoiser.label_dim() > 0) denoiser.note_null_label();
     }
     const auto images = static_cast<std::uint64_t>(report.plan.images);
     ++state.step;

@@ -4,16 +4,24 @@
 #include <limits>
 #include <memory>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
+#include <patchdiff/backend/operations.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/log.hpp>
 #include <patchdiff/diffusion/any_denoiser.hpp>
+#include <patchdiff/diffusion/autoguided_denoiser.hpp>
 #include <patchdiff/diffusion/denoiser.hpp>
+#include <patchdiff/diffusion/denoiser_wrapper.hpp>
+#include <patchdiff/diffusion/differentiable_denoiser.hpp>
 #include <patchdiff/diffusion/guided_denoiser.hpp>
 
 #include "support/catch.hpp"
 #include "support/errors.hpp"
 #include "support/gaussian_denoiser.hpp"
+#include "support/pixelwise_network.hpp"
 #include "support/tensors.hpp"
 #include "support/vector_backend.hpp"
 
@@ -98,8 +106,98 @@ TEST_CASE("any denoiser behind one type gives the same, and copies share it") {
   CHECK(AnyDenoiser<B>(unlabelled).label_dim() == 0);
 }
 
+TEST_CASE("outside of its interval, guidance is a plain call") {
+  const Counting inner;
+  const auto guided = [&](GuidanceInterval interval) {
+    *inner.counts = {};
+    return GuidedDenoiser(inner, 2, interval)(x, sigma, places, labelled).values;
+  };
+  CHECK(guided({.sigma_min = 3}) == std::vector<double>{14, 27});
+  CHECK((inner.counts->calls == 1 && inner.counts->samples == 2));
+  CHECK(guided({.sigma_max = 0.9}) == std::vector<double>{14, 27});
+  CHECK((inner.counts->calls == 1 && inner.counts->samples == 2));
+  CHECK(guided({.sigma_min = 1, .sigma_max = 3}) == std::vector<double>{14, 47});
+  CHECK((inner.counts->calls == 1 && inner.counts->samples == 4));
+  CHECK(guided({.sigma_max = 1}) == std::vector<double>{24, 27});
+}
+
+TEST_CASE("guidance by a null label that was never trained is said in the host's log") {
+  struct Untrained : Counting {
+    bool null_label_trained() const { return trained; }
+    bool trained = false;
+  };
+  std::vector<std::string> messages;
+  const Log log = [&](std::string_view message) { messages.emplace_back(message); };
+  Untrained inner;
+  GuidedDenoiser(inner, 2, {}, log);
+  const AnyDenoiser<B> any(inner);
+  GuidedDenoiser(any, 2, {}, log);
+  CHECK(messages == std::vector<std::string>(2,
+                                             "GuidedDenoiser: inner: expected a null label trained by label "
+                                             "dropout, got one that was never trained"));
+  GuidedDenoiser(inner, 2);
+  inner.trained = true;
+  GuidedDenoiser(inner, 2, {}, log);
+  const Counting silent;
+  GuidedDenoiser(silent, 2, {}, log);
+  CHECK(messages.size() == 2);
+}
+
+TEST_CASE("the gradient of a guided estimate by the noisy image is that of finite differences") {
+  DenoiserWrapper inner{PixelwiseNetwork<B>({.in_channels = 3, .out_channels = 1, .label_dim = 1}, {1}),
+                        {.image = {1, 9, 9}}};
+  const B::Tensor cotangent = random_tensor<B>({2, 1, 1, 1}, 5), direction = random_tensor<B>({2, 1, 1, 1}, 6);
+  for (const GuidanceInterval interval : {GuidanceInterval{}, GuidanceInterval{.sigma_max = 1}, GuidanceInterval{5}}) {
+    GuidedDenoiser guided(inner, 2.5, interval);
+    static_assert(DifferentiableDenoiser<decltype(guided)>);
+    const auto record = guided.record(x, sigma, places, labelled, by_input);
+    CHECK(record.denoised.values == guided(x, sigma, places, labelled).values);
+    const double difference = central_difference([&](double step) {
+      return inner_product<B>(guided(linear<B>(1, x, step, direction), sigma, places, labelled), cotangent);
+    });
+    CHECK(inner_product<B>(guided.backward(record, cotangent).value(), direction) == Approx(difference).epsilon(1e-6));
+  }
+  CHECK_FALSE(GuidedDenoiser(inner, 2).record(x, sigma, places, labelled, {}).denoised.values.empty());
+}
+
+TEST_CASE("autoguidance moves away from a weaker model's estimate, by a call of each") {
+  const Counting inner;
+  struct Weak : Counting {
+    B::Tensor operator()(const B::Tensor& noisy, std::span<const double> levels, const Places& at,
+                         const Conditioning<B>& conditioning) const {
+      return linear<B>(0.5, Counting::operator()(noisy, levels, at, conditioning));
+    }
+  };
+  const Weak weak{};
+  const auto guided = [&](double scale, GuidanceInterval interval = {}) {
+    *inner.counts = *weak.counts = {};
+    return AutoguidedDenoiser(inner, weak, scale, interval)(x, sigma, places, labelled).values;
+  };
+  // D is {14, 27}, the weaker one half of it.
+  CHECK(guided(3) == std::vector<double>{28, 54});
+  CHECK((inner.counts->samples == 2 && weak.counts->samples == 2));
+  CHECK(guided(0) == std::vector<double>{7, 13.5});
+  CHECK(guided(3, {.sigma_min = 1}) == std::vector<double>{14, 54});
+  CHECK(guided(3, {.sigma_min = 3}) == std::vector<double>{14, 27});
+  CHECK((inner.counts->calls == 1 && weak.counts->calls == 0));
+  CHECK(guided(1) == std::vector<double>{14, 27});
+  CHECK((inner.counts->calls == 1 && weak.counts->calls == 0));
+  const GaussianDenoiser<B> strong{.shape = {1, 9, 9}}, other{.shape = {1, 9, 8}};
+  static_assert(Denoiser<AutoguidedDenoiser<const GaussianDenoiser<B>>>);
+  CHECK_ERROR(ConfigError, "AutoguidedDenoiser: weak: expected images of 1x9x9, got 1x9x8",
+              AutoguidedDenoiser(strong, other, 2));
+  CHECK_ERROR(ConfigError, "AutoguidedDenoiser: weak: expected label_dim 0, got 1",
+              AutoguidedDenoiser(strong, inner, 2));
+  CHECK_ERROR(ConfigError, "AutoguidedDenoiser: guidance_scale: expected a finite value, got nan",
+              AutoguidedDenoiser(strong, strong, std::numeric_limits<double>::quiet_NaN()));
+}
+
 TEST_CASE("GuidedDenoiser refuses what it cannot guide") {
   const Counting inner, unlabelled{.labels = 0};
+  CHECK_ERROR(ConfigError, "GuidedDenoiser: interval: expected 0 <= sigma_min < sigma_max, got 2 and 2",
+              GuidedDenoiser(inner, 2, {2, 2}));
+  CHECK_ERROR(ConfigError, "GuidedDenoiser: interval: expected 0 <= sigma_min < sigma_max, got -1 and inf",
+              GuidedDenoiser(inner, 2, {.sigma_min = -1}));
   CHECK_ERROR(ConfigError, "GuidedDenoiser: inner: expected a denoiser with class labels, got label_dim 0",
               GuidedDenoiser(unlabelled, 2));
   CHECK_ERROR(ConfigError, "GuidedDenoiser: guidance_scale: expected a finite value, got inf",

@@ -16,6 +16,7 @@
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/diffusion/denoiser_wrapper.hpp>
 #include <patchdiff/training/adam.hpp>
+#include <patchdiff/training/ema.hpp>
 #include <patchdiff/training/train_step.hpp>
 
 #include "support/catch.hpp"
@@ -223,6 +224,28 @@ TEST_CASE("labels are dropped with the given probability, sample by sample") {
   CHECK(kept(0.2, 8) == labels);
   CHECK(kept(0, 1) == std::vector<double>(8000, 3));
   CHECK(kept(1, 1) == std::vector<double>(8000, 0));
+}
+
+TEST_CASE("a model knows whether its null label was trained, and so do its copies and averages") {
+  const auto trained = [](double label_dropout, std::int64_t label_dim) {
+    const TrainStep<B> step({.schedule = PatchSizeSchedule::stochastic_of({.image = {1, 1}, .sizes = {{1, 1}}}),
+                             .batch = 2,
+                             .label_dropout = label_dropout});
+    DenoiserWrapper denoiser{PixelwiseNetwork<B>({.label_dim = label_dim}), {.image = {1, 1, 1}}};
+    Adam<B> adam;
+    EMA<B> ema(denoiser);
+    TrainState state;
+    ImageBatch<B> batch{.images = filled<B>({2, 1, 1, 1}, 0)};
+    if (label_dim > 0) batch.class_labels = filled<B>({2, label_dim}, 1);
+    CHECK_FALSE(denoiser.null_label_trained());
+    step(denoiser, adam, batch, step.plan(state), state);
+    ema.update(denoiser, state);
+    CHECK(ema.apply_to(denoiser.clone()).options().null_label_trained == denoiser.null_label_trained());
+    return denoiser.null_label_trained();
+  };
+  CHECK(trained(0.1, 2));
+  CHECK_FALSE(trained(0, 2));
+  CHECK_FALSE(trained(0.1, 0));
 }
 
 // Under EDM's weight the perfect denoiser of independent pixels of standard deviation sigma_data has loss 1.

@@ -48,6 +48,7 @@ class SmallUNet {
     Tensor output{};
     std::vector<typename layers::SampleUNet<Scalar>::Record> samples{};
     bool input_gradient = false;
+    bool parameter_gradients = true;
   };
 
   /// Errors: ConfigError for settings that cannot work.
@@ -73,6 +74,7 @@ class SmallUNet {
     Record record;
     record.samples.resize(c_noise.size());
     record.input_gradient = pass.input_gradient;
+    record.parameter_gradients = pass.parameter_gradients;
     record.output = run(input, c_noise, conditioning, pass, record.samples);
     return record;
   }
@@ -97,7 +99,7 @@ class SmallUNet {
         if (input_slope) input_slope->channels(n) = slope.values.matrix();
       }
     });
-    weights_.add_gradients(parts);
+    if (record.parameter_gradients) weights_.add_gradients(parts);
     return input_slope;
   }
 

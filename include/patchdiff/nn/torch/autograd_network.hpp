@@ -27,12 +27,14 @@ class AutogradNetwork : public TorchParameters {
     Tensor output;  ///< without history
     Tensor root;    ///< with history
     Tensor input;
+    bool parameter_gradients = true;
   };
 
-  /// Runs the network without gradients.
+  /// Runs the network without gradients, unless the input asks for one: the result of an input that `requires_grad()`
+  /// has a history, which reaches input and weights. So samples can be differentiated by the noise they come from.
   Tensor operator()(const Tensor& input, std::span<const double> c_noise, const Conditioning<Backend>& conditioning,
                     const Pass& pass) const {
-    const at::NoGradGuard no_grad;
+    const at::AutoGradMode with_gradients(at::GradMode::is_enabled() && input.requires_grad());
     return run(input, c_noise, conditioning, pass);
   }
 
@@ -41,10 +43,14 @@ class AutogradNetwork : public TorchParameters {
     const at::AutoGradMode with_gradients(true);
     const Tensor leaf = pass.input_gradient ? input.detach().requires_grad_() : input.detach();
     const Tensor root = run(leaf, c_noise, conditioning, pass);
-    return {root.detach(), root, leaf};
+    return {root.detach(), root, leaf, pass.parameter_gradients};
   }
 
   std::optional<Tensor> backward(const Record& record, const Tensor& cotangent) {
+    if (!record.parameter_gradients) {
+      if (!record.input.requires_grad()) return std::nullopt;
+      return ::torch::autograd::grad({record.root}, {record.input}, {cotangent}, /*retain_graph=*/true).front();
+    }
     ::torch::autograd::backward({record.root}, {cotangent});
     if (!record.input.requires_grad()) return std::nullopt;
     return record.input.grad();
