@@ -153,6 +153,10 @@ TEST_CASE("backward adds to the gradients, and a record serves more than once") 
   const std::vector<double> twice = gradients(net);
   for (std::size_t i = 0; i < once.size(); ++i)
     if (twice[i] != Approx(2 * once[i]).epsilon(1e-12).margin(1e-12)) CHECK(twice[i] == 2 * once[i]);
+  const auto by_input =
+      net.record(batch.input, batch.c_noise, batch.told, {.input_gradient = true, .parameter_gradients = false});
+  CHECK(net.backward(by_input, batch.cotangent));
+  CHECK(gradients(net) == twice);
 }
 
 TEMPLATE_TEST_CASE("the same bits for any number of threads, and any split of the batch", "", float, double) {
