@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # cmake -D SOURCE=<repository> -P check.cmake
-# Every block of C++ in the README and in docs/ is a part of an example, word for word but for its indentation.
+# Every block of C++ in the README and in docs/ is a part of an example or a test, word for word but for its indentation.
 cmake_minimum_required(VERSION 3.25)
 
-file(GLOB_RECURSE files "${SOURCE}/examples/*.cpp" "${SOURCE}/examples/*.hpp")
+file(GLOB_RECURSE files "${SOURCE}/examples/*.[ch]pp" "${SOURCE}/tests/*_test.cpp")
 set(code "")
 foreach(file IN LISTS files)
   file(READ "${file}" text)
@@ -31,7 +31,7 @@ foreach(document IN LISTS documents)
       endif()
     endforeach()
     if(NOT found)
-      message(SEND_ERROR "${document}: this is in no example:\n${block}")
+      message(SEND_ERROR "${document}: this is in no example and no test:\n${block}")
     endif()
     math(EXPR count "${count} + 1")
     string(FIND "${rest}" "\n```cpp\n" begin)
@@ -41,4 +41,4 @@ endforeach()
 if(count EQUAL 0)
   message(FATAL_ERROR "no document has a block of C++")
 endif()
-message(STATUS "${count} blocks of C++ are parts of examples")
+message(STATUS "${count} blocks of C++ are compiled")
