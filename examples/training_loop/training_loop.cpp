@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A host's own training loop: its data, its optimiser settings, its stop condition. README.md shows the marked part.
+// A host's own training loop: its data, its optimiser settings, its stop condition. README.md shows it.
 
 #include <cstdint>
 #include <cstdio>
@@ -25,7 +25,6 @@ at::Tensor my_images(const pd::PatchPlan& plan) {
 int main(int argc, char** argv) {
   const std::uint64_t total = argc > 1 ? std::stoull(argv[1]) : 200;
 
-  // [README]
   pd::SongUNet network({.image = {64, 64},
                         .in_channels = 3 + 2,
                         .out_channels = 3,
@@ -50,6 +49,5 @@ int main(int argc, char** argv) {
 
   const auto averaged = ema.apply_to(denoiser.clone());
   const at::Tensor images = pd::ODESampler{{.num_steps = 18}}(averaged, {.seeds = pd::seed_range(7, 4)});
-  // [README]
   std::printf("%s\n", pd::to_string(B::shape(images)).c_str());
 }

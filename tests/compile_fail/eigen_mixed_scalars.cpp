@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+// Tensors of two scalar types do not meet unnoticed.
+// Message: (cannot convert|no viable conversion from).*EigenTensor<double>.*EigenTensor<float>
 #include <patchdiff/backend/eigen/eigen_backend.hpp>
 
 int main() {

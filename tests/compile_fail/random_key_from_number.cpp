@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A bare number is no key: seed, step and sample would be mixed up unnoticed.
+// Message: no matching (function|constructor)
 #include <patchdiff/core/random_stream.hpp>
 
 using patchdiff::Purpose;

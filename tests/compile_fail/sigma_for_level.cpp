@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // A plain sigma belongs to unscaled images: where images are scaled, the type asks for the scale too.
+// Message: could not convert|no matching function
 #include <vector>
 
 #include <patchdiff/diffusion/perturb.hpp>
 
-#include "../support/vector_backend.hpp"
+#include "custom_backend/span_backend.hpp"
 
-using B = patchdiff::VectorBackend<double>;
+using B = host::SpanBackend<double>;
 
 B::Tensor right(const B::Tensor& clean, const B::Tensor& noise) {
   const std::vector<patchdiff::NoiseLevel> levels{{.scale = 0.5, .sigma = 2}};

@@ -19,16 +19,16 @@
 #include <patchdiff/training/train_step.hpp>
 
 #include "conformance/primitives.hpp"
+#include "custom_backend/pixelwise_network.hpp"
 #include "support/errors.hpp"
-#include "support/pixelwise_network.hpp"
 #include "support/tensors.hpp"
 
 namespace patchdiff::conformance {
 
 /// A network whose output is not of the shape that its input asks for.
 template <Backend B>
-struct Misshaping : PixelwiseNetwork<B> {
-  using Base = PixelwiseNetwork<B>;
+struct Misshaping : host::PixelwiseNetwork<B> {
+  using Base = host::PixelwiseNetwork<B>;
   Shape shape;
 
   Misshaping(Shape output, typename B::Device device)
@@ -183,8 +183,8 @@ struct BadInput {
  private:
   static PatchSizeSchedule schedule() { return PatchSizeSchedule::stochastic_of({.image = {3, 4}, .sizes = {{3, 4}}}); }
 
-  static PixelwiseNetwork<B> model() {
-    return PixelwiseNetwork<B>({.in_channels = 4, .out_channels = 2}, {1}, Fixture::device());
+  static host::PixelwiseNetwork<B> model() {
+    return host::PixelwiseNetwork<B>({.in_channels = 4, .out_channels = 2}, {1}, Fixture::device());
   }
 };
 

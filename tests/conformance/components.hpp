@@ -17,13 +17,13 @@
 #include <patchdiff/sampling/pixel_noise.hpp>
 
 #include "conformance/primitives.hpp"
-#include "support/pixelwise_network.hpp"
+#include "custom_backend/pixelwise_network.hpp"
+#include "custom_backend/span_backend.hpp"
 #include "support/tensors.hpp"
-#include "support/vector_backend.hpp"
 
 namespace patchdiff::conformance {
 
-using Reference = VectorBackend<double>;
+using Reference = host::SpanBackend<double>;
 
 /// Draws are the same numbers on every backend, rounded to its scalar type: bit for bit.
 template <class Fixture>
@@ -31,7 +31,7 @@ void same_draws() {
   using B = typename Fixture::Backend;
   const PatchPlan plan{.patch = {2, 3}, .images = 4, .step = 5, .key = {6}};
   CHECK(B::to_host(training_noise<B>(plan, 1, {3, 2, 2, 3}, Fixture::device())) ==
-        training_noise<Reference>(plan, 1, {3, 2, 2, 3}, {}).values);
+        Reference::to_host(training_noise<Reference>(plan, 1, {3, 2, 2, 3}, {})));
   CHECK(PatchSampler<B>{}.places(plan, {9, 8}, 4) == PatchSampler<Reference>{}.places(plan, {9, 8}, 4));
   CHECK(EDMLoss<B>{}.draw_sigma(EDM{}, plan, 4) == EDMLoss<Reference>{}.draw_sigma(EDM{}, plan, 4));
   const std::vector<std::uint64_t> seeds{1, 2};
@@ -39,7 +39,7 @@ void same_draws() {
     const Window window{image.height - 2, image.width - 3, 2, 3};
     CHECK(B::Wide::to_host(pixel_noise<typename B::Wide>(seeds, Purpose::initial_noise, 0, 0, image, window,
                                                          B::wide_device(Fixture::device()))) ==
-          pixel_noise<Reference>(seeds, Purpose::initial_noise, 0, 0, image, window, {}).values);
+          Reference::to_host(pixel_noise<Reference>(seeds, Purpose::initial_noise, 0, 0, image, window, {})));
   }
 }
 
@@ -74,7 +74,8 @@ std::vector<Values> component_values(typename B::Device device) {
   const Conditioning<B> conditioning{.class_labels = random({3, 2}, 4), .fields = patches.fields};
   for (const std::int64_t output_channels : {2, 15}) {
     DenoiserWrapper denoiser{
-        PixelwiseNetwork<B>({.in_channels = 2 + 13 + 1, .out_channels = output_channels, .label_dim = 2}, {1}, device),
+        host::PixelwiseNetwork<B>({.in_channels = 2 + 13 + 1, .out_channels = output_channels, .label_dim = 2}, {1},
+                                  device),
         {.image = image, .coords = coords}};
     keep(denoiser(patches.images, sigma, places, conditioning));
     const auto record = denoiser.record(patches.images, sigma, places, conditioning, {.input_gradient = true});

@@ -21,7 +21,7 @@
 
 #include "conformance/components.hpp"
 #include "conformance/primitives.hpp"
-#include "support/pixelwise_network.hpp"
+#include "custom_backend/pixelwise_network.hpp"
 #include "support/tensors.hpp"
 
 namespace patchdiff::conformance {
@@ -30,7 +30,7 @@ namespace patchdiff::conformance {
 template <Backend B, class S>
 Values samples_of(const Formulation& formulation, const S& solver, typename B::Device device) {
   const ImageShape image{2, 3, 4};
-  const DenoiserWrapper denoiser{PixelwiseNetwork<B>({.in_channels = 4, .out_channels = 2}, {1}, device),
+  const DenoiserWrapper denoiser{host::PixelwiseNetwork<B>({.in_channels = 4, .out_channels = 2}, {1}, device),
                                  {.image = image, .formulation = formulation}};
   const ODESampler<S> sampler(
       {.num_steps = 6, .schedule = formulation.sigma_schedule(), .process = formulation.process()}, solver);

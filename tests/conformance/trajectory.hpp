@@ -16,9 +16,9 @@
 #include <patchdiff/training/train_step.hpp>
 
 #include "conformance/primitives.hpp"
-#include "support/pixelwise_network.hpp"
+#include "custom_backend/pixelwise_network.hpp"
+#include "custom_backend/span_backend.hpp"
 #include "support/tensors.hpp"
-#include "support/vector_backend.hpp"
 
 namespace patchdiff::conformance {
 
@@ -42,7 +42,7 @@ Trajectory train_and_sample(typename B::Device device, const TrajectoryOptions& 
   const ImageShape image = options.image;
   const std::int64_t c = image.channels;
   DenoiserWrapper denoiser{
-      PixelwiseNetwork<B>({.in_channels = c + 3, .out_channels = c + 2, .label_dim = 3}, {1}, device),
+      host::PixelwiseNetwork<B>({.in_channels = c + 3, .out_channels = c + 2, .label_dim = 3}, {1}, device),
       {.image = image}};
   Adam<B> adam({.learning_rate = 0.01, .epsilon = 1e-4});
   EMA<B> ema(denoiser, {.halflife_images = 100});
@@ -104,7 +104,7 @@ void same_trajectory() {
         TrajectoryOptions{{1, 1, 1}, {{1, 1}}, {0, 0, 1, 1}}}) {
     CAPTURE(to_string(options.image));
     check_same(train_and_sample<typename Fixture::Backend>(Fixture::device(), options),
-               train_and_sample<VectorBackend<double>>({}, options), Fixture::trajectory_tolerance);
+               train_and_sample<host::SpanBackend<double>>({}, options), Fixture::trajectory_tolerance);
   }
 }
 

@@ -19,7 +19,7 @@
 #include <patchdiff/nn/network.hpp>
 #include <patchdiff/sampling/ode_sampler.hpp>
 
-#include "support/vector_backend.hpp"
+#include "custom_backend/span_backend.hpp"
 
 namespace patchdiff {
 
@@ -31,7 +31,7 @@ struct NormalPair {
 
 /// The perfect denoiser of images of one pixel and two channels that are normal and correlated.
 struct CorrelatedDenoiser {
-  using Backend = VectorBackend<double>;
+  using Backend = host::SpanBackend<double>;
   using Tensor = Backend::Tensor;
 
   /// The covariance has the eigenvectors (1, 1) and (1, -1).
@@ -44,7 +44,7 @@ struct CorrelatedDenoiser {
   }
 
   Tensor operator()(const Tensor& x, std::span<const double> sigma, const Places&, const Conditioning<Backend>&) const {
-    Tensor denoised = x;
+    Tensor denoised = Backend::clone(x);
     for (std::size_t n = 0; n < sigma.size(); ++n) {
       double* pair = &denoised.values[2 * n];
       const double noise = sigma[n] * sigma[n];
@@ -86,7 +86,7 @@ struct CorrelatedDenoiser {
 
   ImageShape image() const { return {2, 1, 1}; }
   std::int64_t label_dim() const { return 0; }
-  VectorDevice<double> device() const { return {}; }
+  host::Memory device() const { return {}; }
 };
 
 /// The exact law of what a sampler draws from CorrelatedDenoiser, without sampling.
@@ -95,7 +95,7 @@ struct CorrelatedDenoiser {
 /// its noise shows every coefficient. For solvers that draw at most once a step.
 template <class S>
 NormalPair law_of(const ODESampler<S>& sampler) {
-  using B = VectorBackend<double>;
+  using B = host::SpanBackend<double>;
   const std::int64_t steps = sampler.options().num_steps;
   // Sample 0 has no noise; then two samples with a 1 in one channel for the start, and for each step.
   const std::int64_t samples = 1 + 2 * (1 + steps);

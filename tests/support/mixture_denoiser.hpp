@@ -14,13 +14,13 @@
 #include <patchdiff/nn/conditioning.hpp>
 #include <patchdiff/nn/network.hpp>
 
-#include "support/vector_backend.hpp"
+#include "custom_backend/span_backend.hpp"
 
 namespace patchdiff {
 
 /// The perfect denoiser of independent pixels that are normal about 1 with probability `weight`, else about -1.
 struct MixtureDenoiser {
-  using Backend = VectorBackend<double>;
+  using Backend = host::SpanBackend<double>;
   using Tensor = Backend::Tensor;
 
   ImageShape shape{};
@@ -28,7 +28,7 @@ struct MixtureDenoiser {
   double deviation = 0.05;
 
   Tensor operator()(const Tensor& x, std::span<const double> sigma, const Places&, const Conditioning<Backend>&) const {
-    Tensor denoised = x;
+    Tensor denoised = Backend::clone(x);
     const std::size_t row = x.values.size() / sigma.size();
     for (std::size_t i = 0; i < x.values.size(); ++i) {
       const double noise = sigma[i / row] * sigma[i / row], total = deviation * deviation + noise;
@@ -85,7 +85,7 @@ struct MixtureDenoiser {
 
   ImageShape image() const { return shape; }
   std::int64_t label_dim() const { return 0; }
-  VectorDevice<double> device() const { return {}; }
+  host::Memory device() const { return {}; }
 };
 
 }  // namespace patchdiff

@@ -66,6 +66,8 @@ class DenoiserWrapper {
     Tensor denoised;
     typename Net::Record network;
     std::vector<double> c_skip, c_out, c_in;
+    static_assert(HasBackward<Net>,
+                  "DenoiserWrapper: the network does not fit the concept HasBackward (nn/network.hpp)");
   };
 
   /// Errors: ConfigError for a network whose channels do not fit the image.

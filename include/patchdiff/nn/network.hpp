@@ -56,19 +56,24 @@ concept HasParameters = requires(N& net, ParameterVisitor<typename N::Backend> v
   net.visit_state(visitor);
 };
 
-/// A network that can be trained: `record` keeps what `backward` needs.
+/// What training asks for: `record` keeps what `backward` needs.
 ///
 /// `backward(record, cotangent)` adds to the parameters' gradients, unless the pass said not to, and, where the pass
 /// asked for it, returns the gradient of the input. A record without parameters' gradients serves any number of calls
-/// of `backward`. `clone` copies everything.
+/// of `backward`.
 template <class N>
-concept TrainableNetwork = Network<N> && HasParameters<N> && std::movable<N> &&
-    requires(N& net, const typename N::Backend::Tensor& tensor, std::span<const double> c_noise,
-             const Conditioning<typename N::Backend>& conditioning, const Pass& pass,
-             const typename N::Record& record) {
+concept HasBackward = requires(N& net, const typename N::Backend::Tensor& tensor, std::span<const double> c_noise,
+                               const Conditioning<typename N::Backend>& conditioning, const Pass& pass,
+                               const typename N::Record& record) {
   { net.record(tensor, c_noise, conditioning, pass) } -> std::same_as<typename N::Record>;
   { record.output } -> std::convertible_to<typename N::Backend::Tensor>;
   { net.backward(record, tensor) } -> std::same_as<std::optional<typename N::Backend::Tensor>>;
+};
+
+/// A network that can be trained and averaged; `clone` copies everything.
+template <class N>
+concept TrainableNetwork = Network<N> && HasParameters<N> && HasBackward<N> && std::movable<N> &&
+    requires(const N& net) {
   { net.clone() } -> std::same_as<N>;
 };
 

@@ -91,7 +91,8 @@ class ODESampler {
     using B = typename D::Backend;
     using Wide = typename B::Wide;
     using State = typename Wide::Tensor;
-    static_assert(Solver<SolverType, Wide>, "ODESampler: the solver does not fit Solver (sampling/solver_step.hpp)");
+    static_assert(Solver<SolverType, Wide>,
+                  "ODESampler: the solver does not fit the concept Solver (sampling/solver_step.hpp)");
     const SolverRun<Wide> run{
         .process = options_.process,
         .denoise =

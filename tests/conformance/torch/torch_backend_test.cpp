@@ -95,7 +95,8 @@ TEST_CASE("LibTorch's tensors of mixed scalar types are refused") {
   CHECK_ERROR(ShapeError, "TorchBackend: combine: expected cpu Float, got cpu Double", EDMLoss<B>{}(EDM{}, x, y, a));
   CHECK_ERROR(ShapeError, "TorchBackend: multiply: expected cpu Float, got cpu Double",
               EDMLoss<B>{}(EDM{}, x, x, a, y));
-  const DenoiserWrapper denoiser{PixelwiseNetwork<B>({.in_channels = 8, .out_channels = 3}), {.image = {3, 4, 4}}};
+  const DenoiserWrapper denoiser{host::PixelwiseNetwork<B>({.in_channels = 8, .out_channels = 3}),
+                                 {.image = {3, 4, 4}}};
   const Places places = Places::whole({4, 4}, 2);
   CHECK_ERROR(ShapeError, "DenoiserWrapper: x: expected cpu Float, got cpu Double", denoiser(y, a, places));
   CHECK_ERROR(ShapeError, "TorchBackend: concat: expected cpu Float, got cpu Double",

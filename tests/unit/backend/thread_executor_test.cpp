@@ -14,6 +14,7 @@
 #include <patchdiff/backend/eigen/thread_executor.hpp>
 #include <patchdiff/core/error.hpp>
 
+#include "custom_executor_eigen/pool_executor.hpp"
 #include "support/catch.hpp"
 #include "support/errors.hpp"
 
@@ -29,10 +30,16 @@ struct Backwards {
   }
 };
 
-TEST_CASE("a loop calls every task once, on any number of threads") {
+/// The example's executor with as many threads, the calling one among them.
+struct OnJobPool {
+  explicit OnJobPool(int threads) : pool(threads - 1) {}
+  void parallel_for(std::int64_t n, const IndexTask& f) { host::PoolExecutor(pool).parallel_for(n, f); }
+  host::JobPool pool;
+};
+
+TEMPLATE_TEST_CASE("a loop calls every task once, on any number of threads", "", ThreadExecutor, OnJobPool) {
   for (const int threads : {1, 2, 3, 7}) {
-    ThreadExecutor executor(threads);
-    CHECK(executor.threads() == threads);
+    TestType executor(threads);
     const ExecutorReference reference = executor;
     for (const std::int64_t tasks : {0, 1, 2, 1000}) {
       std::vector<std::atomic<int>> calls(static_cast<std::size_t>(tasks));
@@ -42,16 +49,16 @@ TEST_CASE("a loop calls every task once, on any number of threads") {
   }
 }
 
-TEST_CASE("two threads work at the same time") {
-  ThreadExecutor executor(2);
+TEMPLATE_TEST_CASE("two threads work at the same time", "", ThreadExecutor, OnJobPool) {
+  TestType executor(2);
   std::latch both(2);
   executor.parallel_for(2, IndexTask([&](std::int64_t) { both.arrive_and_wait(); }));
   CHECK(both.try_wait());
 }
 
-TEST_CASE("an exception of a task comes back, and the executor works on") {
+TEMPLATE_TEST_CASE("an exception of a task comes back, and the executor works on", "", ThreadExecutor, OnJobPool) {
   for (const int threads : {1, 3}) {
-    ThreadExecutor executor(threads);
+    TestType executor(threads);
     const ExecutorReference reference = executor;
     std::atomic<int> calls = 0;
     const auto fail_at_5 = [&](std::int64_t task) {
@@ -67,8 +74,9 @@ TEST_CASE("an exception of a task comes back, and the executor works on") {
   }
 }
 
-TEST_CASE("loops within tasks and from several threads at once are done whole") {
-  ThreadExecutor executor(3);
+TEMPLATE_TEST_CASE("loops within tasks and from several threads at once are done whole", "", ThreadExecutor,
+                   OnJobPool) {
+  TestType executor(3);
   const ExecutorReference reference = executor;
   std::atomic<std::int64_t> sum = 0;
   const auto nested = [&] {
@@ -113,7 +121,8 @@ TEST_CASE("blocks cover every element once, and do not cross rows") {
   CHECK(tasks == 1000);
 }
 
-TEST_CASE("ThreadExecutor refuses no threads at all") {
+TEST_CASE("ThreadExecutor counts the calling thread, and refuses no threads at all") {
+  CHECK(ThreadExecutor(3).threads() == 3);
   CHECK_ERROR(ConfigError, "ThreadExecutor: threads: expected at least 1, got 0", ThreadExecutor(0));
 }
 

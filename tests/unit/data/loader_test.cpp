@@ -9,11 +9,11 @@
 
 #include <patchdiff/data/loader.hpp>
 
+#include "custom_backend/span_backend.hpp"
 #include "support/errors.hpp"
-#include "support/vector_backend.hpp"
 
 using namespace patchdiff;
-using B = VectorBackend<double>;
+using B = host::SpanBackend<double>;
 
 namespace {
 

@@ -20,19 +20,19 @@
 #include <patchdiff/sampling/ode_sampler.hpp>
 #include <patchdiff/sampling/predictor_corrector.hpp>
 
+#include "custom_backend/pixelwise_network.hpp"
+#include "custom_backend/span_backend.hpp"
 #include "support/affine_sampler.hpp"
 #include "support/catch.hpp"
 #include "support/gaussian_denoiser.hpp"
 #include "support/mixture_denoiser.hpp"
-#include "support/pixelwise_network.hpp"
 #include "support/statistics.hpp"
 #include "support/tensors.hpp"
-#include "support/vector_backend.hpp"
 
 namespace patchdiff {
 namespace {
 
-using B = VectorBackend<double>;
+using B = host::SpanBackend<double>;
 
 /// A sampler of `num_steps` steps in a formulation's own schedule and process.
 template <class S>
@@ -113,7 +113,7 @@ TEST_CASE("predictor and corrector keep to the law of Gaussian data") {
     const B::Tensor samples = sampler(images, {.seeds = seed_range(0, 4)});
     std::vector<double> squares;
     for (const double value : samples.values) squares.push_back((value - 0.3 - offset) * (value - 0.3 - offset));
-    CHECK(z_of_mean(samples.values, 0.3 + offset, std::sqrt(variance)) < largest_z);
+    CHECK(z_of_mean(B::to_host(samples), 0.3 + offset, std::sqrt(variance)) < largest_z);
     CHECK(z_of_mean(squares, variance, variance * std::numbers::sqrt2) < largest_z);
     CHECK(std::abs(offset) < 0.05);
     CHECK(variance == Approx(0.25).epsilon(0.25));
@@ -148,19 +148,21 @@ TEST_CASE("samples of a mixture lie on its modes, with its weights") {
 }
 
 TEST_CASE("a seed's sample does not depend on the batch, nor its window's pixels on the rest") {
-  using F = VectorBackend<float>;
-  const DenoiserWrapper denoiser{PixelwiseNetwork<F>({.in_channels = 4, .out_channels = 2}, {1}), {.image = {2, 6, 7}}};
+  using F = host::SpanBackend<float>;
+  const DenoiserWrapper denoiser{host::PixelwiseNetwork<F>({.in_channels = 4, .out_channels = 2}, {1}),
+                                 {.image = {2, 6, 7}}};
   const auto check = [&](const auto& solver, bool windows) {
     const ODESampler sampler({.num_steps = 4}, solver);
     const B::Tensor both = sampler(denoiser, {.seeds = {5, 900}});
     for (const std::int64_t n : {0, 1}) {
       const B::Tensor alone = sampler(denoiser, {.seeds = {n == 0 ? 5U : 900U}});
-      CHECK(alone.values == B::slice(both, 0, n, 1).values);
+      CHECK(B::to_host(alone) == B::to_host(B::slice(both, 0, n, 1)));
     }
     if (!windows) return;
     const Window window{2, 1, 3, 4};
     const B::Tensor part = sampler(denoiser, {.seeds = {5, 900}, .window = window});
-    CHECK(part.values == B::crop(both, Places::repeated(window.size(), Place::at(window.top, window.left), 2)).values);
+    CHECK(B::to_host(part) ==
+          B::to_host(B::crop(both, Places::repeated(window.size(), Place::at(window.top, window.left), 2))));
   };
   SECTION("ancestral Euler") { check(AncestralEuler{}, true); }
   SECTION("DPM-Solver++(2M) SDE") { check(DPMSolverPP2M(1), true); }

@@ -11,15 +11,15 @@
 #include <patchdiff/training/adam.hpp>
 #include <patchdiff/training/optimizer.hpp>
 
+#include "custom_backend/span_backend.hpp"
 #include "support/catch.hpp"
 #include "support/errors.hpp"
 #include "support/tensors.hpp"
-#include "support/vector_backend.hpp"
 
 namespace patchdiff {
 namespace {
 
-using B = VectorBackend<double>;
+using B = host::SpanBackend<double>;
 
 /// Two parameters, and nothing else of a network.
 struct Parameters {
@@ -40,13 +40,13 @@ struct Parameters {
     for (Parameter& parameter : all) visit(std::string_view(parameter.name), parameter.value);
   }
   std::vector<double> values() const {
-    std::vector<double> both = all[0].value.values;
+    std::vector<double> both = B::to_host(all[0].value);
     both.insert(both.end(), all[1].value.values.begin(), all[1].value.values.end());
     return both;
   }
   void set_gradients(const std::array<double, 4>& g) {
-    all[0].gradient.values = {g[0], g[1]};
-    all[1].gradient.values = {g[2], g[3]};
+    all[0].gradient = tensor<B>({2}, {g[0], g[1]});
+    all[1].gradient = tensor<B>({1, 2}, {g[2], g[3]});
   }
 };
 
@@ -100,8 +100,8 @@ TEST_CASE("zero_gradients") {
   Parameters net;
   net.set_gradients({1, 2, std::numeric_limits<double>::quiet_NaN(), 4});
   zero_gradients(net);
-  CHECK(net.all[0].gradient.values == std::vector<double>{0, 0});
-  CHECK(net.all[1].gradient.values == std::vector<double>{0, 0});
+  CHECK(B::to_host(net.all[0].gradient) == std::vector<double>{0, 0});
+  CHECK(B::to_host(net.all[1].gradient) == std::vector<double>{0, 0});
 }
 
 TEST_CASE("Adam refuses settings that cannot work, and other parameters than those of its first step") {

@@ -10,15 +10,15 @@
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/training/ema.hpp>
 
+#include "custom_backend/span_backend.hpp"
 #include "support/catch.hpp"
 #include "support/errors.hpp"
 #include "support/tensors.hpp"
-#include "support/vector_backend.hpp"
 
 namespace patchdiff {
 namespace {
 
-using B = VectorBackend<double>;
+using B = host::SpanBackend<double>;
 
 /// One weight and one constant buffer.
 struct Weight {

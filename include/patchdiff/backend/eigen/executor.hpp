@@ -37,10 +37,13 @@ class ExecutorReference {
   ExecutorReference() = default;
 
   template <class E>
-    requires(!std::same_as<E, ExecutorReference> && !std::is_const_v<E> && Executor<E>)
+    requires(!std::same_as<E, ExecutorReference> && !std::is_const_v<E>)
   ExecutorReference(E& executor)
       : executor_(&executor),
-        run_([](void* pool, std::int64_t n, const IndexTask& f) { static_cast<E*>(pool)->parallel_for(n, f); }) {}
+        run_([](void* pool, std::int64_t n, const IndexTask& f) { static_cast<E*>(pool)->parallel_for(n, f); }) {
+    // As a constraint, g++ would only say that no constructor fits.
+    static_assert(Executor<E>, "EigenDevice: the executor does not fit the concept Executor (eigen/executor.hpp)");
+  }
 
   bool is_serial() const noexcept { return executor_ == nullptr; }
 

@@ -16,7 +16,9 @@
 #include <patchdiff/nn/conditioning.hpp>
 #include <patchdiff/nn/network.hpp>
 
-namespace patchdiff {
+namespace host {
+
+namespace pd = patchdiff;
 
 struct PixelwiseOptions {
   std::int64_t in_channels = 3;
@@ -29,7 +31,7 @@ struct PixelwiseOptions {
 /// A network of two layers on each pixel alone, with a hand-written backward; computes on the host, for any backend.
 ///
 /// output = B [tanh(A features), 1] with features = [input channels, c_noise, labels, 1].
-template <Backend B>
+template <pd::Backend B>
 class PixelwiseNetwork {
  public:
   using Backend = B;
@@ -37,14 +39,14 @@ class PixelwiseNetwork {
 
   struct Record {
     Tensor output;
-    Shape input_shape{};
+    pd::Shape input_shape{};
     std::vector<double> features{};  ///< of pixel after pixel
     std::vector<double> hidden{};    ///< likewise
     bool input_gradient = false;
     bool parameter_gradients = true;
   };
 
-  explicit PixelwiseNetwork(PixelwiseOptions options, RandomKey key = {}, typename B::Device device = {})
+  explicit PixelwiseNetwork(PixelwiseOptions options, pd::RandomKey key = {}, typename B::Device device = {})
       : options_(options),
         features_(options.in_channels + 1 + options.label_dim + 1),
         inner_{drawn(key, 0, {options.hidden, features_}, device), B::zeros({options.hidden, features_}, device)},
@@ -54,13 +56,13 @@ class PixelwiseNetwork {
   PixelwiseNetwork(PixelwiseNetwork&&) noexcept = default;
   PixelwiseNetwork& operator=(PixelwiseNetwork&&) noexcept = default;
 
-  Tensor operator()(const Tensor& input, std::span<const double> c_noise, const Conditioning<B>& conditioning,
-                    const Pass& pass) const {
+  Tensor operator()(const Tensor& input, std::span<const double> c_noise, const pd::Conditioning<B>& conditioning,
+                    const pd::Pass& pass) const {
     return run(input, c_noise, conditioning, pass).output;
   }
 
-  Record record(const Tensor& input, std::span<const double> c_noise, const Conditioning<B>& conditioning,
-                const Pass& pass) {
+  Record record(const Tensor& input, std::span<const double> c_noise, const pd::Conditioning<B>& conditioning,
+                const pd::Pass& pass) {
     last_pass_ = pass;
     return run(input, c_noise, conditioning, pass);
   }
@@ -70,7 +72,7 @@ class PixelwiseNetwork {
     Matrix inner_gradient{std::vector<double>(inner.values.size()), inner.columns};
     Matrix outer_gradient{std::vector<double>(outer.values.size()), outer.columns};
     const std::vector<double> slopes = B::to_host(cotangent);
-    std::vector<double> input_gradient(static_cast<std::size_t>(element_count(record.input_shape)));
+    std::vector<double> input_gradient(static_cast<std::size_t>(pd::element_count(record.input_shape)));
     for (const Pixel pixel : pixels(record.input_shape)) {
       const auto features = std::span(record.features).subspan(pixel.index * size(features_), size(features_));
       const auto hidden = std::span(record.hidden).subspan(pixel.index * size(options_.hidden), size(options_.hidden));
@@ -125,7 +127,7 @@ class PixelwiseNetwork {
   typename B::Device device() const { return B::device(inner_.value); }
 
   /// The pass of the latest call of `record`.
-  const Pass& last_pass() const noexcept { return last_pass_; }
+  const pd::Pass& last_pass() const noexcept { return last_pass_; }
 
  private:
   struct Parameter {
@@ -150,7 +152,7 @@ class PixelwiseNetwork {
 
   static std::size_t size(std::int64_t count) { return static_cast<std::size_t>(count); }
 
-  static std::vector<Pixel> pixels(const Shape& shape) {
+  static std::vector<Pixel> pixels(const pd::Shape& shape) {
     const std::size_t plane = size(shape[2] * shape[3]);
     std::vector<Pixel> all;
     for (std::size_t index = 0; index < size(shape[0]) * plane; ++index) {
@@ -159,16 +161,16 @@ class PixelwiseNetwork {
     return all;
   }
 
-  static Tensor drawn(RandomKey key, std::uint64_t number, const Shape& shape, typename B::Device device) {
-    std::vector<float> values(size(element_count(shape)));
-    RandomStream(key, Purpose::initial_weights, 0, number).normals(std::span(values));
+  static Tensor drawn(pd::RandomKey key, std::uint64_t number, const pd::Shape& shape, typename B::Device device) {
+    std::vector<float> values(size(pd::element_count(shape)));
+    pd::RandomStream(key, pd::Purpose::initial_weights, 0, number).normals(std::span(values));
     for (float& value : values) value /= 2;
     return B::from_host(std::span<const float>(values), shape, device);
   }
 
   static Matrix read(const Tensor& x) { return {B::to_host(x), size(B::shape(x)[1])}; }
 
-  Tensor made(const std::vector<double>& values, const Shape& shape) const {
+  Tensor made(const std::vector<double>& values, const pd::Shape& shape) const {
     return B::from_host(std::span<const double>(values), shape, device());
   }
 
@@ -176,15 +178,15 @@ class PixelwiseNetwork {
     B::accumulate(parameter.gradient, made(gradient.values, B::shape(parameter.gradient)));
   }
 
-  Record run(const Tensor& input, std::span<const double> c_noise, const Conditioning<B>& conditioning,
-             const Pass& pass) const {
+  Record run(const Tensor& input, std::span<const double> c_noise, const pd::Conditioning<B>& conditioning,
+             const pd::Pass& pass) const {
     const Matrix inner = read(inner_.value), outer = read(outer_.value);
     const std::vector<double> x = B::to_host(input);
     const std::vector<double> labels =
         conditioning.class_labels ? B::to_host(*conditioning.class_labels) : std::vector<double>{};
-    const Shape shape = B::shape(input);
-    const Shape output_shape{shape[0], options_.out_channels, shape[2], shape[3]};
-    std::vector<double> all_features, all_hidden, output(size(element_count(output_shape)));
+    const pd::Shape shape = B::shape(input);
+    const pd::Shape output_shape{shape[0], options_.out_channels, shape[2], shape[3]};
+    std::vector<double> all_features, all_hidden, output(size(pd::element_count(output_shape)));
     for (const Pixel pixel : pixels(shape)) {
       std::vector<double> features, hidden;
       for (std::size_t i = 0; i < size(options_.in_channels); ++i) {
@@ -216,7 +218,7 @@ class PixelwiseNetwork {
   std::int64_t features_;
   Parameter inner_;
   Parameter outer_;
-  Pass last_pass_{};
+  pd::Pass last_pass_{};
 };
 
-}  // namespace patchdiff
+}  // namespace host

@@ -1,2 +1,0 @@
-// SPDX-License-Identifier: Apache-2.0
-// Stands for the sources of the compile-fail tests with LibTorch, which are compiled with its flags.
