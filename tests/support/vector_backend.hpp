@@ -212,6 +212,25 @@ struct VectorBackend {
     for (std::size_t i = 0; i < x.values.size(); ++i) inout.values[i] += x.values[i];
   }
 
+  static void accumulate_patches(Tensor& images, const Tensor& patches, const Places& places) {
+    require(images.shape.size() == 4 && images.shape[0] == places.count(), "accumulate_patches",
+            "one image [C, H, W] per place", images.shape);
+    const ImageSize image{images.shape[2], images.shape[3]};
+    const Shape expected{images.shape[0], images.shape[1], places.patch.height, places.patch.width};
+    require(patches.shape == expected, "accumulate_patches", to_string(expected), patches.shape);
+    std::size_t from = 0;
+    for (std::int64_t plane = 0; plane < images.shape[0] * images.shape[1]; ++plane) {
+      const Place& place = places.at[static_cast<std::size_t>(plane / images.shape[1])];
+      for (std::int64_t row = place.top; row < place.top + places.patch.height; ++row) {
+        for (std::int64_t column = place.left; column < place.left + places.patch.width; ++column, ++from) {
+          if (row < 0 || row >= image.height || column < 0 || column >= image.width) continue;
+          images.values[static_cast<std::size_t>((plane * image.height + row) * image.width + column)] +=
+              patches.values[from];
+        }
+      }
+    }
+  }
+
   static void blend(Tensor& inout, const Tensor& x, double weight) {
     require(inout.shape == x.shape, "blend", to_string(inout.shape), x.shape);
     const auto w = static_cast<Scalar>(weight);

@@ -23,6 +23,7 @@ enum class Purpose : std::uint8_t {
   initial_noise,
   solver_noise,
   data_order,
+  window_shift,
 };
 
 /// The seed of a run or of a sample, as a value.
