@@ -74,7 +74,7 @@ pd::ArrayLayout write_texture(const std::filesystem::path& path, std::int64_t si
       const double bend = 8 * noise(x / 40, y / 40);
       const double field = noise((x + bend) / 14 + 100, (y + bend) / 14) + 0.4 * noise(x / 7, y / 7 + 200);
       const double vein = std::exp(-18 * field * field);  // bright where the field is 0
-      const double level = 0.45 - 0.5 * (u * u + v * v);
+      const double level = 0.1 + 0.3 * std::cos(3 * (u * u + v * v));
       const double value = level + (0.6 + 0.25 * u) * (vein - 0.5);
       pixels[static_cast<std::size_t>(column)] =
           static_cast<std::byte>(std::clamp((value + 1) * 127.5 + 0.5, 0.0, 255.0));
