@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <string_view>
+#include <string>
 
 #include <patchdiff/core/image_size.hpp>
 
@@ -15,7 +15,7 @@ enum class Fusion : std::uint8_t {
   shifted,    ///< windows side by side; the grid lies elsewhere at each noise level
 };
 
-constexpr std::string_view to_string(Fusion fusion) noexcept {
+inline std::string to_string(Fusion fusion) {
   switch (fusion) {
     case Fusion::uniform: return "uniform";
     case Fusion::feathered: return "feathered";

@@ -91,7 +91,7 @@ inline TilingPlan plan_tiling(const TilingRequest& request) {
   std::int64_t bytes = request.window_bytes(window);
   while (bytes > request.budget) {
     const ImageSize half{window.height / 2 / divisor * divisor, window.width / 2 / divisor * divisor};
-    require(std::min(half.height, half.width) >= std::max(request.least_side, std::int64_t{1}), "budget",
+    require(std::min(half.height, half.width) >= request.least_side, "budget",
             fmt::format("at least {} bytes, for one window of {}", bytes, to_string(window)),
             std::to_string(request.budget));
     window = half;
