@@ -27,6 +27,8 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/data/data_order.hpp
     patchdiff/data/dataset.hpp
     patchdiff/data/loader.hpp
+    patchdiff/data/mapped_array.hpp
+    patchdiff/data/patch_loader.hpp
     patchdiff/diffusion/any_denoiser.hpp
     patchdiff/diffusion/autoguided_denoiser.hpp
     patchdiff/diffusion/beta_schedule.hpp
@@ -56,6 +58,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/io/atomic_file.hpp
     patchdiff/io/csv_log.hpp
     patchdiff/io/image_grid.hpp
+    patchdiff/io/mapped_file.hpp
     patchdiff/io/picture.hpp
     patchdiff/io/read_file.hpp
     patchdiff/io/safetensors_tensor.hpp
@@ -85,8 +88,14 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/sampling/rk45.hpp
     patchdiff/sampling/sample_request.hpp
     patchdiff/sampling/sampling_progress.hpp
+    patchdiff/sampling/seam_score.hpp
     patchdiff/sampling/solver_step.hpp
+    patchdiff/sampling/tiled_denoiser.hpp
+    patchdiff/sampling/tiling_options.hpp
+    patchdiff/sampling/tiling_plan.hpp
     patchdiff/sampling/window.hpp
+    patchdiff/sampling/window_axis.hpp
+    patchdiff/sampling/window_grid.hpp
     patchdiff/training/adam.hpp
     patchdiff/training/ema.hpp
     patchdiff/training/optimizer.hpp
@@ -134,6 +143,7 @@ set(PATCHDIFF_IO_HEADERS
 set(PATCHDIFF_TORCH_HEADERS
     patchdiff/backend/torch/compat.hpp
     patchdiff/backend/torch/cpu_kernels.hpp
+    patchdiff/backend/torch/peak_bytes.hpp
     patchdiff/backend/torch/torch_backend.hpp
     patchdiff/diffusion/torch/autograd_misfit.hpp
     patchdiff/metrics/torch/feature_classifier.hpp

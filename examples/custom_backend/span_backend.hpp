@@ -101,6 +101,21 @@ struct SpanBackend {
     return patches;
   }
 
+  static void accumulate_patches(Tensor& images, const Tensor& patches, const pd::Places& places) {
+    checks.accumulate_patches(images.shape, patches.shape, places);
+    const pd::ImageSize image{images.shape[2], images.shape[3]}, patch = places.patch;
+    auto from = patches.values.begin();
+    for (std::int64_t plane = 0; plane < images.shape[0] * images.shape[1]; ++plane) {
+      const pd::Place& place = places.at[size(plane / images.shape[1])];
+      for (std::int64_t row = place.top; row < place.top + patch.height; ++row) {
+        for (std::int64_t column = place.left; column < place.left + patch.width; ++column, ++from) {
+          const bool inside = row >= 0 && row < image.height && column >= 0 && column < image.width;
+          if (inside) images.values[size((plane * image.height + row) * image.width + column)] += *from;
+        }
+      }
+    }
+  }
+
   static Tensor coordinate_grid(const pd::Places& places, pd::ImageSize image, Device device) {
     Tensor grid = zeros({places.count(), 2, places.patch.height, places.patch.width}, device);
     auto out = grid.values.begin();

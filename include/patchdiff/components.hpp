@@ -28,6 +28,9 @@
 #include <patchdiff/sampling/predictor_corrector.hpp>
 #include <patchdiff/sampling/probability_flow.hpp>
 #include <patchdiff/sampling/rk45.hpp>
+#include <patchdiff/sampling/seam_score.hpp>
+#include <patchdiff/sampling/tiled_denoiser.hpp>
+#include <patchdiff/sampling/tiling_plan.hpp>
 #include <patchdiff/training/adam.hpp>
 #include <patchdiff/training/ema.hpp>
 #include <patchdiff/training/train_step.hpp>

@@ -84,6 +84,11 @@ struct BadInput {
     CHECK_THROWS_AS(B::assign(target, zeros({3})), ShapeError);
     CHECK_THROWS_AS(B::accumulate(target, zeros({2, 1})), ShapeError);
     CHECK_THROWS_AS(B::blend(target, zeros({1, 3}), 0.5), ShapeError);
+    Tensor pixels = zeros({2, 3, 4, 4});
+    CHECK_THROWS_AS(B::accumulate_patches(pixels, images, Places::whole({4, 4}, 1)), ShapeError);
+    CHECK_THROWS_AS(B::accumulate_patches(pixels, images, Places::whole({4, 3}, 2)), ShapeError);
+    CHECK_THROWS_AS(B::accumulate_patches(pixels, zeros({2, 1, 4, 4}), Places::whole({4, 4}, 2)), ShapeError);
+    CHECK_THROWS_AS(B::accumulate_patches(target, matrix, Places::whole({4, 4}, 2)), ShapeError);
     Tensor mean = zeros({2, 3}), square = zeros({2, 3});
     const Tensor finite = B::finite_flag(std::array{matrix});
     CHECK_THROWS_AS(B::adam_update(target, mean, square, other, finite, finite, {}), ShapeError);
@@ -109,6 +114,7 @@ struct BadInput {
     Tensor target = B::clone(nothing);
     B::accumulate(target, nothing);
     B::blend(target, nothing, 0.5);
+    B::accumulate_patches(target, zeros({0, 2, 2, 2}), Places{{2, 2}, {}});
     P::check(target, {0, 2, 3, 4}, {});
     CHECK(B::Wide::shape(B::widen(nothing)) == Shape{0, 2, 3, 4});
 

@@ -71,16 +71,19 @@ struct Primitives {
     check(B::narrow(third, Fixture::device()), {1}, {1.0 / 3});
   }
 
+  /// Of images of 5x7: inside, over each border alone, over all of them, and outside.
+  static std::vector<Places> cut_places() {
+    return {
+        Places{{2, 3}, {Place::at(3, 0), Place::at(1, 4)}},   Places{{2, 3}, {Place::at(-1, 2), Place::at(4, 2)}},
+        Places{{2, 3}, {Place::at(1, -1), Place::at(2, 5)}},  Places{{9, 13}, {Place::at(-1, -4), Place::at(-2, -3)}},
+        Places{{2, 3}, {Place::at(-2, 9), Place::at(5, -3)}}, Places::whole({5, 7}, 2)};
+  }
+
   static void crop() {
     for (const std::int64_t channels : {1, 3}) {
       const Tensor images = random({2, channels, 5, 7}, 2);
       const Values pixels = B::to_host(images);
-      // Inside, over each border alone, over all of them, and outside.
-      for (const Places& places :
-           {Places{{2, 3}, {Place::at(3, 0), Place::at(1, 4)}}, Places{{2, 3}, {Place::at(-1, 2), Place::at(4, 2)}},
-            Places{{2, 3}, {Place::at(1, -1), Place::at(2, 5)}},
-            Places{{9, 13}, {Place::at(-1, -4), Place::at(-2, -3)}},
-            Places{{2, 3}, {Place::at(-2, 9), Place::at(5, -3)}}, Places::whole({5, 7}, 2)}) {
+      for (const Places& places : cut_places()) {
         const auto [height, width] = places.patch;
         Values expected;
         for (std::int64_t plane = 0; plane < 2 * channels; ++plane) {
@@ -93,6 +96,32 @@ struct Primitives {
           }
         }
         check(B::crop(images, places), {2, channels, height, width}, expected);
+      }
+    }
+  }
+
+  static void accumulate_patches() {
+    for (const std::int64_t channels : {1, 3}) {
+      for (const Places& places : cut_places()) {
+        const auto [height, width] = places.patch;
+        Tensor images = random({2, channels, 5, 7}, 2);
+        const Tensor patches = random({2, channels, height, width}, 3);
+        const Values added = B::to_host(patches);
+        Values expected = B::to_host(images);
+        for (std::int64_t plane = 0; plane < 2 * channels; ++plane) {
+          const Place& place = places.at[static_cast<std::size_t>(plane / channels)];
+          for (std::int64_t row = 0; row < 5; ++row) {
+            for (std::int64_t column = 0; column < 7; ++column) {
+              const std::int64_t in_row = row - place.top, in_column = column - place.left;
+              if (in_row < 0 || in_row >= height || in_column < 0 || in_column >= width) continue;
+              expected[static_cast<std::size_t>((plane * 5 + row) * 7 + column)] +=
+                  added[static_cast<std::size_t>((plane * height + in_row) * width + in_column)];
+            }
+          }
+        }
+        B::accumulate_patches(images, patches, places);
+        check(images, {2, channels, 5, 7}, expected);
+        CHECK(B::to_host(patches) == added);
       }
     }
   }

@@ -10,6 +10,7 @@
 #include "conformance/likelihood.hpp"
 #include "conformance/primitives.hpp"
 #include "conformance/solvers.hpp"
+#include "conformance/tiling.hpp"
 #include "conformance/trajectory.hpp"
 
 namespace patchdiff::conformance {
@@ -21,6 +22,7 @@ void run_suite() {
   SECTION("from_host, to_host, zeros") { Primitive::transfers(); }
   SECTION("widen, narrow") { Primitive::precision(); }
   SECTION("crop") { Primitive::crop(); }
+  SECTION("accumulate_patches") { Primitive::accumulate_patches(); }
   SECTION("coordinate_grid") { Primitive::coordinate_grid(); }
   SECTION("fourier_features") { Primitive::fourier_features(); }
   SECTION("concat, slice") { Primitive::concat_and_slice(); }
@@ -35,6 +37,8 @@ void run_suite() {
   SECTION("exact-trace likelihood") { exact_likelihood<Fixture>(); }
   SECTION("the same likelihoods and posterior samples") { same_input_gradients<Fixture>(); }
   SECTION("perturb and convert_prediction undo each other") { same_conversions<Fixture>(); }
+  SECTION("fused windows are the whole image") { fused_windows<Fixture>(); }
+  SECTION("a window is that part of the whole image") { windows_of_samples<Fixture>(); }
   SECTION("primitives refuse what does not fit") { Bad::refused_by_primitives(); }
   SECTION("tensors without elements") { Bad::empty_tensors(); }
   SECTION("batches without samples") { Bad::empty_batches(); }

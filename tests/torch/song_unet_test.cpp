@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -14,6 +15,7 @@
 #include <ATen/ATen.h>
 #include <torch/optim/adam.h>
 
+#include <patchdiff/backend/torch/peak_bytes.hpp>
 #include <patchdiff/torch.hpp>
 #include <patchdiff/training/torch/torch_optimizer.hpp>
 
@@ -69,6 +71,69 @@ const Conditioning<B> labelled{.class_labels = random_tensor<B>({3, 3}, 1)};
 const at::Tensor input = random_tensor<B>({3, 3, 8, 16}, 2);
 
 double distance(const at::Tensor& x, const at::Tensor& y) { return (x - y).abs().max().item<double>(); }
+
+TEST_CASE("windows of a network agree with each other in chunks of any size, to rounding") {
+  const DenoiserWrapper denoiser{with_random_weights(SongUNet(options())), {.image = {1, 24, 30}}};
+  const at::Tensor x = random_tensor<B>({2, 1, 24, 30}, 5);
+  const std::vector<double> sigma{0.5, 2};
+  const Conditioning<B> labels{.class_labels = random_tensor<B>({2, 3}, 1)};
+  const Places places = Places::whole({24, 30}, 2);
+  for (const Fusion fusion : {Fusion::uniform, Fusion::feathered, Fusion::shifted}) {
+    const std::int64_t overlap = fusion == Fusion::shifted ? 0 : 3;
+    const auto tiled = [&](std::int64_t chunk) {
+      const TiledDenoiser in_chunks(denoiser,
+                                    {.window = {8, 16}, .overlap = overlap, .fusion = fusion, .chunk = chunk});
+      return in_chunks(x, sigma, places, labels);
+    };
+    const at::Tensor all_at_once = tiled(1000);
+    for (const std::int64_t chunk : {1, 2, 5}) CHECK(distance(tiled(chunk), all_at_once) < 1e-5);
+  }
+}
+
+TEST_CASE("gradients flow through tiled windows") {
+  // A denoiser of each pixel alone, so the gradient of the fused image is the denoiser's own factor.
+  struct Half {
+    using Backend = B;
+    at::Tensor operator()(const at::Tensor& x, std::span<const double>, const Places&, const Conditioning<B>&) const {
+      return x * 0.5;
+    }
+    ImageShape image() const { return {1, 7, 9}; }
+    std::int64_t label_dim() const { return 0; }
+    TorchDevice device() const { return {}; }
+  };
+  const Half half;
+  const TiledDenoiser tiled(half, {.window = {4, 4}, .overlap = 2, .chunk = 3});
+  const at::Tensor x = random_tensor<B>({1, 1, 7, 9}, 1).requires_grad_();
+  const std::vector<double> sigma{1};
+  tiled(x, sigma, Places::whole({7, 9}, 1)).sum().backward();
+  CHECK(at::allclose(x.grad(), at::full({1, 1, 7, 9}, 0.5)));
+}
+
+TEST_CASE("peak_torch_bytes counts what lives at once") {
+  const at::Tensor before = at::zeros({1000});
+  CHECK(peak_torch_bytes([&] {
+          at::empty({10});
+          at::empty({1000});
+          at::empty({20});
+        }) == 4000);
+  CHECK(peak_torch_bytes([&] {
+          const at::Tensor one = at::empty({1000}), two = at::empty({500});
+          at::empty({100});
+        }) == 6400);
+  CHECK(peak_torch_bytes([] {}) == 0);
+}
+
+TEST_CASE("a call with n windows takes n times the memory of one, as plans suppose") {
+  const DenoiserWrapper denoiser{SongUNet(options()), {.image = {1, 16, 16}}};
+  const auto bytes = [&](std::int64_t count) {
+    const at::Tensor x = at::zeros({count, 1, 16, 16});
+    const std::vector<double> sigma(static_cast<std::size_t>(count), 1.0);
+    const Conditioning<B> labels{.class_labels = at::zeros({count, 3})};
+    return static_cast<double>(peak_torch_bytes([&] { denoiser(x, sigma, Places::whole({16, 16}, count), labels); }));
+  };
+  CHECK(bytes(16) <= 16 * bytes(1));
+  CHECK(bytes(16) >= 0.8 * 16 * bytes(1));
+}
 
 TEST_CASE("patches and rectangles of any size that the levels can halve") {
   const SongUNet net(options());

@@ -60,12 +60,15 @@ concept ConvertsPrecision = requires(const typename B::Tensor& x, const typename
 
 /// Cuts and joins tensors.
 ///
-/// `crop` cuts one patch per sample at (top, left), with zeros outside of the image; `coordinate_grid` evaluates each
+/// `crop` cuts one patch per sample at (top, left), with zeros outside of the image; `accumulate_patches(images,
+/// patches, places)`, its transpose, adds them back, without what lies outside. `coordinate_grid` evaluates each
 /// place's map (CoordEncoder has the formula); `concat` and `slice` work along one dimension.
 template <class B>
-concept CutsTensors = requires(const typename B::Tensor& x, std::span<const typename B::Tensor> parts,
-                               const Places& places, ImageSize image, typename B::Device device) {
+concept CutsTensors = requires(const typename B::Tensor& x, typename B::Tensor& inout,
+                               std::span<const typename B::Tensor> parts, const Places& places, ImageSize image,
+                               typename B::Device device) {
   { B::crop(x, places) } -> std::same_as<typename B::Tensor>;
+  B::accumulate_patches(inout, x, places);
   { B::coordinate_grid(places, image, device) } -> std::same_as<typename B::Tensor>;
   { B::concat(parts, std::int64_t{1}) } -> std::same_as<typename B::Tensor>;
   { B::slice(x, std::int64_t{1}, std::int64_t{0}, std::int64_t{1}) } -> std::same_as<typename B::Tensor>;

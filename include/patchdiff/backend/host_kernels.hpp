@@ -41,6 +41,22 @@ inline void crop_plane(const std::byte* plane, ImageSize image, const Place& pla
   }
 }
 
+/// Adds a patch to a plane at a place, without what lies outside.
+template <class Scalar>
+void accumulate_plane(const Scalar* patch, ImageSize size, const Place& place, ImageSize image,
+                      Scalar* plane) noexcept {
+  const std::int64_t first_row = std::clamp<std::int64_t>(-place.top, 0, size.height);
+  const std::int64_t end_row = std::clamp<std::int64_t>(image.height - place.top, first_row, size.height);
+  const std::int64_t first = std::clamp<std::int64_t>(-place.left, 0, size.width);
+  const std::int64_t end = std::clamp<std::int64_t>(image.width - place.left, first, size.width);
+  if (first == end) return;
+  for (std::int64_t row = first_row; row < end_row; ++row) {
+    const Scalar* from = patch + row * size.width;
+    Scalar* to = plane + (place.top + row) * image.width + (place.left + first);
+    for (std::int64_t column = first; column < end; ++column) *to++ += from[column];
+  }
+}
+
 /// Evaluates a place's map on every pixel of a patch; out [2, h, w], x then y.
 template <class Scalar>
 void coordinate_planes(const PixelMap& map, ImageSize patch, ImageSize image, Scalar* out) noexcept {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -54,6 +55,14 @@ class PrimitiveChecks {
     if (x.size() != 4 || x[0] != places.count()) {
       refuse("crop", fmt::format("[{}, C, H, W], one image per place", places.count()), x);
     }
+  }
+
+  void accumulate_patches(Sizes images, Sizes patches, const Places& places) const {
+    if (images.size() != 4 || images[0] != places.count()) {
+      refuse("accumulate_patches", fmt::format("[{}, C, H, W], one image per place", places.count()), images);
+    }
+    const std::array expected{images[0], images[1], places.patch.height, places.patch.width};
+    same("accumulate_patches", expected, patches);
   }
 
   /// For each part, where `head` is the first.

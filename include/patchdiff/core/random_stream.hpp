@@ -25,6 +25,7 @@ enum class Purpose : std::uint8_t {
   data_order,
   probe,
   dequantisation,
+  window_shift,
 };
 
 /// The seed of a run or of a sample, as a value.

@@ -6,6 +6,7 @@
 #include <span>
 
 #include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/places.hpp>
 
 namespace patchdiff {
 
@@ -17,6 +18,14 @@ concept Dataset = requires(const Source& source, std::int64_t index, std::span<f
   { source.size() } -> std::same_as<std::int64_t>;
   { source.shape() } -> std::same_as<ImageShape>;
   source.read(index, out);
+};
+
+/// A dataset that reads parts of an image alone: `read_patch(index, place, size, out)` writes [C, h, w] floats, with
+/// zeros where the patch lies outside of the image.
+template <class Source>
+concept RegionDataset = Dataset<Source> &&
+    requires(const Source& source, std::int64_t index, const Place& place, ImageSize patch, std::span<float> out) {
+  source.read_patch(index, place, patch, out);
 };
 
 /// A dataset that can tell the class of each image: labels are 0 to `class_count() - 1`; a count of 0 means no labels.

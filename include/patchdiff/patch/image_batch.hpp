@@ -29,6 +29,8 @@ struct PatchBatch {
   std::optional<typename B::Tensor> mask{};
   std::optional<typename B::Tensor> fields{};
   Places places{};
+  std::optional<typename B::Tensor> class_labels{};
+  std::uint64_t first_sample = 0;  ///< as of the ImageBatch
 };
 
 }  // namespace patchdiff

@@ -64,7 +64,9 @@ class PatchSampler {
     return {.images = B::crop(batch.images, places),
             .mask = cut(batch.mask, "mask"),
             .fields = cut(batch.fields, "fields"),
-            .places = places};
+            .places = places,
+            .class_labels = batch.class_labels,
+            .first_sample = batch.first_sample};
   }
 
  private:

@@ -85,7 +85,7 @@ class ODESampler {
   ///
   /// A run that the callback stops gives its state there, unscaled.
   template <Denoiser D, class SolverNoise, class Callback = std::nullptr_t>
-  typename D::Backend::Wide::Tensor solve(const D& denoiser, const typename D::Backend::Wide::Tensor& unit_noise,
+  typename D::Backend::Wide::Tensor solve(const D& denoiser, typename D::Backend::Wide::Tensor unit_noise,
                                           const Places& places, const Conditioning<typename D::Backend>& conditioning,
                                           SolverNoise&& solver_noise, Callback&& callback = {}) const {
     using B = typename D::Backend;
@@ -103,7 +103,8 @@ class ODESampler {
         .noise = solver_noise,
         .num_steps = options_.num_steps};
     NoiseLevel level = run.process.at(times_.front()).level;
-    State x = linear<Wide>(level.deviation(), unit_noise);
+    State x = std::move(unit_noise);
+    x = linear<Wide>(level.deviation(), x);
     std::optional<CleanEstimate<Wide>> previous;
     std::vector<State> flags;
     std::int64_t nfe = 0;

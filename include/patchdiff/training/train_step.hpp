@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -64,9 +65,9 @@ class TrainStep {
   /// A whole step: `gradients` and `update` in a row, from zeroed gradients.
   ///
   /// Errors: as of both; weights, optimiser and state are as before where it throws.
-  template <class D, class O>
+  template <class D, class O, class Batch = ImageBatch<B>>
     requires Optimizer<O, D> StepReport<B>
-  operator()(D& denoiser, O& optimizer, const ImageBatch<B>& batch, const PatchPlan& plan, TrainState& state) const {
+  operator()(D& denoiser, O& optimizer, const Batch& batch, const PatchPlan& plan, TrainState& state) const {
     zero_gradients(denoiser);
     StepReport<B> report = gradients(denoiser, batch, plan);
     update(denoiser, optimizer, report, state);
@@ -75,25 +76,20 @@ class TrainStep {
 
   /// Adds the gradients of a part of the step's images, `batch.first_sample` and on, or of all of them.
   ///
-  /// The sum of the losses is divided by `plan.images`, so parts add up to the whole step.
-  /// Errors: ShapeError and DataError for a batch that does not fit, before any work.
-  template <class D>
-  StepReport<B> gradients(D& denoiser, const ImageBatch<B>& batch, const PatchPlan& plan) const {
-    const Shape shape = check_batch(denoiser, batch, plan);
-    const std::int64_t count = shape[0];
-    const std::uint64_t first = batch.first_sample;
-    const PatchSampler<B> crop(denoiser.coords().padding);
-    const PatchBatch<B> patches = crop(batch, crop.places(plan, {shape[2], shape[3]}, count, first));
-    std::vector<double> sigma = loss_.draw_sigma(denoiser.formulation(), plan, count, first);
-    const std::vector<double> one(sigma.size(), 1.0);
-    const auto noise = training_noise<B>(plan, first, B::shape(patches.images), B::device(patches.images));
-    const auto noisy = B::combine(one, patches.images, sigma, noise);
-    const Conditioning<B> conditioning{.class_labels = kept_labels(batch, plan), .fields = patches.fields};
-    const Pass pass{.training = true, .key = plan.key, .step = plan.step, .first_sample = first};
-    const auto record = denoiser.record(noisy, sigma, patches.places, conditioning, pass);
-    const LossValue<B> value = loss_(denoiser.formulation(), record.denoised, patches.images, sigma, patches.mask);
-    denoiser.backward(record, value.gradient, 1 / static_cast<double>(plan.images));
-    return {.plan = plan, .sigma = std::move(sigma), .per_sample = per_pixel(value.per_sample, patches.images)};
+  /// The batch holds images, or a PatchBatch of what was cut from them at `PatchSampler::places` of the plan. The sum
+  /// of the losses is divided by `plan.images`, so parts add up to the whole step. Errors: ShapeError and DataError for
+  /// a batch that does not fit, before any work.
+  template <class D, class Batch = ImageBatch<B>>
+  StepReport<B> gradients(D& denoiser, const Batch& batch, const PatchPlan& plan) const {
+    if constexpr (std::same_as<Batch, PatchBatch<B>>) {
+      check_patches(denoiser, batch, plan);
+      return patch_gradients(denoiser, batch, plan);
+    } else {
+      const Shape shape = check_batch(denoiser, batch, plan);
+      const PatchSampler<B> crop(denoiser.coords().padding);
+      return patch_gradients(denoiser,
+                             crop(batch, crop.places(plan, {shape[2], shape[3]}, shape[0], batch.first_sample)), plan);
+    }
   }
 
   /// Checks that loss and gradients are finite, moves the weights, and moves `state` on.
@@ -129,28 +125,61 @@ class TrainStep {
 
  private:
   template <class D>
+  StepReport<B> patch_gradients(D& denoiser, const PatchBatch<B>& patches, const PatchPlan& plan) const {
+    const std::int64_t count = B::shape(patches.images).front();
+    const std::uint64_t first = patches.first_sample;
+    std::vector<double> sigma = loss_.draw_sigma(denoiser.formulation(), plan, count, first);
+    const std::vector<double> one(sigma.size(), 1.0);
+    const auto noise = training_noise<B>(plan, first, B::shape(patches.images), B::device(patches.images));
+    const auto noisy = B::combine(one, patches.images, sigma, noise);
+    const Conditioning<B> conditioning{.class_labels = kept_labels(patches, plan), .fields = patches.fields};
+    const Pass pass{.training = true, .key = plan.key, .step = plan.step, .first_sample = first};
+    const auto record = denoiser.record(noisy, sigma, patches.places, conditioning, pass);
+    const LossValue<B> value = loss_(denoiser.formulation(), record.denoised, patches.images, sigma, patches.mask);
+    denoiser.backward(record, value.gradient, 1 / static_cast<double>(plan.images));
+    return {.plan = plan, .sigma = std::move(sigma), .per_sample = per_pixel(value.per_sample, patches.images)};
+  }
+
+  template <class D>
   Shape check_batch(const D& denoiser, const ImageBatch<B>& batch, const PatchPlan& plan) const {
     const ImageShape image = denoiser.image();
     const Shape shape = B::shape(batch.images);
-    if (image.size() != options_.schedule.image()) {
-      throw ConfigError("TrainStep", "schedule",
-                        fmt::format("images of {}, as the denoiser's", to_string(image.size())),
-                        to_string(options_.schedule.image()));
-    }
+    check_schedule(image);
     if (shape.size() != 4 || shape[1] != image.channels || shape[2] != image.height || shape[3] != image.width) {
       throw ShapeError("TrainStep", "images", fmt::format("[N, {}, {}, {}]", image.channels, image.height, image.width),
                        to_string(shape));
     }
-    if (shape[0] < 1 ||
-        batch.first_sample + static_cast<std::uint64_t>(shape[0]) > static_cast<std::uint64_t>(plan.images)) {
-      throw ShapeError("TrainStep", "images", fmt::format("samples within the plan's {}", plan.images),
-                       fmt::format("{} from sample {} on", shape[0], batch.first_sample));
-    }
+    check_count(shape[0], batch.first_sample, plan);
     check_companions(batch, shape);
     return shape;
   }
 
-  static void check_companions(const ImageBatch<B>& batch, const Shape& images) {
+  template <class D>
+  void check_patches(const D& denoiser, const PatchBatch<B>& patches, const PatchPlan& plan) const {
+    const Shape shape = B::shape(patches.images);
+    check_schedule(denoiser.image());
+    if (shape.size() != 4 || ImageSize{shape[2], shape[3]} != plan.patch) {
+      throw ShapeError("TrainStep", "images", fmt::format("[N, C, {}, {}]", plan.patch.height, plan.patch.width),
+                       to_string(shape));
+    }
+    check_count(shape[0], patches.first_sample, plan);
+    check_companions(patches, shape);
+  }
+
+  void check_schedule(ImageShape image) const {
+    if (image.size() == options_.schedule.image()) return;
+    throw ConfigError("TrainStep", "schedule", fmt::format("images of {}, as the denoiser's", to_string(image.size())),
+                      to_string(options_.schedule.image()));
+  }
+
+  static void check_count(std::int64_t count, std::uint64_t first, const PatchPlan& plan) {
+    if (count >= 1 && first + static_cast<std::uint64_t>(count) <= static_cast<std::uint64_t>(plan.images)) return;
+    throw ShapeError("TrainStep", "images", fmt::format("samples within the plan's {}", plan.images),
+                     fmt::format("{} from sample {} on", count, first));
+  }
+
+  template <class Batch>
+  static void check_companions(const Batch& batch, const Shape& images) {
     const Shape mask = batch.mask ? B::shape(*batch.mask) : images;
     if (mask.size() != 4 || (mask[1] != 1 && mask[1] != images[1])) {
       throw ShapeError("TrainStep", "mask",
@@ -165,7 +194,7 @@ class TrainStep {
   }
 
   /// Draws: one uniform number per sample (`Purpose::label_dropout`), only where labels can be dropped.
-  std::optional<typename B::Tensor> kept_labels(const ImageBatch<B>& batch, const PatchPlan& plan) const {
+  std::optional<typename B::Tensor> kept_labels(const PatchBatch<B>& batch, const PatchPlan& plan) const {
     if (!batch.class_labels || options_.label_dropout == 0) return batch.class_labels;
     std::vector<double> kept;
     for (std::int64_t sample = 0; sample < B::shape(*batch.class_labels).front(); ++sample) {

@@ -65,6 +65,10 @@ TEST_CASE("views of any strides are as good as their contiguous copies") {
     CHECK(at::equal(target, expected));
     B::set_zero(target);
     CHECK(at::equal(target, at::zeros({2, 3, 4, 5})));
+    B::accumulate_patches(target, B::crop(view, outside), outside);
+    B::set_zero(expected);
+    B::accumulate_patches(expected, B::crop(x, outside), outside);
+    CHECK(at::equal(target, expected));
   }
 }
 

@@ -22,7 +22,7 @@
 #include "support/catch.hpp"
 #include "support/errors.hpp"
 #include "support/gaussian_denoiser.hpp"
-#include "support/pixelwise_network.hpp"
+#include "custom_backend/pixelwise_network.hpp"
 #include "support/tensors.hpp"
 
 namespace patchdiff {
@@ -144,7 +144,7 @@ TEST_CASE("guidance by a null label that was never trained is said in the host's
 }
 
 TEST_CASE("the gradient of a guided estimate by the noisy image is that of finite differences") {
-  DenoiserWrapper inner{PixelwiseNetwork<B>({.in_channels = 3, .out_channels = 1, .label_dim = 1}, {1}),
+  DenoiserWrapper inner{host::PixelwiseNetwork<B>({.in_channels = 3, .out_channels = 1, .label_dim = 1}, {1}),
                         {.image = {1, 9, 9}}};
   const B::Tensor cotangent = random_tensor<B>({2, 1, 1, 1}, 5), direction = random_tensor<B>({2, 1, 1, 1}, 6);
   for (const GuidanceInterval interval : {GuidanceInterval{}, GuidanceInterval{.sigma_max = 1}, GuidanceInterval{5}}) {

@@ -17,14 +17,14 @@
 #include "support/catch.hpp"
 #include "support/errors.hpp"
 #include "support/gaussian_denoiser.hpp"
-#include "support/pixelwise_network.hpp"
+#include "custom_backend/pixelwise_network.hpp"
 #include "support/tensors.hpp"
-#include "support/vector_backend.hpp"
+#include "custom_backend/span_backend.hpp"
 
 namespace patchdiff {
 namespace {
 
-using B = VectorBackend<double>;
+using B = host::SpanBackend<double>;
 
 GaussianDenoiser<B> images{.shape = {1, 2, 3}, .mean = 0.3, .deviation = 0.5};
 const std::vector<std::uint64_t> seeds{4, 5};
@@ -108,7 +108,7 @@ TEST_CASE("posterior sampling from means of pixels is exact, too") {
 }
 
 TEST_CASE("the pull of a measurement goes through network and guidance, and leaves the weights' gradients alone") {
-  DenoiserWrapper network{PixelwiseNetwork<B>({.in_channels = 3, .out_channels = 1, .label_dim = 1}, {1}),
+  DenoiserWrapper network{host::PixelwiseNetwork<B>({.in_channels = 3, .out_channels = 1, .label_dim = 1}, {1}),
                           {.image = {1, 2, 3}}};
   GuidedDenoiser guided(network, 1.7);
   const Conditioning<B> labels{.class_labels = random_tensor<B>({2, 1}, 3)};

@@ -21,15 +21,15 @@
 #include "support/errors.hpp"
 #include "support/gaussian_denoiser.hpp"
 #include "support/mixture_denoiser.hpp"
-#include "support/pixelwise_network.hpp"
+#include "custom_backend/pixelwise_network.hpp"
 #include "support/statistics.hpp"
 #include "support/tensors.hpp"
-#include "support/vector_backend.hpp"
+#include "custom_backend/span_backend.hpp"
 
 namespace patchdiff {
 namespace {
 
-using B = VectorBackend<double>;
+using B = host::SpanBackend<double>;
 
 /// The largest difference of the found log densities to those that add up from pixels, in nats per value.
 template <class LogDensity>
@@ -106,8 +106,8 @@ TEST_CASE("Hutchinson's estimator is off by no more than it says") {
 }
 
 /// A model whose estimate depends on sigma, coordinates and labels, and on each pixel alone.
-DenoiserWrapper<PixelwiseNetwork<B>> model() {
-  return {PixelwiseNetwork<B>({.in_channels = 4, .out_channels = 2, .label_dim = 3}, {1}), {.image = {2, 4, 5}}};
+DenoiserWrapper<host::PixelwiseNetwork<B>> model() {
+  return {host::PixelwiseNetwork<B>({.in_channels = 4, .out_channels = 2, .label_dim = 3}, {1}), {.image = {2, 4, 5}}};
 }
 
 const Conditioning<B> labels{.class_labels = random_tensor<B>({2, 3}, 2)};

@@ -15,6 +15,7 @@
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/diffusion/denoiser_wrapper.hpp>
+#include <patchdiff/patch/patch_sampler.hpp>
 #include <patchdiff/training/adam.hpp>
 #include <patchdiff/training/ema.hpp>
 #include <patchdiff/training/train_step.hpp>
@@ -73,6 +74,30 @@ std::vector<double> gradients(D& denoiser) {
     all.insert(all.end(), gradient.values.begin(), gradient.values.end());
   });
   return all;
+}
+
+TEST_CASE("a step from patches that were cut elsewhere is the same step") {
+  const TrainStep<B> step(options());
+  Model whole = model(), patched = model();
+  Adam<B> whole_adam, patched_adam;
+  TrainState whole_state{.seed = 9}, patched_state{.seed = 9};
+  for (int i = 0; i < 3; ++i) {
+    const PatchPlan plan = step.plan(whole_state);
+    const ImageBatch<B> batch = batch_of(plan.images);
+    const PatchSampler<B> crop;
+    const PatchBatch<B> patches = crop(batch, crop.places(plan, image.size(), plan.images));
+    const StepReport<B> report = step(whole, whole_adam, batch, plan, whole_state);
+    CHECK(step(patched, patched_adam, patches, plan, patched_state).loss() == report.loss());
+    CHECK(weights(whole) == weights(patched));
+    CHECK(whole_state == patched_state);
+  }
+  const PatchPlan plan = step.plan(whole_state);
+  const ImageBatch<B> batch = batch_of(2);
+  const PatchBatch<B> wrong = PatchSampler<B>{}(batch, Places::repeated({1, 2}, Place::at(0, 0), 2));
+  CHECK_ERROR(
+      ShapeError,
+      fmt::format("TrainStep: images: expected [N, C, {}, {}], got [2, 2, 1, 2]", plan.patch.height, plan.patch.width),
+      step.gradients(whole, wrong, plan));
 }
 
 TEST_CASE("a step is its gradients and its update in a row") {
@@ -231,7 +256,7 @@ TEST_CASE("a model knows whether its null label was trained, and so do its copie
     const TrainStep<B> step({.schedule = PatchSizeSchedule::stochastic_of({.image = {1, 1}, .sizes = {{1, 1}}}),
                              .batch = 2,
                              .label_dropout = label_dropout});
-    DenoiserWrapper denoiser{PixelwiseNetwork<B>({.label_dim = label_dim}), {.image = {1, 1, 1}}};
+    DenoiserWrapper denoiser{host::PixelwiseNetwork<B>({.label_dim = label_dim}), {.image = {1, 1, 1}}};
     Adam<B> adam;
     EMA<B> ema(denoiser);
     TrainState state;

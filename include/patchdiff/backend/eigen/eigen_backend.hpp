@@ -233,6 +233,16 @@ struct EigenBackend {
       inout.array(first, count) += x.array(first, count);
     });
   }
+  static void accumulate_patches(Tensor& images, const Tensor& patches, const Places& places) {
+    checks.accumulate_patches(images.shape(), patches.shape(), places);
+    const ImageSize image{images.size(2), images.size(3)}, patch = places.patch;
+    const std::int64_t channels = images.size(1);
+    blocks::for_rows(images.executor(), images.size(0) * channels, pixel_count(patch), [&](std::int64_t plane) {
+      host_kernels::accumulate_plane(patches.data() + plane * pixel_count(patch), patch,
+                                     places.at[static_cast<std::size_t>(plane / channels)], image,
+                                     images.data() + plane * pixel_count(image));
+    });
+  }
   static void blend(Tensor& inout, const Tensor& x, double weight) {
     checks.same("blend", inout.shape(), x.shape());
     const auto w = static_cast<Scalar>(weight);

@@ -39,25 +39,6 @@ inline void crop(const at::Tensor& images, const Places& places, at::Tensor& out
   });
 }
 
-/// The same from images of any strides, by LibTorch's copies of what lies inside.
-inline void crop_view(const at::Tensor& images, const Places& places, at::Tensor& out) {
-  out.zero_();
-  for (std::int64_t sample = 0; sample < places.count(); ++sample) {
-    const Place& place = places.at[static_cast<std::size_t>(sample)];
-    at::Tensor from = images.select(0, sample), to = out.select(0, sample);
-    const auto keep_inside = [&](std::int64_t dimension, std::int64_t corner, std::int64_t length) {
-      const std::int64_t extent = images.size(dimension + 1);
-      const std::int64_t first = std::clamp<std::int64_t>(corner, 0, extent);
-      const std::int64_t count = std::clamp<std::int64_t>(corner + length, first, extent) - first;
-      from = from.narrow(dimension, first, count);
-      to = to.narrow(dimension, std::clamp<std::int64_t>(first - corner, 0, length - count), count);
-    };
-    keep_inside(1, place.top, places.patch.height);
-    keep_inside(2, place.left, places.patch.width);
-    to.copy_(from);
-  }
-}
-
 /// Evaluates each place's map; out [N, 2, h, w], x then y.
 template <class Scalar>
 void coordinate_grid(const Places& places, ImageSize image, Scalar* out) {

@@ -92,7 +92,12 @@ struct TorchBackend {
     checks.crop(x.sizes(), places);
     if (x.device().is_cpu() && !(at::GradMode::is_enabled() && x.requires_grad())) {
       Tensor out = at::empty({x.size(0), x.size(1), places.patch.height, places.patch.width}, x.options());
-      x.is_contiguous() ? torch_cpu::crop(x, places, out) : torch_cpu::crop_view(x, places, out);
+      if (x.is_contiguous()) {
+        torch_cpu::crop(x, places, out);
+      } else {
+        for_overlaps(x, out.zero_(), places,
+                     [](const Tensor& in_image, const Tensor& in_patch) { in_patch.copy_(in_image); });
+      }
       return out;
     }
     const std::int64_t margin = overhang(places, {x.size(2), x.size(3)});
@@ -208,6 +213,13 @@ struct TorchBackend {
     require_like("accumulate", inout, x);
     inout.add_(x);
   }
+  /// LibTorch can differentiate through it.
+  static void accumulate_patches(Tensor& images, const Tensor& patches, const Places& places) {
+    checks.accumulate_patches(images.sizes(), patches.sizes(), places);
+    require_alike("accumulate_patches", images, patches);
+    for_overlaps(images, patches, places,
+                 [](const Tensor& in_image, const Tensor& in_patch) { in_image.add_(in_patch); });
+  }
   static void blend(Tensor& inout, const Tensor& x, double weight) {
     const at::NoGradGuard no_grad;
     require_like("blend", inout, x);
@@ -276,6 +288,25 @@ struct TorchBackend {
     Shape shape(static_cast<std::size_t>(x.dim()), 1);
     shape.front() = static_cast<std::int64_t>(a.size());
     return from_host<double>(a, shape, device(x));
+  }
+
+  /// Calls f(part of the image, the same part of the patch) for each sample; both are views.
+  template <class F>
+  static void for_overlaps(const Tensor& images, const Tensor& patches, const Places& places, const F& f) {
+    for (std::int64_t sample = 0; sample < places.count(); ++sample) {
+      const Place& place = places.at[static_cast<std::size_t>(sample)];
+      Tensor in_image = images.select(0, sample), in_patch = patches.select(0, sample);
+      const auto keep_inside = [&](std::int64_t dimension, std::int64_t corner, std::int64_t length) {
+        const std::int64_t extent = images.size(dimension + 1);
+        const std::int64_t first = std::clamp<std::int64_t>(corner, 0, extent);
+        const std::int64_t count = std::clamp<std::int64_t>(corner + length, first, extent) - first;
+        in_image = in_image.narrow(dimension, first, count);
+        in_patch = in_patch.narrow(dimension, std::clamp<std::int64_t>(first - corner, 0, length - count), count);
+      };
+      keep_inside(1, place.top, places.patch.height);
+      keep_inside(2, place.left, places.patch.width);
+      f(in_image, in_patch);
+    }
   }
 
   /// How far patches reach over the image's border at most, in pixels; 0: not at all.

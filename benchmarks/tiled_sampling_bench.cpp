@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+// Time and memory of tiled sampling as the image grows: one call of TiledDenoiser, and a whole run of DPM-Solver++(2M).
+// Prints a line per image and, with --json, writes every figure.
+
+#include <malloc.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <torch/version.h>
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <patchdiff/backend/torch/peak_bytes.hpp>
+#include <patchdiff/io/atomic_file.hpp>
+#include <patchdiff/torch.hpp>
+
+namespace {
+
+namespace pd = patchdiff;
+using B = pd::TorchBackend;
+using Denoiser = pd::DenoiserWrapper<pd::SongUNet>;
+using Json = nlohmann::ordered_json;
+
+struct Settings {
+  std::vector<std::int64_t> sides{256, 512, 1024, 2048, 4096};
+  std::int64_t window = 64;
+  std::int64_t model_channels = 16;
+  double calls_per_pixel = 1.6;
+  std::int64_t budget = 64;
+  std::int64_t steps = 2;
+  std::string dtype = "float32";
+  int threads = static_cast<int>(std::thread::hardware_concurrency());
+  std::string json;
+};
+
+Settings parse(int argc, char** argv) {
+  Settings settings;
+  CLI::App app{"Time and memory of tiled sampling as the image grows."};
+  app.add_option("--side", settings.sides, "sides of the images")->delimiter(',')->capture_default_str();
+  app.add_option("--window", settings.window, "side of the windows")->capture_default_str();
+  app.add_option("--model-channels", settings.model_channels, "width of the first level")->capture_default_str();
+  app.add_option("--calls", settings.calls_per_pixel, "windows over a pixel, at most")->capture_default_str();
+  app.add_option("--budget", settings.budget, "memory for a chunk of windows, in MiB")->capture_default_str();
+  app.add_option("--steps", settings.steps, "of the sampler")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--dtype", settings.dtype, "float32 or bfloat16")
+      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->capture_default_str();
+  app.add_option("--threads", settings.threads, "threads for LibTorch")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--json", settings.json, "file for the figures");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    std::exit(app.exit(error));
+  }
+  return settings;
+}
+
+/// Resident bytes by /proc/self/status, now ("VmRSS") or at most since `forget_peak` ("VmHWM").
+double resident(const std::string& name) {
+  std::ifstream status("/proc/self/status");
+  for (std::string key; status >> key;) {
+    double kib = 0;
+    if (key == name + ':' && status >> kib) return 1024 * kib;
+  }
+  return 0;
+}
+
+void forget_peak() { std::ofstream("/proc/self/clear_refs") << 5; }
+
+struct Cost {
+  double seconds = 0;
+  double bytes = 0;  ///< resident at most, beyond those before
+};
+
+template <class F>
+Cost cost(const F& work) {
+  malloc_trim(0);
+  forget_peak();
+  const double before = resident("VmRSS");
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
+  return {passed.count(), resident("VmHWM") - before};
+}
+
+Json measure(const Settings& settings, std::int64_t side) {
+  const pd::ImageShape image{1, side, side};
+  pd::SongUNet network({.image = image.size(),
+                        .in_channels = 1 + 2,
+                        .out_channels = 1,
+                        .model_channels = settings.model_channels,
+                        .channel_mult = {1, 2, 2},
+                        .num_blocks = 1,
+                        .attn_resolutions = {},
+                        .dropout = 0},
+                       {1});
+  const Denoiser denoiser{
+      std::move(network),
+      {.image = image, .precision = settings.dtype == "bfloat16" ? pd::Precision::bfloat16 : pd::Precision::float32}};
+  const std::vector<double> sigma{1};
+  const auto window_bytes = [&](pd::ImageSize window) {
+    const pd::TiledDenoiser tiled(denoiser, {.window = window});
+    const at::Tensor noise = at::zeros({1, 1, window.height, window.width});
+    return pd::peak_torch_bytes([&] { tiled(noise, sigma, pd::Places::whole(window, 1)); });
+  };
+  const pd::TilingPlan plan = pd::plan_tiling({.image = image.size(),
+                                               .budget = settings.budget << 20,
+                                               .largest_window = {settings.window, settings.window},
+                                               .size_divisor = denoiser.network().size_divisor(),
+                                               .calls_per_pixel = settings.calls_per_pixel,
+                                               .window_bytes = window_bytes});
+  const pd::TiledDenoiser tiled(denoiser, plan.tiling);
+  const at::Tensor noisy = at::zeros({1, 1, side, side});
+  const Cost call = cost([&] { tiled(noisy, sigma, pd::Places::whole(image.size(), 1)); });
+  const pd::ODESampler sampler({.num_steps = settings.steps}, pd::DPMSolverPP2M{});
+  const Cost run = cost([&] { sampler(tiled, {.seeds = {1}}); });
+
+  const auto pixels = static_cast<double>(pd::pixel_count(image.size()));
+  const double network_pixels = pixels * plan.calls_per_pixel;
+  const double beyond = call.bytes - 4 * pixels;
+  constexpr double mib = 1 << 20;
+  fmt::print(
+      "{:5}^2: {:8.2f} s a call, {:6.1f} ns per pixel of the network, {:6.1f} MiB beside the result (planned {:.1f}); "
+      "{:8.2f} s a run of {} steps, {:7.1f} MiB, {:.2f} copies of the state\n",
+      side, call.seconds, 1e9 * call.seconds / network_pixels, beyond / mib, static_cast<double>(plan.bytes) / mib,
+      run.seconds, settings.steps, run.bytes / mib, run.bytes / (8 * pixels));
+  std::fflush(stdout);
+  return {{"side", side},
+          {"window", plan.tiling.window.height},
+          {"overlap", plan.tiling.overlap},
+          {"chunk", plan.tiling.chunk},
+          {"windows", plan.windows},
+          {"calls_per_pixel", plan.calls_per_pixel},
+          {"planned_bytes", plan.bytes},
+          {"call_seconds", call.seconds},
+          {"call_ns_per_network_pixel", 1e9 * call.seconds / network_pixels},
+          {"call_bytes_beside_result", beyond},
+          {"run_seconds", run.seconds},
+          {"run_bytes", run.bytes},
+          {"run_copies_of_state", run.bytes / (8 * pixels)}};
+}
+
+void run(const Settings& settings) {
+  at::set_num_threads(settings.threads);
+  measure(settings, std::max(settings.window, settings.sides.front()));  // warms LibTorch up
+  Json results = Json::array();
+  for (const std::int64_t side : settings.sides) results.push_back(measure(settings, side));
+  if (settings.json.empty()) return;
+  const Json all{{"benchmark", "tiled_sampling"}, {"libtorch", TORCH_VERSION},
+                 {"compiler", __VERSION__},       {"threads", settings.threads},
+                 {"dtype", settings.dtype},       {"model_channels", settings.model_channels},
+                 {"steps", settings.steps},       {"results", results}};
+  pd::AtomicFile file(settings.json, "tiled_sampling_bench");
+  file.write(all.dump(2) + "\n");
+  file.commit();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    run(parse(argc, argv));
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "tiled_sampling_bench: {}\n", error.what());
+    return 1;
+  }
+}
