@@ -17,8 +17,8 @@
 
 #include "conformance/components.hpp"
 #include "conformance/primitives.hpp"
-#include "support/gaussian_denoiser.hpp"
 #include "custom_backend/pixelwise_network.hpp"
+#include "support/gaussian_denoiser.hpp"
 #include "support/tensors.hpp"
 
 namespace patchdiff::conformance {
@@ -27,8 +27,9 @@ namespace patchdiff::conformance {
 template <Backend B>
 std::vector<Values> of_input_gradients(typename B::Device device) {
   using Wide = typename B::Wide;
-  DenoiserWrapper denoiser{host::PixelwiseNetwork<B>({.in_channels = 4, .out_channels = 2, .label_dim = 2}, {1}, device),
-                           {.image = {2, 3, 4}}};
+  DenoiserWrapper denoiser{
+      host::PixelwiseNetwork<B>({.in_channels = 4, .out_channels = 2, .label_dim = 2}, {1}, device),
+      {.image = {2, 3, 4}}};
   const Conditioning<B> labels{.class_labels = random_tensor<B>({2, 2}, 2, device)};
   const Places places{{2, 2}, {Place::at(0, 1), Place::at(1, 2)}};
   const auto images = random_tensor<Wide>({2, 2, 2, 2}, 3, B::wide_device(device));

@@ -20,8 +20,8 @@ namespace patchdiff::conformance {
 template <Backend B>
 auto pixelwise_denoiser(ImageShape image, typename B::Device device) {
   return DenoiserWrapper{
-      host::PixelwiseNetwork<B>({.in_channels = image.channels + 3, .out_channels = image.channels, .label_dim = 2}, {1},
-                          device),
+      host::PixelwiseNetwork<B>({.in_channels = image.channels + 3, .out_channels = image.channels, .label_dim = 2},
+                                {1}, device),
       {.image = image}};
 }
 
@@ -61,7 +61,8 @@ template <class Fixture>
 void windows_of_samples() {
   using B = typename Fixture::Backend;
   const ImageShape image{1, 9, 10};
-  const DenoiserWrapper denoiser{host::PixelwiseNetwork<B>({.in_channels = 3}, {1}, Fixture::device()), {.image = image}};
+  const DenoiserWrapper denoiser{host::PixelwiseNetwork<B>({.in_channels = 3}, {1}, Fixture::device()),
+                                 {.image = image}};
   const ODESampler sampler({.num_steps = 3}, Churn({.s_churn = 1}));
   const auto whole = sampler(denoiser, {.seeds = {1, 2}});
   for (const Window window : {Window{0, 0, 4, 5}, Window{3, 2, 6, 8}}) {

@@ -14,12 +14,12 @@
 #include <patchdiff/sampling/ode_sampler.hpp>
 #include <patchdiff/sampling/pixel_noise.hpp>
 
+#include "custom_backend/pixelwise_network.hpp"
+#include "custom_backend/span_backend.hpp"
 #include "support/catch.hpp"
 #include "support/errors.hpp"
 #include "support/gaussian_denoiser.hpp"
-#include "custom_backend/pixelwise_network.hpp"
 #include "support/tensors.hpp"
-#include "custom_backend/span_backend.hpp"
 
 namespace patchdiff {
 namespace {

@@ -7,10 +7,10 @@
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/sampling/tiling_plan.hpp>
 
+#include "custom_backend/span_backend.hpp"
 #include "support/catch.hpp"
 #include "support/errors.hpp"
 #include "support/tensors.hpp"
-#include "custom_backend/span_backend.hpp"
 
 namespace patchdiff {
 namespace {
