@@ -178,10 +178,12 @@ TEST_CASE("recomputing keeps less, and gives the same gradients with the same dr
         [&](auto, at::Tensor&, at::Tensor& gradient) { gradients[recompute].push_back(gradient.clone()); });
   }
   CHECK(kept[1] < kept[0] / 2);
+  // In bfloat16 an activation's gradients round as they are added, and a block adds its own first.
+  const double tolerance = precision == Precision::bfloat16 ? 0.1 : 1e-6;
   REQUIRE(gradients[0].size() == gradients[1].size());
   for (std::size_t i = 0; i < gradients[0].size(); ++i) {
     CAPTURE(i);
-    CHECK(distance(gradients[0][i], gradients[1][i]) <= 1e-6 * gradients[0][i].abs().max().item<double>());
+    CHECK(distance(gradients[0][i], gradients[1][i]) <= tolerance * gradients[0][i].abs().max().item<double>());
   }
 }
 
@@ -321,7 +323,7 @@ TEST_CASE("initial weights of ADM and the frequencies of NCSN++") {
     if (name == "map_label.weight") CHECK(z_of_mean(B::to_host(value.square()), 1, std::sqrt(2.0)) < largest_z);
   });
   SongUNetOptions wide = ncsnpp();
-  wide.model_channels = 256;
+  wide.channel_mult_noise = 64;
   SongUNet song_net(wide, {1});
   std::size_t found = 0;
   song_net.visit_state([&](std::string_view name, at::Tensor& value) {

@@ -38,10 +38,12 @@ inline void set_autocast_type(at::DeviceType device, at::ScalarType type) {
 }
 #endif
 
-/// Attention by one kernel, of queries, keys and values [N, heads, channels, pixels]; nothing where LibTorch has none.
+/// Attention by one kernel, of queries, keys and values [N, heads, channels, pixels]; nothing where LibTorch has none,
+/// as on the meta device.
 #if TORCH_VERSION_MAJOR >= 2
 inline std::optional<at::Tensor> fused_attention(const at::Tensor& query, const at::Tensor& key,
                                                  const at::Tensor& value) {
+  if (query.is_meta()) return std::nullopt;
   // Channels must lie side by side, or LibTorch silently takes another way.
   const auto rows = [](const at::Tensor& x) { return x.transpose(2, 3).contiguous(); };
   return at::scaled_dot_product_attention(rows(query), rows(key), rows(value)).transpose(2, 3);

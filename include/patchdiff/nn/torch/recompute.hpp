@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <functional>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -15,36 +14,44 @@
 
 namespace patchdiff::unet {
 
-/// A differentiable function that must give the same whenever it is called.
-using Recomputable = std::function<at::Tensor()>;
+/// A differentiable function of activations that must give the same whenever it is called with the same.
+using Recomputable = std::function<at::Tensor(at::TensorList activations)>;
 
 struct RecomputeFunction : ::torch::autograd::Function<RecomputeFunction> {
+  using Variables = ::torch::autograd::variable_list;
+
   struct Kept : ::torch::CustomClassHolder {
-    explicit Kept(Recomputable f) : function(std::move(f)) {}
+    Kept(Recomputable f, std::size_t activation_count) : function(std::move(f)), activations(activation_count) {}
     Recomputable function;
+    std::size_t activations;
   };
 
   static at::Tensor forward(::torch::autograd::AutogradContext* context, const Recomputable& function,
-                            at::TensorList inputs) {
-    context->saved_data["function"] = c10::IValue::make_capsule(c10::make_intrusive<Kept>(function));
-    context->save_for_backward(inputs.vec());
-    return function();
+                            at::TensorList activations, at::TensorList weights) {
+    context->saved_data["kept"] = c10::IValue::make_capsule(c10::make_intrusive<Kept>(function, activations.size()));
+    Variables inputs = activations.vec();
+    inputs.insert(inputs.end(), weights.begin(), weights.end());
+    context->save_for_backward(std::move(inputs));
+    return function(activations);
   }
 
-  static ::torch::autograd::variable_list backward(::torch::autograd::AutogradContext* context,
-                                                   const ::torch::autograd::variable_list& gradients) {
+  static Variables backward(::torch::autograd::AutogradContext* context, const Variables& gradients) {
     const bool differentiable = at::GradMode::is_enabled();
-    const ::torch::autograd::variable_list inputs = context->get_saved_variables();
-    ::torch::autograd::variable_list wanted, result(inputs.size() + 1);
-    for (const at::Tensor& input : inputs) {
-      if (input.requires_grad()) wanted.push_back(input);
-    }
+    const auto capsule = context->saved_data["kept"].toCapsule();
+    const Kept& kept = static_cast<const Kept&>(*capsule);
+    Variables inputs = context->get_saved_variables();
     at::Tensor output;
     {
       const at::AutoGradMode with_gradients(true);
-      output = static_cast<const Kept&>(*context->saved_data["function"].toCapsule()).function();
+      // Aliases, as one activation may have been computed from another: gradients must stop at this function's inputs.
+      for (std::size_t i = 0; i < kept.activations; ++i) inputs[i] = inputs[i].view_as(inputs[i]);
+      output = kept.function(at::TensorList(inputs).slice(0, kept.activations));
     }
-    const ::torch::autograd::variable_list found =
+    Variables wanted, result(inputs.size() + 1);  // the function itself is an input too
+    for (const at::Tensor& input : inputs) {
+      if (input.requires_grad()) wanted.push_back(input);
+    }
+    const Variables found =
         ::torch::autograd::grad({output}, wanted, gradients, differentiable, differentiable, /*allow_unused=*/true);
     for (std::size_t i = 0, next = 0; i < inputs.size(); ++i) {
       if (inputs[i].requires_grad()) result[i + 1] = found[next++];
@@ -55,10 +62,11 @@ struct RecomputeFunction : ::torch::autograd::Function<RecomputeFunction> {
 
 /// Calls `function` and keeps none of what its backward needs: that calls it again.
 ///
-/// `inputs` are all tensors that it reads and that may want a gradient: it must read these, not copies of them.
-/// Cost: memory of the inputs and the result; each backward costs one more call.
-inline at::Tensor recomputed(const Recomputable& function, const std::vector<at::Tensor>& inputs) {
-  return RecomputeFunction::apply(function, at::TensorList(inputs));
+/// `weights` are all other tensors that the function reads and that may want a gradient.
+/// Cost: memory of the activations and the result; each backward costs one more call.
+inline at::Tensor recomputed(const Recomputable& function, const std::vector<at::Tensor>& activations,
+                             const std::vector<at::Tensor>& weights) {
+  return RecomputeFunction::apply(function, at::TensorList(activations), at::TensorList(weights));
 }
 
 }  // namespace patchdiff::unet

@@ -105,15 +105,13 @@ class Block {
 
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& embedding, const Pass& pass) const {
     if (!settings_.recompute || !at::GradMode::is_enabled()) return output(x, embedding, pass);
-    std::vector<at::Tensor> inputs{x, embedding};
-    inputs.insert(inputs.end(), weights_.begin(), weights_.end());
     // Backward runs outside the network's autocast; a copy of the block, as the network may be gone by then.
     return recomputed(
-        [block = *this, x, embedding, pass] {
-          const AutocastGuard autocast(x.device().type(), pass.precision);
-          return block.output(x, embedding, pass);
+        [block = *this, pass](at::TensorList activations) {
+          const AutocastGuard autocast(activations[0].device().type(), pass.precision);
+          return block.output(activations[0], activations[1], pass);
         },
-        inputs);
+        {x, embedding}, weights_);
   }
 
  private:
