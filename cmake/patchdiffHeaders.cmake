@@ -64,6 +64,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/io/safetensors_tensor.hpp
     patchdiff/io/safetensors_type.hpp
     patchdiff/metrics/feature_extractor.hpp
+    patchdiff/nn/any_network.hpp
     patchdiff/nn/conditioning.hpp
     patchdiff/nn/network.hpp
     patchdiff/patch/coord_encoder.hpp
@@ -147,10 +148,17 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/backend/torch/torch_backend.hpp
     patchdiff/diffusion/torch/autograd_misfit.hpp
     patchdiff/metrics/torch/feature_classifier.hpp
+    patchdiff/nn/torch/attention.hpp
     patchdiff/nn/torch/autocast_guard.hpp
     patchdiff/nn/torch/autograd_network.hpp
+    patchdiff/nn/torch/dhariwal_unet.hpp
+    patchdiff/nn/torch/noise_embedding.hpp
+    patchdiff/nn/torch/recompute.hpp
     patchdiff/nn/torch/song_unet.hpp
+    patchdiff/nn/torch/song_unet_options.hpp
     patchdiff/nn/torch/torch_parameters.hpp
+    patchdiff/nn/torch/unet_block.hpp
     patchdiff/nn/torch/unet_layers.hpp
+    patchdiff/nn/torch/unet_levels.hpp
     patchdiff/torch.hpp
     patchdiff/training/torch/torch_optimizer.hpp)

@@ -53,8 +53,10 @@ void print_model(const std::string& file) {
   const auto blocks = parameters_by_block(model.denoiser);
   std::int64_t total = 0;
   for (const auto& [block, count] : blocks) total += count;
-  fmt::print("{}: {}, {} parameters\n", file, pd::SongUNet::name, total);
-  print_settings("network", model.denoiser.network().options());
+  model.denoiser.network().visit([&](const auto& network) {
+    fmt::print("{}: {}, {} parameters\n", file, network.name, total);
+    print_settings("network", network.options());
+  });
   print_settings("denoiser", model.denoiser.options());
   if (model.recorded) print_settings("program", model.record);
   fmt::print("\nparameters\n");

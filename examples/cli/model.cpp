@@ -45,7 +45,7 @@ pd::TorchDevice prepare_device(const ExecutionSettings& execution, const std::st
 
 Model load_model(const std::filesystem::path& path, pd::TorchDevice device) {
   const pd::SafetensorsReader file(path);
-  Model model{pd::model_file::load<pd::SongUNet>(file, path.string(), device)};
+  Model model{pd::model_file::load<AnyUNet>(file, path.string(), device)};
   const std::int64_t classes = model.denoiser.label_dim();
   if (const auto found = file.metadata().find(record_key); found != file.metadata().end()) {
     model.record = pd::settings_json::options<ModelRecord>(found->second, path.string());

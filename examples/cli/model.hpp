@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The program's models: one kind of network, and a file that holds everything.
+// The program's models: networks of any kind that it knows, and a file that holds everything.
 #pragma once
 
 #include <filesystem>
@@ -7,12 +7,15 @@
 
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/diffusion/denoiser_wrapper.hpp>
+#include <patchdiff/nn/any_network.hpp>
+#include <patchdiff/nn/torch/dhariwal_unet.hpp>
 #include <patchdiff/nn/torch/song_unet.hpp>
 
 #include "settings.hpp"
 
 using B = patchdiff::TorchBackend;
-using Denoiser = patchdiff::DenoiserWrapper<patchdiff::SongUNet>;
+using AnyUNet = patchdiff::AnyNetwork<patchdiff::SongUNet, patchdiff::DhariwalUNet>;
+using Denoiser = patchdiff::DenoiserWrapper<AnyUNet>;
 
 struct Model {
   Denoiser denoiser;

@@ -50,7 +50,7 @@ class Train {
     add_value<std::vector<std::string>>(
         command, "--class-names", "of class 0, 1, ...; garments for Fashion-MNIST, else numbers", take(class_names_));
     given_.add_to(command, "Training", training_);
-    given_of_model_.add_to(command, "Model", network_, {"in_channels", "out_channels", "label_dim"});
+    given_of_model_.add_to(command, "Model", network_, {"in_channels", "out_channels", "label_dim", "augment_dim"});
     given_of_model_.add_to(command, "Model", denoiser_);
     given_of_model_.add_to(command, "Model", coords_);
     given_of_model_.add_to(command, "Model", edm_);
@@ -127,7 +127,7 @@ class Train {
     options.image = {stored.channels, network.image.height, network.image.width};
     options.coords = coords_;
     options.formulation = edm_;
-    return {pd::SongUNet(network, {training_.seed}, device), options};
+    return {AnyUNet(pd::SongUNet(network, {training_.seed}, device)), options};
   }
 
   void train(const TrainingRun& training, Model start) const {

@@ -13,6 +13,7 @@
 #include <patchdiff/diffusion/perturb.hpp>
 #include <patchdiff/diffusion/posterior_denoiser.hpp>
 #include <patchdiff/diffusion/prediction.hpp>
+#include <patchdiff/nn/any_network.hpp>
 #include <patchdiff/patch/coord_encoder.hpp>
 #include <patchdiff/patch/patch_sampler.hpp>
 #include <patchdiff/patch/patch_size_schedule.hpp>

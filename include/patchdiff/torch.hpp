@@ -6,4 +6,5 @@
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/components.hpp>
 #include <patchdiff/diffusion/torch/autograd_misfit.hpp>
+#include <patchdiff/nn/torch/dhariwal_unet.hpp>
 #include <patchdiff/nn/torch/song_unet.hpp>

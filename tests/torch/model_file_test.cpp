@@ -13,6 +13,7 @@
 #include <patchdiff/torch.hpp>
 
 #include "support/errors.hpp"
+#include "support/random_weights.hpp"
 #include "support/temporary_folder.hpp"
 
 using namespace patchdiff;
@@ -77,6 +78,47 @@ TEST_CASE("A model file rebuilds the denoiser with all of its settings") {
   const Conditioning<B> conditioning{.class_labels = one_hot_labels<B>(std::vector<std::int64_t>{0, 2}, 3, {})};
   const Places places = Places::whole({8, 16}, 2);
   CHECK(at::equal(loaded(x, sigma, places, conditioning), saved(x, sigma, places, conditioning)));
+}
+
+TEST_CASE("A file of any known network opens without its name being told") {
+  using Any = AnyNetwork<SongUNet, DhariwalUNet>;
+  const TemporaryFolder folder;
+  const auto path = folder / "model.safetensors";
+  auto song = model(1);
+  model_file::save(path, song);
+  auto opened = model_file::load<Any>(path);
+  const at::Tensor x = at::ones({2, 1, 8, 16});
+  const std::vector<double> sigma{0.5, 2};
+  const Conditioning<B> told{.class_labels = one_hot_labels<B>(std::vector<std::int64_t>{0, 2}, 3, {})};
+  const Places places = Places::whole({8, 16}, 2);
+  CHECK(at::equal(opened(x, sigma, places, told), song(x, sigma, places, told)));
+  model_file::save(folder / "again", opened);
+  CHECK(folder.read("again") == folder.read("model.safetensors"));
+
+  const DhariwalUNetOptions options{.image = {8, 16},
+                                    .in_channels = 1 + 2,
+                                    .out_channels = 1,
+                                    .label_dim = 3,
+                                    .model_channels = 32,
+                                    .channel_mult = {1, 2},
+                                    .num_blocks = 1,
+                                    .attn_resolutions = {8},
+                                    .attention = Attention::plain,
+                                    .recompute = true};
+  DenoiserWrapper adm{with_random_weights(DhariwalUNet(options)), {.image = {1, 8, 16}}};
+  model_file::save(path, adm);
+  opened = model_file::load<Any>(path);
+  CHECK(at::equal(opened(x, sigma, places, told), adm(x, sigma, places, told)));
+  opened.network().visit([](const auto& network) {
+    CHECK(network.name == "DhariwalUNet");
+    CHECK(network.options().attention == Attention::plain);
+    CHECK(network.options().recompute);
+  });
+  CHECK(message_of(path) == "model_file: " + path.string() + ": expected network \"SongUNet\", got \"DhariwalUNet\"");
+  const auto other = changed(folder, path, [](auto& metadata, auto&) { metadata["network"] = "UNet"; });
+  CHECK_ERROR(DataError,
+              "model_file: " + other.string() + ": expected network \"SongUNet\" or \"DhariwalUNet\", got \"UNet\"",
+              model_file::load<Any>(other));
 }
 
 TEST_CASE("A model file keeps a program's own metadata beside the model's") {

@@ -22,6 +22,7 @@
 #include "support/torch_catch.hpp"
 
 #include "support/errors.hpp"
+#include "support/random_weights.hpp"
 #include "support/statistics.hpp"
 #include "support/tensors.hpp"
 
@@ -43,17 +44,6 @@ SongUNetOptions options(double dropout = 0.3) {
           .num_blocks = 1,
           .attn_resolutions = {8},
           .dropout = dropout};
-}
-
-/// Moves every weight away from its start, where some layers give almost nothing.
-template <class Net>
-Net with_random_weights(Net net) {
-  std::uint64_t seed = 0;
-  const at::NoGradGuard no_grad;
-  net.visit_parameters([&](auto, at::Tensor& value, at::Tensor&) {
-    value.add_(random_tensor<B>(B::shape(value), seed++, net.device()), 0.2);
-  });
-  return net;
 }
 
 template <class Net>

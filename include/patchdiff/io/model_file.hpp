@@ -3,11 +3,14 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/random_stream.hpp>
@@ -16,6 +19,7 @@
 #include <patchdiff/io/safetensors_reader.hpp>
 #include <patchdiff/io/save_weights.hpp>
 #include <patchdiff/io/settings_json.hpp>
+#include <patchdiff/nn/any_network.hpp>
 
 namespace patchdiff {
 
@@ -35,18 +39,20 @@ inline constexpr std::string_view prefix = "model.";
 template <class Net>
 void save(const std::filesystem::path& path, DenoiserWrapper<Net>& denoiser,
           const std::map<std::string, std::string>& more = {}) {
-  using Unwrapped = typename DenoiserWrapper<Net>::Net;
   std::map<std::string, std::string> metadata{{"format", "patchdiff"},
                                               {"version", std::string(version)},
-                                              {"network", std::string(Unwrapped::name)},
-                                              {"network_settings", settings_json::text(denoiser.network().options())},
                                               {"denoiser_settings", settings_json::text(denoiser.options())}};
+  visit_network(denoiser.network(), [&](const auto& network) {
+    metadata["network"] = network.name;
+    metadata["network_settings"] = settings_json::text(network.options());
+  });
   metadata.insert(more.begin(), more.end());
   save_weights(denoiser, path, prefix, metadata);
 }
 
 /// Rebuilds the denoiser that `save` wrote into a file; `source` is its name in error messages.
 ///
+/// `Net` is the network that the file holds, or an AnyNetwork that knows it.
 /// Errors: DataError for a file that holds another format, version or network.
 template <class Net>
 DenoiserWrapper<Net> load(const SafetensorsReader& file, const std::string& source,
@@ -65,10 +71,20 @@ DenoiserWrapper<Net> load(const SafetensorsReader& file, const std::string& sour
   };
   require("format", "patchdiff");
   require("version", version);
-  require("network", Net::name);
-  auto network_settings = settings_json::options<typename Net::Options>(value_of("network_settings"), source);
+  const std::string name = value_of("network"), settings = value_of("network_settings");
+  std::optional<Net> network;
+  std::vector<std::string> known;
+  for_each_network<Net>([&]<class Kind>() {
+    known.push_back(fmt::format("\"{}\"", Kind::name));
+    if (name != Kind::name) return;
+    auto options = settings_json::options<typename Kind::Options>(settings, source);
+    network.emplace(Kind(std::move(options), RandomKey{}, device));
+  });
+  if (!network) {
+    throw DataError("model_file", source, fmt::format("network {}", fmt::join(known, " or ")), '"' + name + '"');
+  }
   auto denoiser_settings = settings_json::options<DenoiserOptions>(value_of("denoiser_settings"), source);
-  DenoiserWrapper<Net> denoiser(Net(std::move(network_settings), RandomKey{}, device), std::move(denoiser_settings));
+  DenoiserWrapper<Net> denoiser(std::move(*network), std::move(denoiser_settings));
   load_weights(denoiser, file, source, prefix);
   return denoiser;
 }

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
+
 #include <ATen/autocast_mode.h>
+#include <ATen/core/Tensor.h>
 #include <torch/version.h>
+#if TORCH_VERSION_MAJOR >= 2
+#include <ATen/ops/scaled_dot_product_attention.h>
+#endif
 
 namespace patchdiff::torch_compat {
 
@@ -29,6 +35,22 @@ inline at::ScalarType autocast_type(at::DeviceType device) {
 }
 inline void set_autocast_type(at::DeviceType device, at::ScalarType type) {
   device == at::kCPU ? at::autocast::set_autocast_cpu_dtype(type) : at::autocast::set_autocast_gpu_dtype(type);
+}
+#endif
+
+/// Attention by one kernel, of queries, keys and values [N, heads, channels, pixels]; nothing where LibTorch has none,
+/// as on the meta device.
+#if TORCH_VERSION_MAJOR >= 2
+inline std::optional<at::Tensor> fused_attention(const at::Tensor& query, const at::Tensor& key,
+                                                 const at::Tensor& value) {
+  if (query.is_meta()) return std::nullopt;
+  // Channels must lie side by side, or LibTorch silently takes another way.
+  const auto rows = [](const at::Tensor& x) { return x.transpose(2, 3).contiguous(); };
+  return at::scaled_dot_product_attention(rows(query), rows(key), rows(value)).transpose(2, 3);
+}
+#else
+inline std::optional<at::Tensor> fused_attention(const at::Tensor&, const at::Tensor&, const at::Tensor&) {
+  return std::nullopt;
 }
 #endif
 

@@ -54,12 +54,7 @@ class FeatureClassifier : public TorchParameters {
     if (options.classes < 2) {
       throw ConfigError("FeatureClassifier", "classes", "at least 2", fmt::format("{}", options.classes));
     }
-    unet::WeightMaker make{
-        [this](std::string parameter, at::Tensor value) {
-          return add_parameter(std::move(parameter), std::move(value));
-        },
-        [this](std::string buffer, at::Tensor value) { return add_buffer(std::move(buffer), std::move(value)); }, key,
-        device};
+    unet::WeightMaker make{*this, key};
     convolutions_.emplace_back(make, "conv0", channels, 16, 3);
     convolutions_.emplace_back(make, "conv1", 16, 32, 3);
     convolutions_.emplace_back(make, "conv2", 32, 32, 3);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -13,56 +12,31 @@
 #include <utility>
 #include <vector>
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/full.h>
+#include <ATen/ops/linear.h>
 #include <ATen/ops/silu.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/core/error.hpp>
-#include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/nn/conditioning.hpp>
 #include <patchdiff/nn/network.hpp>
 #include <patchdiff/nn/torch/autograd_network.hpp>
+#include <patchdiff/nn/torch/noise_embedding.hpp>
+#include <patchdiff/nn/torch/song_unet_options.hpp>
 #include <patchdiff/nn/torch/unet_layers.hpp>
+#include <patchdiff/nn/torch/unet_levels.hpp>
 
 namespace patchdiff {
 
-/// Settings of DDPM++; the defaults are those of EDM's CIFAR-10 model.
-struct SongUNetOptions {
-  ImageSize image{};                                ///< full images; names the levels, whatever the patch
-  std::int64_t in_channels = 3 + 2;                 ///< image, coordinate and field channels
-  std::int64_t out_channels = 3;                    ///< image channels
-  std::int64_t label_dim = 0;                       ///< width of class labels, 0: none
-  std::int64_t model_channels = 128;                ///< width of the first level; a multiple of 4
-  std::vector<std::int64_t> channel_mult{2, 2, 2};  ///< width of each level, in model_channels
-  std::int64_t num_blocks = 4;                      ///< residual blocks a level
-  std::vector<std::int64_t> attn_resolutions{
-      16};                    ///< levels with attention, by the longer side of the full image there
-  double dropout = 0.1;       ///< probability, in [0, 1)
-  bool implicit_mlp = false;  ///< three more 1x1 layers at the input, each with SiLU behind it
-
-  template <class Self, class Visitor>
-  static void describe(Self& self, Visitor&& visit) {
-    visit("image", self.image, "height and width of full images");
-    visit("in_channels", self.in_channels, "image, coordinate and field channels");
-    visit("out_channels", self.out_channels, "image channels");
-    visit("label_dim", self.label_dim, "width of class labels, 0: none");
-    visit("model_channels", self.model_channels, "width of the first level");
-    visit("channel_mult", self.channel_mult, "width of each level, in model_channels");
-    visit("num_blocks", self.num_blocks, "residual blocks a level");
-    visit("attn_resolutions", self.attn_resolutions, "sides of the levels with attention");
-    visit("dropout", self.dropout, "dropout probability");
-    visit("implicit_mlp", self.implicit_mlp, "three more 1x1 layers at the input");
-  }
-};
-
-/// The DDPM++ U-Net, with the parameter names of published checkpoints.
+/// The DDPM++ and NCSN++ U-Nets, with the parameter names of published checkpoints.
 ///
 /// Shapes: [N, in_channels, h, w] to [N, out_channels, h, w], h and w divisible by 2^(levels - 1); labels
-/// [N, label_dim].
+/// [N, label_dim], augmentation labels [N, augment_dim]; labels that are not given count as zeros.
 /// Draws: initial weights from the key that the constructor is given, dropout from the pass.
 /// Source: Song et al. (arXiv 2011.13456), appendix H; EDM (arXiv 2206.00364), appendix F.
 class SongUNet : public AutogradNetwork<SongUNet> {
@@ -73,23 +47,21 @@ class SongUNet : public AutogradNetwork<SongUNet> {
   /// Errors: ConfigError for settings that cannot work.
   explicit SongUNet(SongUNetOptions options, RandomKey key = {}, TorchDevice device = {})
       : AutogradNetwork(device), options_(checked(std::move(options))) {
-    unet::WeightMaker make{
-        [this](std::string parameter, at::Tensor value) {
-          return add_parameter(std::move(parameter), std::move(value));
-        },
-        [this](std::string buffer, at::Tensor value) { return add_buffer(std::move(buffer), std::move(value)); }, key,
-        device};
-    const std::int64_t noise_channels = options_.model_channels;
-    const unet::BlockSettings settings{.embedding_channels = 4 * options_.model_channels,
-                                       .dropout = options_.dropout,
-                                       .skip_scale = std::sqrt(0.5),
-                                       .epsilon = 1e-6,
-                                       .qkv_gain = std::sqrt(0.2)};
-    if (options_.label_dim > 0) map_label_.emplace(make, "map_label", options_.label_dim, noise_channels);
-    map_layer0_.emplace(make, "map_layer0", noise_channels, settings.embedding_channels);
-    map_layer1_.emplace(make, "map_layer1", settings.embedding_channels, settings.embedding_channels);
-    const std::vector<std::int64_t> skips = make_encoder(make, settings);
-    make_decoder(make, settings, skips);
+    unet::WeightMaker make{*this, key, unet::Initialization::xavier};
+    const std::int64_t width = 4 * options_.model_channels;
+    if (options_.embedding_type == EmbeddingType::fourier) {
+      frequencies_ = make.buffer("map_noise.freqs", make.normal({noise_channels() / 2}, 16));
+    }
+    if (options_.label_dim > 0) map_label_.emplace(make, "map_label", options_.label_dim, noise_channels());
+    if (options_.augment_dim > 0) {
+      map_augment_ = make.layer("map_augment", {noise_channels(), options_.augment_dim}, 1, false).weight;
+    }
+    map_layer0_.emplace(make, "map_layer0", noise_channels(), width);
+    map_layer1_.emplace(make, "map_layer1", width, width);
+    make_stem(make);
+    levels_.emplace(make, level_settings());
+    make_encoder_branch(make);
+    make_outputs(make);
   }
 
   SongUNet clone() const {
@@ -98,151 +70,148 @@ class SongUNet : public AutogradNetwork<SongUNet> {
     return copy;
   }
 
+  /// Differentiable, for hosts that want more than the gradients that `record` and `backward` give.
   at::Tensor forward(const at::Tensor& input, std::span<const double> c_noise,
                      const Conditioning<TorchBackend>& conditioning, const Pass& pass) const {
-    at::Tensor embedding = unet::positional_embedding(c_noise, options_.model_channels, device());
+    const at::Tensor embedding = embedded(c_noise, conditioning);
+    at::Tensor x = input;
+    for (const unet::Conv2d& layer : implicit_) x = at::silu(layer(x));
+    at::Tensor branch = input;
+    std::vector<at::Tensor> skips =
+        levels_->encode((*stem_)(x), embedding, pass, [&](std::size_t level, const at::Tensor& entered) {
+          if (options_.encoder_type == EncoderType::residual) {
+            return branch = (entered + residual_[level - 1].then_halved(branch)) * std::sqrt(0.5);
+          }
+          if (options_.encoder_type == EncoderType::standard) return entered;
+          branch = halved_[level - 1](branch);
+          return entered + skip_[level - 1](branch);
+        });
+    at::Tensor sum;
+    levels_->decode(std::move(skips), embedding, pass, [&](std::size_t level, const at::Tensor& left) {
+      if (level >= outputs_.size()) return;
+      const at::Tensor output = outputs_[level](left);
+      sum = sum.defined() ? doubled_[level](sum) + output : output;
+    });
+    return sum;
+  }
+
+  std::int64_t input_channels() const noexcept { return options_.in_channels; }
+  std::int64_t output_channels() const noexcept { return options_.out_channels; }
+  std::int64_t label_dim() const noexcept { return options_.label_dim; }
+  std::int64_t size_divisor() const noexcept { return unet::size_divisor(options_); }
+  const SongUNetOptions& options() const noexcept { return options_; }
+
+ private:
+  /// What makes the output of a level.
+  struct Output {
+    unet::GroupNorm norm;
+    unet::Conv2d conv;
+    at::Tensor operator()(const at::Tensor& x) const { return conv(at::silu(norm(x))); }
+  };
+
+  static constexpr double epsilon = 1e-6;
+
+  std::int64_t noise_channels() const { return options_.model_channels * options_.channel_mult_noise; }
+
+  at::Tensor embedded(std::span<const double> c_noise, const Conditioning<TorchBackend>& conditioning) const {
+    unet::check_augment_labels(name, conditioning, c_noise.size(), options_.augment_dim);
+    const std::int64_t half = noise_channels() / 2;
+    const auto last = static_cast<double>(std::max<std::int64_t>(1, half - 1));
+    at::Tensor embedding = frequencies_.defined() ? unet::fourier_embedding(c_noise, frequencies_)
+                                                  : unet::positional_embedding(c_noise, 2 * half, last, device());
+    embedding = at::cat({embedding.narrow(1, half, half), embedding.narrow(1, 0, half)}, 1);  // sines first
     if (map_label_ && conditioning.class_labels) {
       const double scale = std::sqrt(static_cast<double>(options_.label_dim));
       embedding = embedding + (*map_label_)(*conditioning.class_labels * scale);
     } else if (map_label_) {
       embedding = embedding + map_label_->bias;  // as labels of zeros
     }
-    embedding = at::silu((*map_layer1_)(at::silu((*map_layer0_)(embedding))));
-
-    at::Tensor x = input;
-    for (const unet::Conv2d& layer : implicit_) x = at::silu(layer(x));
-    x = (*stem_)(x);
-    std::vector<at::Tensor> skips{x};
-    for (const EncoderLevel& level : encoder_) {
-      if (level.down) skips.push_back(x = (*level.down)(x, embedding, pass));
-      for (const unet::Block& block : level.blocks) skips.push_back(x = block(x, embedding, pass));
-    }
-    for (const DecoderLevel& level : decoder_) {
-      for (const unet::Block& block : level.entry) x = block(x, embedding, pass);
-      for (const unet::Block& block : level.blocks) {
-        x = block(at::cat({x, skips.back().to(x.scalar_type())}, 1), embedding, pass);
-        skips.pop_back();
-      }
-    }
-    return (*out_conv_)(at::silu((*out_norm_)(x)));
+    if (conditioning.augment_labels) embedding = embedding + at::linear(*conditioning.augment_labels, map_augment_);
+    return at::silu((*map_layer1_)(at::silu((*map_layer0_)(embedding))));
   }
 
-  std::int64_t input_channels() const noexcept { return options_.in_channels; }
-  std::int64_t output_channels() const noexcept { return options_.out_channels; }
-  std::int64_t label_dim() const noexcept { return options_.label_dim; }
-  std::int64_t size_divisor() const noexcept { return std::int64_t{1} << (options_.channel_mult.size() - 1); }
-  const SongUNetOptions& options() const noexcept { return options_; }
-
- private:
-  struct EncoderLevel {
-    std::optional<unet::Block> down;
-    std::vector<unet::Block> blocks;
-  };
-  struct DecoderLevel {
-    std::vector<unet::Block> entry;  ///< in0 and in1 at the lowest level, else up
-    std::vector<unet::Block> blocks;
-  };
-
-  std::string level_name(std::size_t level) const {
-    return fmt::format("{}x{}_", options_.image.height >> level, options_.image.width >> level);
+  unet::LevelSettings level_settings() const {
+    return {.image = options_.image,
+            .stem_channels = options_.model_channels,
+            .channels = unet::level_channels(options_),
+            .num_blocks = options_.num_blocks,
+            .attn_resolutions = options_.attn_resolutions,
+            .block = {.embedding_channels = 4 * options_.model_channels,
+                      .dropout = options_.dropout,
+                      .skip_scale = std::sqrt(0.5),
+                      .epsilon = epsilon,
+                      .qkv_gain = std::sqrt(0.2),
+                      .filter = options_.resample_filter,
+                      .attention = options_.attention,
+                      .recompute = options_.recompute}};
   }
-  bool has_attention(std::size_t level) const {
-    const std::int64_t side = std::max(options_.image.height, options_.image.width) >> level;
-    return std::find(options_.attn_resolutions.begin(), options_.attn_resolutions.end(), side) !=
-           options_.attn_resolutions.end();
-  }
-  std::int64_t width(std::size_t level) const { return options_.model_channels * options_.channel_mult[level]; }
 
-  std::vector<std::int64_t> make_encoder(unet::WeightMaker& make, const unet::BlockSettings& settings) {
-    std::int64_t channels = options_.model_channels;
-    const std::string stem = "enc." + level_name(0) + "conv";
-    if (options_.implicit_mlp) {
-      implicit_.emplace_back(make, stem + ".0", options_.in_channels, channels, 1);
-      implicit_.emplace_back(make, stem + ".2", channels, channels, 1);
-      implicit_.emplace_back(make, stem + ".4", channels, channels, 1);
-      stem_.emplace(make, stem + ".6", channels, channels, 3);
-    } else {
+  void make_stem(unet::WeightMaker& make) {
+    const std::string stem = unet::Levels::name("enc", options_.image, 0) + "conv";
+    const std::int64_t channels = options_.model_channels;
+    if (!options_.implicit_mlp) {
       stem_.emplace(make, stem, options_.in_channels, channels, 3);
+      return;
     }
-    std::vector<std::int64_t> skips{channels};
-    for (std::size_t level = 0; level < options_.channel_mult.size(); ++level) {
-      EncoderLevel made;
-      const std::string prefix = "enc." + level_name(level);
-      if (level > 0) {
-        made.down.emplace(make, prefix + "down", channels, channels, false, unet::Resample::down, settings, layers_++);
-        skips.push_back(channels);
-      }
-      for (std::int64_t index = 0; index < options_.num_blocks; ++index) {
-        made.blocks.emplace_back(make, prefix + "block" + std::to_string(index), channels, width(level),
-                                 has_attention(level), unet::Resample::none, settings, layers_++);
-        channels = width(level);
-        skips.push_back(channels);
-      }
-      encoder_.push_back(std::move(made));
-    }
-    return skips;
+    implicit_.emplace_back(make, stem + ".0", options_.in_channels, channels, 1);
+    implicit_.emplace_back(make, stem + ".2", channels, channels, 1);
+    implicit_.emplace_back(make, stem + ".4", channels, channels, 1);
+    stem_.emplace(make, stem + ".6", channels, channels, 3);
   }
 
-  void make_decoder(unet::WeightMaker& make, const unet::BlockSettings& settings, std::vector<std::int64_t> skips) {
-    const std::size_t levels = options_.channel_mult.size();
-    std::int64_t channels = width(levels - 1);
-    for (std::size_t level = levels; level-- > 0;) {
-      DecoderLevel made;
-      const std::string prefix = "dec." + level_name(level);
-      const auto enter = [&](const char* suffix, bool attention, unet::Resample resample) {
-        made.entry.emplace_back(make, prefix + suffix, channels, channels, attention, resample, settings, layers_++);
-      };
-      if (level == levels - 1) {
-        enter("in0", true, unet::Resample::none);
-        enter("in1", false, unet::Resample::none);
-      } else {
-        enter("up", false, unet::Resample::up);
+  void make_encoder_branch(unet::WeightMaker& make) {
+    const std::vector<std::int64_t> channels = unet::level_channels(options_);
+    std::int64_t from = options_.in_channels;
+    for (std::size_t level = 1; level < channels.size(); ++level) {
+      const std::string prefix = unet::Levels::name("enc", options_.image, level);
+      const std::int64_t to = channels[level - 1];
+      if (options_.encoder_type == EncoderType::skip) {
+        halved_.emplace_back(make, prefix + "aux_down", unet::Resample::down, options_.resample_filter);
+        skip_.emplace_back(make, prefix + "aux_skip", from, to, 1);
+      } else if (options_.encoder_type == EncoderType::residual) {
+        residual_.emplace_back(make, prefix + "aux_residual", from, to, 3, unet::Resample::down,
+                               options_.resample_filter);
+        from = to;
       }
-      for (std::int64_t index = 0; index <= options_.num_blocks; ++index) {
-        const bool attention = index == options_.num_blocks && has_attention(level);
-        made.blocks.emplace_back(make, prefix + "block" + std::to_string(index), channels + skips.back(), width(level),
-                                 attention, unet::Resample::none, settings, layers_++);
-        channels = width(level);
-        skips.pop_back();
-      }
-      decoder_.push_back(std::move(made));
     }
-    out_norm_.emplace(make, "dec." + level_name(0) + "aux_norm", channels, settings.epsilon);
-    out_conv_.emplace(make, "dec." + level_name(0) + "aux_conv", channels, options_.out_channels, 3, 1e-5);
+  }
+
+  void make_outputs(unet::WeightMaker& make) {
+    const std::vector<std::int64_t> channels = unet::level_channels(options_);
+    const std::size_t count = options_.decoder_type == DecoderType::skip ? channels.size() : 1;
+    for (std::size_t level = 0; level < count; ++level) {
+      const std::string prefix = unet::Levels::name("dec", options_.image, level);
+      outputs_.push_back({unet::GroupNorm(make, prefix + "aux_norm", channels[level], epsilon),
+                          unet::Conv2d(make, prefix + "aux_conv", channels[level], options_.out_channels, 3, 1e-5)});
+      if (level + 1 < count) {
+        doubled_.emplace_back(make, prefix + "aux_up", unet::Resample::up, options_.resample_filter);
+      }
+    }
   }
 
   static SongUNetOptions checked(SongUNetOptions options) {
-    const auto require = [](bool holds, std::string_view argument, std::string_view expected, const auto& got) {
-      if (!holds) throw ConfigError("SongUNet", argument, expected, fmt::format("{}", got));
-    };
-    require(options.in_channels >= 1, "in_channels", "at least 1", options.in_channels);
-    require(options.out_channels >= 1, "out_channels", "at least 1", options.out_channels);
-    require(options.label_dim >= 0, "label_dim", "at least 0", options.label_dim);
-    require(options.model_channels >= 4 && options.model_channels % 4 == 0, "model_channels", "a multiple of 4",
-            options.model_channels);
-    require(options.num_blocks >= 1, "num_blocks", "at least 1", options.num_blocks);
-    require(options.dropout >= 0 && options.dropout < 1, "dropout", "a value in [0, 1)", options.dropout);
-    require(!options.channel_mult.empty() && options.channel_mult.size() < 32, "channel_mult", "1 to 31 levels",
-            options.channel_mult.size());
-    for (const std::int64_t mult : options.channel_mult) {
-      require(mult >= 1, "channel_mult", "factors of at least 1", mult);
+    options = unet::checked(name, std::move(options));
+    if (options.channel_mult_noise < 1) {
+      throw ConfigError(name, "channel_mult_noise", "at least 1", fmt::format("{}", options.channel_mult_noise));
     }
-    const std::int64_t divisor = std::int64_t{1} << (options.channel_mult.size() - 1);
-    const ImageSize image = options.image;
-    require(image.height >= 1 && image.width >= 1 && image.height % divisor == 0 && image.width % divisor == 0, "image",
-            fmt::format("sides divisible by {}", divisor), to_string(image));
+    const std::vector<std::int64_t>& taps = options.resample_filter;
+    if (taps.empty() || taps.size() % 2 != 0 ||
+        std::any_of(taps.begin(), taps.end(), [](auto tap) { return tap < 1; })) {
+      throw ConfigError(name, "resample_filter", "an even number of values of at least 1", fmt::format("{}", taps));
+    }
     return options;
   }
 
   SongUNetOptions options_;
-  std::uint64_t layers_ = 0;
+  at::Tensor frequencies_{};  ///< of the Fourier embedding
+  at::Tensor map_augment_{};
   std::optional<unet::Linear> map_label_, map_layer0_, map_layer1_;
   std::vector<unet::Conv2d> implicit_;  ///< the coordinate stem's 1x1 layers
   std::optional<unet::Conv2d> stem_;
-  std::vector<EncoderLevel> encoder_;
-  std::vector<DecoderLevel> decoder_;
-  std::optional<unet::GroupNorm> out_norm_;
-  std::optional<unet::Conv2d> out_conv_;
+  std::optional<unet::Levels> levels_;
+  std::vector<unet::Conv2d> residual_, skip_;      ///< the encoder's branch, from the second level on
+  std::vector<unet::Resampler> halved_, doubled_;  ///< of the encoder's branch, and of the sum of outputs
+  std::vector<Output> outputs_;
 };
 
 static_assert(TrainableNetwork<SongUNet>, "SongUNet does not fit the concept TrainableNetwork");

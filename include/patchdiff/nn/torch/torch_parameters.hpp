@@ -15,6 +15,10 @@
 
 namespace patchdiff {
 
+namespace unet {
+struct WeightMaker;
+}
+
 /// The weights and constants of a LibTorch network by name, in the order in which they were added.
 ///
 /// A base: layers hold tensors that share what is kept here.
@@ -50,6 +54,8 @@ class TorchParameters {
   TorchDevice device() const noexcept { return device_; }
 
  protected:
+  friend unet::WeightMaker;
+
   explicit TorchParameters(TorchDevice device) : device_(device) {}
   TorchParameters(TorchParameters&&) noexcept = default;
   TorchParameters& operator=(TorchParameters&&) noexcept = default;

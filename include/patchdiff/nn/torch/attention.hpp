@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cmath>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/bmm.h>
+#include <ATen/ops/softmax.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <patchdiff/backend/torch/compat.hpp>
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/core/named_enum.hpp>
+
+namespace patchdiff {
+
+/// How a network computes attention: by LibTorch's fused kernel, from LibTorch 2.0 on, or by matrix products, which
+/// take memory for the square of the pixels and have second derivatives. The results are the same.
+enum class Attention { fused, plain };
+
+constexpr std::array<NamedValue<Attention>, 2> value_names(Attention) noexcept {
+  return {{{Attention::fused, "fused"}, {Attention::plain, "plain"}}};
+}
+
+namespace unet {
+
+/// The identity, whose gradient cannot be differentiated again.
+struct OnceDifferentiable : ::torch::autograd::Function<OnceDifferentiable> {
+  static at::Tensor forward(::torch::autograd::AutogradContext*, const at::Tensor& x) { return x.view_as(x); }
+
+  static ::torch::autograd::variable_list backward(::torch::autograd::AutogradContext*,
+                                                   ::torch::autograd::variable_list gradients) {
+    if (at::GradMode::is_enabled()) {
+      throw ConfigError("unet", "attention", "plain, as second derivatives need", "fused, which has none");
+    }
+    return gradients;
+  }
+};
+
+/// Softmax attention over pixels, by heads: query, key, value and result are [N, heads, channels, pixels].
+///
+/// The softmax runs in `softmax_type`, or what the fused kernel has inside, which is no less than float32.
+inline at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                         at::ScalarType softmax_type, Attention attention) {
+  if (attention == Attention::fused) {
+    if (const auto fused = torch_compat::fused_attention(query, key, value)) return OnceDifferentiable::apply(*fused);
+  }
+  const auto matrices = [](const at::Tensor& x) { return x.flatten(0, 1); };
+  const double scale = 1 / std::sqrt(static_cast<double>(query.size(2)));
+  const at::Tensor logits = at::bmm(matrices(query).transpose(1, 2), matrices(key) * scale).to(softmax_type);
+  const at::Tensor weights = at::softmax(logits, 2).to(value.scalar_type());
+  return at::bmm(matrices(value), weights.transpose(1, 2)).view(value.sizes());
+}
+
+}  // namespace unet
+
+}  // namespace patchdiff

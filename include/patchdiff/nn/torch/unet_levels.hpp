@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/cat.h>
+#include <fmt/format.h>
+
+#include <patchdiff/backend/torch/torch_backend.hpp>
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/shape.hpp>
+#include <patchdiff/nn/conditioning.hpp>
+#include <patchdiff/nn/network.hpp>
+#include <patchdiff/nn/torch/unet_block.hpp>
+#include <patchdiff/nn/torch/unet_layers.hpp>
+
+namespace patchdiff::unet {
+
+/// What the levels of a U-Net are made of.
+struct LevelSettings {
+  ImageSize image{};                             ///< full images; names the levels, whatever the patch
+  std::int64_t stem_channels = 0;                ///< what enters the first level
+  std::vector<std::int64_t> channels{};          ///< of each level
+  std::int64_t num_blocks = 0;                   ///< of a level; the decoder has one more
+  std::vector<std::int64_t> attn_resolutions{};  ///< levels with attention, by the longer side of the full image there
+  bool decoder_attends_once = true;              ///< whether only a level's last block in the decoder has attention
+  BlockSettings block{};
+};
+
+/// The residual blocks of a U-Net: an encoder whose outputs the decoder takes back, level by level.
+class Levels {
+ public:
+  Levels(WeightMaker& make, LevelSettings settings) : settings_(std::move(settings)) {
+    std::vector<std::int64_t> skips{settings_.stem_channels};
+    for (std::size_t level = 0; level < count(); ++level) add_encoder_level(make, level, skips);
+    for (std::size_t level = count(); level-- > 0;) add_decoder_level(make, level, skips);
+  }
+
+  /// The outputs that the decoder takes back; `enter(level, x)` replaces x at the beginning of each level but the
+  /// first.
+  template <class Enter>
+  std::vector<at::Tensor> encode(at::Tensor x, const at::Tensor& embedding, const Pass& pass, Enter&& enter) const {
+    std::vector<at::Tensor> skips{x};
+    for (std::size_t level = 0; level < count(); ++level) {
+      if (encoder_[level].down) {
+        x = enter(level, (*encoder_[level].down)(x, embedding, pass));
+        skips.push_back(x);
+      }
+      for (const Block& block : encoder_[level].blocks) skips.push_back(x = block(x, embedding, pass));
+    }
+    return skips;
+  }
+
+  /// The decoder's output; `leave(level, x)` sees what each level gives, from the lowest one up.
+  template <class Leave>
+  at::Tensor decode(std::vector<at::Tensor> skips, const at::Tensor& embedding, const Pass& pass, Leave&& leave) const {
+    at::Tensor x = skips.back();
+    for (std::size_t level = count(); level-- > 0;) {
+      for (const Block& block : decoder_[level].entry) x = block(x, embedding, pass);
+      for (const Block& block : decoder_[level].blocks) {
+        x = block(at::cat({x, skips.back().to(x.scalar_type())}, 1), embedding, pass);
+        skips.pop_back();
+      }
+      leave(level, x);
+    }
+    return x;
+  }
+
+  std::size_t count() const noexcept { return settings_.channels.size(); }
+
+  /// The first part of the names of a level's layers.
+  static std::string name(std::string_view side, ImageSize image, std::size_t level) {
+    return fmt::format("{}.{}x{}_", side, image.height >> level, image.width >> level);
+  }
+
+ private:
+  struct EncoderLevel {
+    std::optional<Block> down{};
+    std::vector<Block> blocks{};
+  };
+  struct DecoderLevel {
+    std::vector<Block> entry{};  ///< in0 and in1 at the lowest level, else up
+    std::vector<Block> blocks{};
+  };
+
+  bool attends(std::size_t level) const {
+    const std::int64_t side = std::max(settings_.image.height, settings_.image.width) >> level;
+    return std::find(settings_.attn_resolutions.begin(), settings_.attn_resolutions.end(), side) !=
+           settings_.attn_resolutions.end();
+  }
+
+  void add_encoder_level(WeightMaker& make, std::size_t level, std::vector<std::int64_t>& skips) {
+    EncoderLevel& made = encoder_.emplace_back();
+    const std::string prefix = name("enc", settings_.image, level);
+    if (level > 0) {
+      made.down.emplace(make, prefix + "down", skips.back(), skips.back(), false, Resample::down, settings_.block,
+                        layers_++);
+      skips.push_back(skips.back());
+    }
+    for (std::int64_t index = 0; index < settings_.num_blocks; ++index) {
+      made.blocks.emplace_back(make, prefix + "block" + std::to_string(index), skips.back(), settings_.channels[level],
+                               attends(level), Resample::none, settings_.block, layers_++);
+      skips.push_back(settings_.channels[level]);
+    }
+  }
+
+  /// Levels are made from the lowest one up, and kept from the highest one down.
+  void add_decoder_level(WeightMaker& make, std::size_t level, std::vector<std::int64_t>& skips) {
+    DecoderLevel& made = *decoder_.emplace(decoder_.begin());
+    const std::string prefix = name("dec", settings_.image, level);
+    const bool lowest = level == count() - 1;
+    std::int64_t channels = settings_.channels[lowest ? level : level + 1];
+    const auto enter = [&](const char* suffix, bool attention, Resample resample) {
+      made.entry.emplace_back(make, prefix + suffix, channels, channels, attention, resample, settings_.block,
+                              layers_++);
+    };
+    if (lowest) {
+      enter("in0", true, Resample::none);
+      enter("in1", false, Resample::none);
+    } else {
+      enter("up", false, Resample::up);
+    }
+    for (std::int64_t index = 0; index <= settings_.num_blocks; ++index) {
+      const bool attention = attends(level) && (index == settings_.num_blocks || !settings_.decoder_attends_once);
+      made.blocks.emplace_back(make, prefix + "block" + std::to_string(index), channels + skips.back(),
+                               settings_.channels[level], attention, Resample::none, settings_.block, layers_++);
+      channels = settings_.channels[level];
+      skips.pop_back();
+    }
+  }
+
+  LevelSettings settings_;
+  std::uint64_t layers_ = 0;  ///< numbers the draws of dropout
+  std::vector<EncoderLevel> encoder_{};
+  std::vector<DecoderLevel> decoder_{};
+};
+
+/// The channels of each level of options that count them in model_channels.
+template <class Options>
+std::vector<std::int64_t> level_channels(const Options& options) {
+  std::vector<std::int64_t> channels;
+  for (const std::int64_t mult : options.channel_mult) channels.push_back(options.model_channels * mult);
+  return channels;
+}
+
+/// What patches' sides must be divisible by.
+template <class Options>
+std::int64_t size_divisor(const Options& options) {
+  return std::int64_t{1} << (options.channel_mult.size() - 1);
+}
+
+/// The options, checked as far as all U-Nets have them. Errors: ConfigError of the component `network`.
+template <class Options>
+Options checked(std::string_view network, Options options) {
+  const auto require = [&](bool holds, std::string_view argument, std::string_view expected, const auto& got) {
+    if (!holds) throw ConfigError(network, argument, expected, fmt::format("{}", got));
+  };
+  require(options.in_channels >= 1, "in_channels", "at least 1", options.in_channels);
+  require(options.out_channels >= 1, "out_channels", "at least 1", options.out_channels);
+  require(options.label_dim >= 0, "label_dim", "at least 0", options.label_dim);
+  require(options.augment_dim >= 0, "augment_dim", "at least 0", options.augment_dim);
+  require(options.model_channels >= 4 && options.model_channels % 4 == 0, "model_channels", "a multiple of 4",
+          options.model_channels);
+  require(options.num_blocks >= 1, "num_blocks", "at least 1", options.num_blocks);
+  require(options.dropout >= 0 && options.dropout < 1, "dropout", "a value in [0, 1)", options.dropout);
+  require(!options.channel_mult.empty() && options.channel_mult.size() < 32, "channel_mult", "1 to 31 levels",
+          options.channel_mult.size());
+  for (const std::int64_t mult : options.channel_mult) {
+    require(mult >= 1, "channel_mult", "factors of at least 1", mult);
+  }
+  const std::int64_t divisor = size_divisor(options);
+  const ImageSize image = options.image;
+  require(image.height >= 1 && image.width >= 1 && image.height % divisor == 0 && image.width % divisor == 0, "image",
+          fmt::format("sides divisible by {}", divisor), to_string(image));
+  return options;
+}
+
+/// Refuses augmentation labels of another shape than [N, augment_dim]. Errors: ShapeError of the component `network`.
+inline void check_augment_labels(std::string_view network, const Conditioning<TorchBackend>& conditioning,
+                                 std::size_t count, std::int64_t augment_dim) {
+  if (!conditioning.augment_labels) return;
+  const Shape got = TorchBackend::shape(*conditioning.augment_labels);
+  const Shape expected{static_cast<std::int64_t>(count), augment_dim};
+  if (augment_dim > 0 && got == expected) return;
+  throw ShapeError(network, "augment_labels", augment_dim > 0 ? to_string(expected) : "none, augment_dim is 0",
+                   to_string(got));
+}
+
+}  // namespace patchdiff::unet
