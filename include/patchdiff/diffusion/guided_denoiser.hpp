@@ -42,7 +42,7 @@ class GuidedDenoiser {
     if (inner.label_dim() < 1) {
       throw ConfigError("GuidedDenoiser", "inner", "a denoiser with class labels", "label_dim 0");
     }
-    if (log && !null_label_trained(inner)) {
+    if (log && guidance_scale != 1 && !null_label_trained(inner)) {
       log("GuidedDenoiser: inner: expected a null label trained by label dropout, got one that was never trained");
     }
   }

@@ -136,6 +136,7 @@ TEST_CASE("guidance by a null label that was never trained is said in the host's
                                              "GuidedDenoiser: inner: expected a null label trained by label "
                                              "dropout, got one that was never trained"));
   GuidedDenoiser(inner, 2);
+  GuidedDenoiser(inner, 1, {}, log);
   inner.trained = true;
   GuidedDenoiser(inner, 2, {}, log);
   const Counting silent;
