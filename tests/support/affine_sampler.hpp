@@ -69,7 +69,7 @@ struct CorrelatedDenoiser {
 
   /// The Jacobian is symmetric: what the denoiser does to a difference of states.
   std::optional<Tensor> backward(const Record& record, const Tensor& cotangent) const {
-    Tensor shifted = cotangent;
+    Tensor shifted = Backend::clone(cotangent);
     for (std::size_t i = 0; i < shifted.values.size(); ++i) shifted.values[i] += mean[i % 2];
     shifted = (*this)(shifted, record.sigma, {}, {});
     for (std::size_t i = 0; i < shifted.values.size(); ++i) shifted.values[i] -= mean[i % 2];

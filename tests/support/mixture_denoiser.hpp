@@ -46,7 +46,7 @@ struct MixtureDenoiser {
 
   Record record(const Tensor& x, std::span<const double> sigma, const Places& places,
                 const Conditioning<Backend>& conditioning, const Pass&) const {
-    Tensor slope = x;
+    Tensor slope = Backend::clone(x);
     const std::size_t row = x.values.size() / sigma.size();
     for (std::size_t i = 0; i < x.values.size(); ++i) {
       const double noise = sigma[i / row] * sigma[i / row], total = deviation * deviation + noise;

@@ -84,7 +84,7 @@ TEST_CASE("posterior sampling from means of pixels is exact, too") {
   // y is the mean of all six pixels, without noise: A^T of it gives each pixel a sixth, and A A^T = 1/6.
   constexpr double y = 0.9;
   const auto of_mean = [](const B::Tensor& x) {
-    B::Tensor slope = x;
+    B::Tensor slope = B::clone(x);
     for (std::size_t n = 0; n < 2; ++n) {
       double mean = 0;
       for (std::size_t i = 6 * n; i < 6 * n + 6; ++i) mean += x.values[i] / 6;
