@@ -9,27 +9,27 @@
 #include <patchdiff/nn/any_network.hpp>
 
 #include "support/catch.hpp"
-#include "support/pixelwise_network.hpp"
+#include "custom_backend/pixelwise_network.hpp"
 #include "support/tensors.hpp"
-#include "support/vector_backend.hpp"
+#include "custom_backend/span_backend.hpp"
 
 namespace patchdiff {
 namespace {
 
-using B = VectorBackend<double>;
+using B = host::SpanBackend<double>;
 
 /// The same function under another type.
-struct Other : PixelwiseNetwork<B> {
-  explicit Other(PixelwiseNetwork<B> network) : PixelwiseNetwork<B>(std::move(network)) {}
-  Other clone() const { return Other(PixelwiseNetwork<B>::clone()); }
+struct Other : host::PixelwiseNetwork<B> {
+  explicit Other(host::PixelwiseNetwork<B> network) : host::PixelwiseNetwork<B>(std::move(network)) {}
+  Other clone() const { return Other(host::PixelwiseNetwork<B>::clone()); }
 };
 
-using Any = AnyNetwork<PixelwiseNetwork<B>, Other>;
+using Any = AnyNetwork<host::PixelwiseNetwork<B>, Other>;
 
 static_assert(TrainableNetwork<Any>);
 static_assert(TrainableNetwork<AnyNetwork<Other>>);
 
-PixelwiseNetwork<B> network() { return PixelwiseNetwork<B>({.in_channels = 3, .label_dim = 2}, {5}); }
+host::PixelwiseNetwork<B> network() { return host::PixelwiseNetwork<B>({.in_channels = 3, .label_dim = 2}, {5}); }
 
 template <class Net>
 std::vector<double> gradients(Net net) {
