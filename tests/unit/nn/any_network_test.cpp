@@ -8,10 +8,10 @@
 #include <patchdiff/diffusion/denoiser_wrapper.hpp>
 #include <patchdiff/nn/any_network.hpp>
 
-#include "support/catch.hpp"
 #include "custom_backend/pixelwise_network.hpp"
-#include "support/tensors.hpp"
 #include "custom_backend/span_backend.hpp"
+#include "support/catch.hpp"
+#include "support/tensors.hpp"
 
 namespace patchdiff {
 namespace {
