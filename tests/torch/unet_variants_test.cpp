@@ -179,7 +179,7 @@ TEST_CASE("recomputing keeps less, and gives the same gradients with the same dr
   }
   CHECK(kept[1] < kept[0] / 2);
   // In bfloat16 an activation's gradients round as they are added, and a block adds its own first.
-  const double tolerance = precision == Precision::bfloat16 ? 0.1 : 1e-6;
+  const double tolerance = precision == Precision::bfloat16 ? 0.1 : 1e-5;
   REQUIRE(gradients[0].size() == gradients[1].size());
   for (std::size_t i = 0; i < gradients[0].size(); ++i) {
     CAPTURE(i);
