@@ -3,8 +3,6 @@
 // thread; and whole training steps of SmallUNet with their rate of multiplications. Prints medians and, with --json,
 // writes every figure.
 
-#include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
@@ -16,17 +14,15 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 #include <Eigen/Core>
-#include <nlohmann/json.hpp>
 
 #include <patchdiff/eigen.hpp>
-#include <patchdiff/io/atomic_file.hpp>
+
+#include "measure.hpp"
 
 namespace {
 
 namespace pd = patchdiff;
 using B = pd::EigenBackend<float>;
-using Clock = std::chrono::steady_clock;
-using Json = nlohmann::ordered_json;
 
 struct Settings {
   std::vector<std::int64_t> channels{32, 64};
@@ -64,26 +60,6 @@ Settings parse(int argc, char** argv) {
     std::exit(app.exit(error));
   }
   return settings;
-}
-
-struct Spread {
-  double median = 0, least = 0, most = 0;
-};
-
-Spread spread_of(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return {values[values.size() / 2], values.front(), values.back()};
-}
-
-Json to_json(Spread spread) {
-  return {{"median_ms", 1e3 * spread.median}, {"min_ms", 1e3 * spread.least}, {"max_ms", 1e3 * spread.most}};
-}
-
-template <class F>
-double seconds(F&& work) {
-  const auto start = Clock::now();
-  work();
-  return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 /// One image through one 3x3 convolution: y = W x is one product of matrices, its gradients are two.
@@ -164,22 +140,19 @@ void run(const Settings& settings) {
     }
   }
   for (const std::int64_t side : settings.sides) steps.push_back(measure_steps(settings, side));
-  if (settings.json.empty()) return;
-  const Json all{{"benchmark", "eigen_conv"},
-                 {"eigen", fmt::format("{}.{}.{}", EIGEN_WORLD_VERSION, EIGEN_MAJOR_VERSION, EIGEN_MINOR_VERSION)},
-                 {"simd", Eigen::SimdInstructionSetsInUse()},
-                 {"compiler", __VERSION__},
-                 {"threads", settings.threads},
-                 {"model_channels", settings.model_channels},
-                 {"channel_mult", settings.channel_mult},
-                 {"batch", settings.batch},
-                 {"calls", settings.calls},
-                 {"steps", settings.steps},
-                 {"convolutions", convolutions},
-                 {"training", steps}};
-  pd::AtomicFile file(settings.json, "eigen_conv_bench");
-  file.write(all.dump(2) + "\n");
-  file.commit();
+  const Json figures{{"benchmark", "eigen_conv"},
+                     {"eigen", fmt::format("{}.{}.{}", EIGEN_WORLD_VERSION, EIGEN_MAJOR_VERSION, EIGEN_MINOR_VERSION)},
+                     {"simd", Eigen::SimdInstructionSetsInUse()},
+                     {"compiler", __VERSION__},
+                     {"threads", settings.threads},
+                     {"model_channels", settings.model_channels},
+                     {"channel_mult", settings.channel_mult},
+                     {"batch", settings.batch},
+                     {"calls", settings.calls},
+                     {"steps", settings.steps},
+                     {"convolutions", convolutions},
+                     {"training", steps}};
+  write_figures(settings.json, "eigen_conv_bench", figures);
 }
 
 }  // namespace

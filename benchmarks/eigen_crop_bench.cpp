@@ -2,8 +2,6 @@
 // Places, crop and coordinates on the Eigen backend beside a copy of as many bytes on one thread, in turns. Prints
 // medians.
 
-#include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -15,6 +13,8 @@
 #include <CLI/CLI.hpp>
 
 #include <patchdiff/eigen.hpp>
+
+#include "measure.hpp"
 
 namespace {
 
@@ -47,19 +47,6 @@ Settings parse(int argc, char** argv) {
   return settings;
 }
 
-template <class F>
-double seconds(F&& f) {
-  const auto start = std::chrono::steady_clock::now();
-  f();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
 void measure(const Settings& settings, std::int64_t patch, B::Device device) {
   const pd::ImageSize image{settings.resolution, settings.resolution};
   const pd::ImageBatch<B> batch{.images =
@@ -79,8 +66,9 @@ void measure(const Settings& settings, std::int64_t patch, B::Device device) {
     copy.push_back(seconds([&] { std::memcpy(to.data(), from.data(), bytes); }));
     elements += to[bytes / 2];
   }
-  fmt::print("patch {:4}: crop {:8.1f} us, copy {:8.1f} us, crop {:.2f} copies ({} numbers)\n", patch,
-             1e6 * median(crop), 1e6 * median(copy), median(crop) / median(copy), elements);
+  const double crop_time = spread_of(crop).median, copy_time = spread_of(copy).median;
+  fmt::print("patch {:4}: crop {:8.1f} us, copy {:8.1f} us, crop {:.2f} copies ({} numbers)\n", patch, 1e6 * crop_time,
+             1e6 * copy_time, crop_time / copy_time, elements);
 }
 
 }  // namespace

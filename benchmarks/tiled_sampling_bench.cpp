@@ -5,7 +5,6 @@
 #include <malloc.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -20,18 +19,18 @@
 #include <fmt/format.h>
 #include <torch/version.h>
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
 #include <patchdiff/backend/torch/peak_bytes.hpp>
-#include <patchdiff/io/atomic_file.hpp>
+#include <patchdiff/core/named_enum.hpp>
 #include <patchdiff/torch.hpp>
+
+#include "measure.hpp"
 
 namespace {
 
 namespace pd = patchdiff;
 using B = pd::TorchBackend;
 using Denoiser = pd::DenoiserWrapper<pd::SongUNet>;
-using Json = nlohmann::ordered_json;
 
 struct Settings {
   std::vector<std::int64_t> sides{256, 512, 1024, 2048, 4096};
@@ -55,7 +54,7 @@ Settings parse(int argc, char** argv) {
   app.add_option("--budget", settings.budget, "memory for a chunk of windows, in MiB")->capture_default_str();
   app.add_option("--steps", settings.steps, "of the sampler")->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--dtype", settings.dtype, "float32 or bfloat16")
-      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->check(CLI::IsMember(pd::all_names<pd::Precision>()))
       ->capture_default_str();
   app.add_option("--threads", settings.threads, "threads for LibTorch")
       ->check(CLI::PositiveNumber)
@@ -91,10 +90,8 @@ Cost cost(const F& work) {
   malloc_trim(0);
   forget_peak();
   const double before = resident("VmRSS");
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
-  return {passed.count(), resident("VmHWM") - before};
+  const double passed = seconds(work);
+  return {passed, resident("VmHWM") - before};
 }
 
 Json measure(const Settings& settings, std::int64_t side) {
@@ -108,9 +105,8 @@ Json measure(const Settings& settings, std::int64_t side) {
                         .attn_resolutions = {},
                         .dropout = 0},
                        {1});
-  const Denoiser denoiser{
-      std::move(network),
-      {.image = image, .precision = settings.dtype == "bfloat16" ? pd::Precision::bfloat16 : pd::Precision::float32}};
+  const Denoiser denoiser{std::move(network),
+                          {.image = image, .precision = *pd::value_named<pd::Precision>(settings.dtype)}};
   const std::vector<double> sigma{1};
   const auto window_bytes = [&](pd::ImageSize window) {
     const pd::TiledDenoiser tiled(denoiser, {.window = window});
@@ -159,14 +155,11 @@ void run(const Settings& settings) {
   measure(settings, std::max(settings.window, settings.sides.front()));  // warms LibTorch up
   Json results = Json::array();
   for (const std::int64_t side : settings.sides) results.push_back(measure(settings, side));
-  if (settings.json.empty()) return;
-  const Json all{{"benchmark", "tiled_sampling"}, {"libtorch", TORCH_VERSION},
-                 {"compiler", __VERSION__},       {"threads", settings.threads},
-                 {"dtype", settings.dtype},       {"model_channels", settings.model_channels},
-                 {"steps", settings.steps},       {"results", results}};
-  pd::AtomicFile file(settings.json, "tiled_sampling_bench");
-  file.write(all.dump(2) + "\n");
-  file.commit();
+  const Json figures{{"benchmark", "tiled_sampling"}, {"libtorch", TORCH_VERSION},
+                     {"compiler", __VERSION__},       {"threads", settings.threads},
+                     {"dtype", settings.dtype},       {"model_channels", settings.model_channels},
+                     {"steps", settings.steps},       {"results", results}};
+  write_figures(settings.json, "tiled_sampling_bench", figures);
 }
 
 }  // namespace

@@ -3,8 +3,6 @@
 // shapes, step by step in turns; and the crop with its coordinates beside a copy of the same bytes. Prints medians and,
 // with --json, writes every figure.
 
-#include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <exception>
@@ -20,17 +18,16 @@
 #include <torch/optim/adam.h>
 #include <torch/version.h>
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
-#include <patchdiff/io/atomic_file.hpp>
+#include <patchdiff/core/named_enum.hpp>
 #include <patchdiff/torch.hpp>
+
+#include "measure.hpp"
 
 namespace {
 
 namespace pd = patchdiff;
 using B = pd::TorchBackend;
-using Clock = std::chrono::steady_clock;
-using Json = nlohmann::ordered_json;
 
 struct Settings {
   std::int64_t resolution = 32;
@@ -66,7 +63,7 @@ Settings parse(int argc, char** argv) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--dtype", settings.dtype, "float32 or bfloat16")
-      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->check(CLI::IsMember(pd::all_names<pd::Precision>()))
       ->capture_default_str();
   app.add_option("--threads", settings.threads, "threads for LibTorch")
       ->check(CLI::PositiveNumber)
@@ -81,33 +78,13 @@ Settings parse(int argc, char** argv) {
   return settings;
 }
 
-struct Spread {
-  double median = 0, least = 0, most = 0;
-};
-
-Spread spread_of(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return {values[values.size() / 2], values.front(), values.back()};
-}
-
-Json to_json(Spread spread) {
-  return {{"median_ms", 1e3 * spread.median}, {"min_ms", 1e3 * spread.least}, {"max_ms", 1e3 * spread.most}};
-}
-
-template <class F>
-double seconds(F&& work) {
-  const auto start = Clock::now();
-  work();
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
 /// A network and its raw counterpart: the same weights at the start, the same shapes.
 class Pair {
  public:
   Pair(const Settings& settings, std::int64_t patch)
       : settings_(settings),
         patch_(patch),
-        precision_(settings.dtype == "bfloat16" ? pd::Precision::bfloat16 : pd::Precision::float32),
+        precision_(*pd::value_named<pd::Precision>(settings.dtype)),
         image_{settings.image_channels, settings.resolution, settings.resolution},
         denoiser_(network(), {.image = image_, .precision = precision_}),
         raw_(network()),
@@ -229,25 +206,22 @@ void run(const Settings& settings) {
   at::set_num_threads(settings.threads);
   Json results = Json::array();
   for (const std::int64_t patch : settings.patches) results.push_back(measure(settings, patch));
-  if (settings.json.empty()) return;
-  const Json all{{"benchmark", "train_step"},
-                 {"libtorch", TORCH_VERSION},
-                 {"compiler", __VERSION__},
-                 {"threads", settings.threads},
-                 {"dtype", settings.dtype},
-                 {"resolution", settings.resolution},
-                 {"image_channels", settings.image_channels},
-                 {"label_dim", settings.label_dim},
-                 {"model_channels", settings.model_channels},
-                 {"channel_mult", settings.channel_mult},
-                 {"num_blocks", settings.num_blocks},
-                 {"attn_resolutions", settings.attn_resolutions},
-                 {"batch", settings.batch},
-                 {"steps", settings.steps},
-                 {"results", results}};
-  pd::AtomicFile file(settings.json, "train_step_bench");
-  file.write(all.dump(2) + "\n");
-  file.commit();
+  const Json figures{{"benchmark", "train_step"},
+                     {"libtorch", TORCH_VERSION},
+                     {"compiler", __VERSION__},
+                     {"threads", settings.threads},
+                     {"dtype", settings.dtype},
+                     {"resolution", settings.resolution},
+                     {"image_channels", settings.image_channels},
+                     {"label_dim", settings.label_dim},
+                     {"model_channels", settings.model_channels},
+                     {"channel_mult", settings.channel_mult},
+                     {"num_blocks", settings.num_blocks},
+                     {"attn_resolutions", settings.attn_resolutions},
+                     {"batch", settings.batch},
+                     {"steps", settings.steps},
+                     {"results", results}};
+  write_figures(settings.json, "train_step_bench", figures);
 }
 
 }  // namespace
