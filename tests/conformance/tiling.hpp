@@ -42,7 +42,7 @@ void fused_windows() {
     const Values whole = B::to_host(denoiser(x, sigma, places, conditioning));
     for (const Fusion fusion : {Fusion::uniform, Fusion::feathered, Fusion::shifted}) {
       for (std::int64_t overlap = 0; overlap < (fusion == Fusion::shifted ? 1 : 4); ++overlap) {
-        CAPTURE(to_string(image), to_string(fusion), overlap);
+        CAPTURE(to_string(image), name_of(fusion), overlap);
         const auto fused = [&](std::int64_t chunk) {
           const TiledDenoiser tiled(
               denoiser, {.window = {4, 5}, .overlap = overlap, .fusion = fusion, .chunk = chunk, .seed = 4});

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <concepts>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -38,6 +39,14 @@ constexpr std::optional<Enum> value_named(std::string_view name) {
     if (named.name == name) return named.value;
   }
   return std::nullopt;
+}
+
+/// Every value by its name, as parsers of command lines take them.
+template <NamedEnum Enum>
+std::map<std::string, Enum> values_by_name() {
+  std::map<std::string, Enum> values;
+  for (const NamedValue<Enum> named : value_names(Enum{})) values.emplace(named.name, named.value);
+  return values;
 }
 
 /// Every name, in the order of the list.

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <string>
 
 #include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/named_enum.hpp>
 
 namespace patchdiff {
 
@@ -15,13 +16,8 @@ enum class Fusion : std::uint8_t {
   shifted,    ///< windows side by side; the grid lies elsewhere at each noise level
 };
 
-inline std::string to_string(Fusion fusion) {
-  switch (fusion) {
-    case Fusion::uniform: return "uniform";
-    case Fusion::feathered: return "feathered";
-    case Fusion::shifted: break;
-  }
-  return "shifted";
+constexpr std::array<NamedValue<Fusion>, 3> value_names(Fusion) noexcept {
+  return {{{Fusion::uniform, "uniform"}, {Fusion::feathered, "feathered"}, {Fusion::shifted, "shifted"}}};
 }
 
 /// How TiledDenoiser cuts an image into windows; `plan_tiling` chooses them for a memory budget.

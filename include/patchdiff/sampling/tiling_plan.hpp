@@ -53,7 +53,7 @@ struct TilingPlan {
 
 inline std::string to_string(const TilingPlan& plan) {
   return fmt::format("{} windows of {}, {}, overlap {}: {:.2f} calls per pixel, {} windows a call in {:.1f} MiB",
-                     plan.windows, to_string(plan.tiling.window), to_string(plan.tiling.fusion), plan.tiling.overlap,
+                     plan.windows, to_string(plan.tiling.window), name_of(plan.tiling.fusion), plan.tiling.overlap,
                      plan.calls_per_pixel, plan.tiling.chunk, static_cast<double>(plan.bytes) / (1 << 20));
 }
 

@@ -31,7 +31,7 @@ TEST_CASE("windows inside, and shares that add up to 1, for every extent, length
     for (std::int64_t extent = length; extent <= 17; ++extent) {
       for (const Fusion fusion : {Fusion::uniform, Fusion::feathered, Fusion::shifted}) {
         for (std::int64_t moved = 0; moved < length; ++moved) {
-          CAPTURE(extent, length, to_string(fusion), moved);
+          CAPTURE(extent, length, name_of(fusion), moved);
           const bool shifted = fusion == Fusion::shifted;
           const WindowAxis axis({.extent = extent,
                                  .length = length,
