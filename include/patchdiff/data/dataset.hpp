@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cmath>
 #include <concepts>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
+#include <fmt/format.h>
+
+#include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/places.hpp>
 
@@ -19,6 +24,15 @@ concept Dataset = requires(const Source& source, std::int64_t index, std::span<f
   { source.shape() } -> std::same_as<ImageShape>;
   source.read(index, out);
 };
+
+/// Refuses values of an image that are not finite. Errors: DataError of the component.
+inline void require_finite(std::string_view component, std::span<const float> values, std::int64_t index) {
+  for (const float value : values) {
+    if (!std::isfinite(value)) {
+      throw DataError(component, "images", "finite values", fmt::format("{} in image {}", value, index));
+    }
+  }
+}
 
 /// A dataset that reads parts of an image alone: `read_patch(index, place, size, out)` writes [C, h, w] floats, with
 /// zeros where the patch lies outside of the image.

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -148,11 +147,7 @@ class Loader {
       const ImageShape shape = source_->shape();
       image.values.resize(static_cast<std::size_t>(shape.channels * pixel_count(shape.size())));
       source_->read(index, image.values);
-      for (const float value : image.values) {
-        if (!std::isfinite(value)) {
-          throw DataError("Loader", "images", "finite values", fmt::format("{} in image {}", value, index));
-        }
-      }
+      require_finite("Loader", image.values, index);
       if constexpr (LabelledDataset<Source>) {
         if (source_->class_count() > 0) image.label = source_->label(index);
       }

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <utility>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
@@ -55,11 +52,7 @@ class PatchLoader {
       const auto index = static_cast<std::int64_t>(order_(plan.first_image + sample));
       const std::span<float> patch = std::span(patches).subspan(sample * values, values);
       source_->read_patch(index, places.at[sample], plan.patch, patch);
-      for (const float value : patch) {
-        if (!std::isfinite(value)) {
-          throw DataError("PatchLoader", "images", "finite values", fmt::format("{} in image {}", value, index));
-        }
-      }
+      require_finite("PatchLoader", patch, index);
     }
     return {.images = B::from_host(std::span<const float>(patches),
                                    {plan.images, image.channels, plan.patch.height, plan.patch.width}, device_),

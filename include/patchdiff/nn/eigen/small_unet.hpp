@@ -24,6 +24,7 @@
 #include <patchdiff/nn/eigen/small_unet_options.hpp>
 #include <patchdiff/nn/eigen/weights.hpp>
 #include <patchdiff/nn/network.hpp>
+#include <patchdiff/nn/unet_options.hpp>
 
 namespace patchdiff {
 
@@ -116,7 +117,7 @@ class SmallUNet {
   std::int64_t input_channels() const noexcept { return options_.in_channels; }
   std::int64_t output_channels() const noexcept { return options_.out_channels; }
   std::int64_t label_dim() const noexcept { return options_.label_dim; }
-  std::int64_t size_divisor() const noexcept { return std::int64_t{1} << (options_.channel_mult.size() - 1); }
+  std::int64_t size_divisor() const noexcept { return unet::size_divisor(options_); }
   EigenDevice<Scalar> device() const noexcept { return weights_.device(); }
   const SmallUNetOptions& options() const noexcept { return options_; }
 
@@ -175,20 +176,7 @@ class SmallUNet {
   }
 
   static SmallUNetOptions checked(SmallUNetOptions options) {
-    const auto require = [](bool holds, std::string_view argument, std::string_view expected, const auto& got) {
-      if (!holds) throw ConfigError(name, argument, expected, fmt::format("{}", got));
-    };
-    require(options.in_channels >= 1, "in_channels", "at least 1", options.in_channels);
-    require(options.out_channels >= 1, "out_channels", "at least 1", options.out_channels);
-    require(options.label_dim >= 0, "label_dim", "at least 0", options.label_dim);
-    require(options.model_channels >= 4 && options.model_channels % 4 == 0, "model_channels", "a multiple of 4",
-            options.model_channels);
-    require(options.num_blocks >= 1, "num_blocks", "at least 1", options.num_blocks);
-    require(!options.channel_mult.empty() && options.channel_mult.size() < 32, "channel_mult", "1 to 31 levels",
-            options.channel_mult.size());
-    for (const std::int64_t mult : options.channel_mult) {
-      require(mult >= 1, "channel_mult", "factors of at least 1", mult);
-    }
+    unet::check_options(name, options);
     return options;
   }
 

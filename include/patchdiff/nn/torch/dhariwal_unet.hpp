@@ -25,6 +25,7 @@
 #include <patchdiff/nn/torch/noise_embedding.hpp>
 #include <patchdiff/nn/torch/unet_layers.hpp>
 #include <patchdiff/nn/torch/unet_levels.hpp>
+#include <patchdiff/nn/unet_options.hpp>
 
 namespace patchdiff {
 

@@ -30,6 +30,7 @@
 #include <patchdiff/nn/torch/song_unet_options.hpp>
 #include <patchdiff/nn/torch/unet_layers.hpp>
 #include <patchdiff/nn/torch/unet_levels.hpp>
+#include <patchdiff/nn/unet_options.hpp>
 
 namespace patchdiff {
 

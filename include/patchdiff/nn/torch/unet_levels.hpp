@@ -22,6 +22,7 @@
 #include <patchdiff/nn/network.hpp>
 #include <patchdiff/nn/torch/unet_block.hpp>
 #include <patchdiff/nn/torch/unet_layers.hpp>
+#include <patchdiff/nn/unet_options.hpp>
 
 namespace patchdiff::unet {
 
@@ -144,39 +145,15 @@ class Levels {
   std::vector<DecoderLevel> decoder_{};
 };
 
-/// The channels of each level of options that count them in model_channels.
-template <class Options>
-std::vector<std::int64_t> level_channels(const Options& options) {
-  std::vector<std::int64_t> channels;
-  for (const std::int64_t mult : options.channel_mult) channels.push_back(options.model_channels * mult);
-  return channels;
-}
-
-/// What patches' sides must be divisible by.
-template <class Options>
-std::int64_t size_divisor(const Options& options) {
-  return std::int64_t{1} << (options.channel_mult.size() - 1);
-}
-
-/// The options, checked as far as all U-Nets have them. Errors: ConfigError of the component `network`.
+/// The options, checked. Errors: ConfigError of the component `network`.
 template <class Options>
 Options checked(std::string_view network, Options options) {
+  check_options(network, options);
   const auto require = [&](bool holds, std::string_view argument, std::string_view expected, const auto& got) {
     if (!holds) throw ConfigError(network, argument, expected, fmt::format("{}", got));
   };
-  require(options.in_channels >= 1, "in_channels", "at least 1", options.in_channels);
-  require(options.out_channels >= 1, "out_channels", "at least 1", options.out_channels);
-  require(options.label_dim >= 0, "label_dim", "at least 0", options.label_dim);
   require(options.augment_dim >= 0, "augment_dim", "at least 0", options.augment_dim);
-  require(options.model_channels >= 4 && options.model_channels % 4 == 0, "model_channels", "a multiple of 4",
-          options.model_channels);
-  require(options.num_blocks >= 1, "num_blocks", "at least 1", options.num_blocks);
   require(options.dropout >= 0 && options.dropout < 1, "dropout", "a value in [0, 1)", options.dropout);
-  require(!options.channel_mult.empty() && options.channel_mult.size() < 32, "channel_mult", "1 to 31 levels",
-          options.channel_mult.size());
-  for (const std::int64_t mult : options.channel_mult) {
-    require(mult >= 1, "channel_mult", "factors of at least 1", mult);
-  }
   const std::int64_t divisor = size_divisor(options);
   const ImageSize image = options.image;
   require(image.height >= 1 && image.width >= 1 && image.height % divisor == 0 && image.width % divisor == 0, "image",
