@@ -22,6 +22,7 @@
 #include "support/torch_catch.hpp"
 
 #include "support/errors.hpp"
+#include "support/gradient_check.hpp"
 #include "support/random_weights.hpp"
 #include "support/statistics.hpp"
 #include "support/tensors.hpp"
@@ -244,30 +245,8 @@ TEST_CASE("gradients in float64 are derivatives") {
   const Places places{{4, 6}, {Place::at(1, 2), Place::at(4, 9)}};
   const Conditioning<B> told{.class_labels = random_tensor<B>({2, 3}, 1, float64)};
   const Pass pass{.training = true, .input_gradient = true, .key = {3}, .step = 4};
-  at::Tensor x = random_tensor<B>({2, 1, 4, 6}, 5, float64);
-  const at::Tensor cotangent = random_tensor<B>({2, 1, 4, 6}, 6, float64);
-  const auto slope_along = [&](at::Tensor& moved, const at::Tensor& direction) {
-    const at::Tensor before = moved.detach().clone();
-    const double slope = central_difference([&](double step) {
-      B::assign(moved, before + step * direction);
-      return inner_product<B>(denoiser.record(x, sigma, places, told, pass).denoised, cotangent);
-    });
-    B::assign(moved, before);
-    return slope;
-  };
-
-  const auto record = denoiser.record(x, sigma, places, told, pass);
-  const std::optional<at::Tensor> of_input = denoiser.backward(record, cotangent);
-  const at::Tensor direction = random_tensor<B>(B::shape(x), 7, float64);
-  CHECK(inner_product<B>(of_input.value(), direction) == Approx(slope_along(x, direction)).epsilon(1e-6));
-  std::size_t checked = 0;
-  denoiser.visit_parameters([&](std::string_view name, at::Tensor& value, at::Tensor& gradient) {
-    CAPTURE(std::string(name));
-    const at::Tensor along = random_tensor<B>(B::shape(value), 7, float64);
-    CHECK(inner_product<B>(gradient, along) == Approx(slope_along(value, along)).epsilon(1e-6).margin(1e-7));
-    ++checked;
-  });
-  CHECK(checked > 60);
+  CHECK(check_gradients(denoiser, random_tensor<B>({2, 1, 4, 6}, 5, float64), sigma, places, told, pass,
+                        random_tensor<B>({2, 1, 4, 6}, 6, float64)) > 60);
 }
 
 TEST_CASE("bfloat16 is near float32, and leaves autocast as it was") {

@@ -31,6 +31,8 @@ class TorchByteCounter final : public c10::MemoryReportingInfoBase {
   }
   bool memoryProfilingEnabled() const override { return true; }
 
+  /// Bytes that are held now, beyond those from before.
+  std::int64_t now() const noexcept { return now_; }
   std::int64_t peak() const noexcept { return peak_; }
 
  private:
