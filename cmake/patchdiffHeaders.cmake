@@ -67,6 +67,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/nn/any_network.hpp
     patchdiff/nn/conditioning.hpp
     patchdiff/nn/network.hpp
+    patchdiff/nn/unet_options.hpp
     patchdiff/patch/coord_encoder.hpp
     patchdiff/patch/image_batch.hpp
     patchdiff/patch/multiplier_rule.hpp
@@ -99,9 +100,11 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/sampling/window_grid.hpp
     patchdiff/training/adam.hpp
     patchdiff/training/ema.hpp
+    patchdiff/training/learning_rate.hpp
     patchdiff/training/optimizer.hpp
     patchdiff/training/step_report.hpp
-    patchdiff/training/train_step.hpp)
+    patchdiff/training/train_step.hpp
+    patchdiff/training/training_cost.hpp)
 
 # patchdiff::eigen: includes Eigen, or lies below an eigen/ folder.
 set(PATCHDIFF_EIGEN_HEADERS

@@ -34,13 +34,13 @@ class Sample {
                                         [this](auto value) { classes_ = value; })
         ->default_str("all");
     given_.add_to(command, "Sampling, by default as the model file says", sampling_);
-    given_.add_to(command, "Machine", execution_);
+    given_of_execution_.add_to(command, "Machine", execution_);
   }
 
   void run() {
     require_given(*command_, "--model");
     require_given(*command_, "--out");
-    given_.apply();
+    given_of_execution_.apply();
     const Model model = load_model(model_, prepare_device(execution_, component));
     sampling_ = model.record.sampling;
     given_.apply();
@@ -67,7 +67,7 @@ class Sample {
   std::vector<std::string> classes_{};
   SamplingSettings sampling_{};
   ExecutionSettings execution_{};
-  GivenSettings given_;
+  GivenSettings given_, given_of_execution_;
 };
 
 }  // namespace

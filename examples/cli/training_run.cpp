@@ -3,9 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <cstddef>
-#include <limits>
 #include <utility>
 
 #include <patchdiff/core/error.hpp>
@@ -13,9 +10,9 @@
 #include <patchdiff/data/loader.hpp>
 #include <patchdiff/training/adam.hpp>
 #include <patchdiff/training/ema.hpp>
+#include <patchdiff/training/learning_rate.hpp>
 #include <patchdiff/training/train_step.hpp>
-
-#include "training_cost.hpp"
+#include <patchdiff/training/training_cost.hpp>
 
 namespace pd = patchdiff;
 
@@ -26,12 +23,12 @@ using Loader = pd::Loader<B, pd::ArrayDataset>;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-pd::TrainStep<B> make_step(const TrainingSettings& settings, pd::PatchSizeSchedule schedule) {
-  return pd::TrainStep<B>({.schedule = std::move(schedule),
-                           .batch = settings.batch,
-                           .loss = {.sigma = pd::SigmaDistribution::log_normal(settings.p_mean, settings.p_std),
-                                    .reduction = settings.reduction},
-                           .label_dropout = settings.label_dropout});
+pd::TrainStepOptions step_options(const TrainingSettings& settings, pd::PatchSizeSchedule schedule) {
+  return {.schedule = std::move(schedule),
+          .batch = settings.batch,
+          .loss = {.sigma = pd::SigmaDistribution::log_normal(settings.p_mean, settings.p_std),
+                   .reduction = settings.reduction},
+          .label_dropout = settings.label_dropout};
 }
 
 pd::EMA<B> make_average(const TrainingSettings& settings, Denoiser& denoiser) {
@@ -39,46 +36,12 @@ pd::EMA<B> make_average(const TrainingSettings& settings, Denoiser& denoiser) {
                     {.halflife_images = settings.ema_halflife_images, .rampup_ratio = settings.ema_rampup_ratio});
 }
 
-/// Up over the first share of the run, then down to zero along a quarter of a cosine.
-double learning_rate_at(double progress, const TrainingSettings& settings) {
-  const double quarter = 1.5707963267948966;
-  const double rise = settings.warmup > 0 ? std::min(1.0, progress / settings.warmup) : 1;
-  return settings.learning_rate * rise * std::cos(quarter * std::min(1.0, progress));
-}
-
-/// The time that an image takes at each patch size: the fastest of a few steps of a copy of the model.
-std::vector<double> measured_seconds_per_image(const Denoiser& denoiser, Loader& loader,
-                                               const pd::PatchSizeSchedule& schedule,
-                                               const TrainingSettings& settings) {
-  Denoiser trial = denoiser.clone();
-  pd::Adam<B> optimizer;
-  std::vector<double> seconds;
-  for (std::size_t size = 0; size < schedule.sizes().size(); ++size) {
-    if (schedule.probabilities()[size] <= 0) {
-      seconds.push_back(0);
-      continue;
-    }
-    const auto step = make_step(
-        settings, pd::PatchSizeSchedule::stochastic_of({.image = schedule.image(), .sizes = {schedule.sizes()[size]}}));
-    pd::TrainState state{.seed = settings.seed};
-    double fastest = std::numeric_limits<double>::max();
-    for (int repeat = 0; repeat < 4; ++repeat) {
-      const pd::PatchPlan plan = step.plan(state);
-      const auto start = Clock::now();
-      step(trial, optimizer, loader.take(plan), plan, state).loss();
-      fastest = std::min(fastest, seconds_since(start));
-    }
-    seconds.push_back(fastest / static_cast<double>(settings.batch * schedule.multipliers()[size]));
-  }
-  return seconds;
-}
-
 }  // namespace
 
 TrainingRun::TrainingRun(const pd::ArrayDataset& data, TrainingSettings settings, Denoiser& denoiser)
     : data_(&data), settings_(settings), size_divisor_(denoiser.network().size_divisor()) {
   make_average(settings_, denoiser);
-  make_step(settings_, schedule(1));
+  pd::TrainStep<B>{step_options(settings_, schedule(1))};
 }
 
 pd::PatchSizeSchedule TrainingRun::schedule(std::uint64_t total) const {
@@ -94,11 +57,12 @@ TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& 
   const auto begin = Clock::now();
   Loader loader(*data_, denoiser.device(), {.seed = settings_.seed});
   const pd::PatchSizeSchedule trial = schedule(1);
-  const TrainingCost cost(trial, measured_seconds_per_image(denoiser, loader, trial, settings_));
+  const pd::TrainingCost cost(
+      trial, pd::measured_seconds_per_image(denoiser, loader, step_options(settings_, trial), settings_.seed));
   const double fitting = std::max(1.0, (60 * length.minutes - seconds_since(begin)) / cost.left(0));
   const std::uint64_t total = length.images.value_or(static_cast<std::uint64_t>(fitting));
 
-  const pd::TrainStep<B> step = make_step(settings_, schedule(total));
+  const pd::TrainStep<B> step(step_options(settings_, schedule(total)));
   pd::Adam<B> optimizer{{.beta2 = 0.99}};
   pd::EMA<B> ema = make_average(settings_, denoiser);
   pd::TrainState state{.seed = settings_.seed};
@@ -107,7 +71,7 @@ TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& 
   const auto start = Clock::now();
   while (state.images < total && !stop.requested() && !log_failed) {
     const auto done = [&] { return static_cast<double>(state.images) / static_cast<double>(total); };
-    optimizer.set_learning_rate(learning_rate_at(done(), settings_));
+    optimizer.set_learning_rate(pd::cosine_learning_rate(settings_.learning_rate, done(), settings_.warmup));
     const pd::PatchPlan plan = step.plan(state);
     const auto report = step(denoiser, optimizer, loader.take(plan), plan, state);
     ema.update(denoiser, state);

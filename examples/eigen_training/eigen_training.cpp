@@ -5,7 +5,6 @@
 // What to expect of about a minute on two cores: textures that look right, and garments whose kind can be told and
 // whose details cannot. It shows that patch training works on the Eigen backend, not how good such a model can get.
 
-#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -28,6 +27,7 @@
 #include <patchdiff/io/image_grid.hpp>
 #include <patchdiff/io/model_file.hpp>
 #include <patchdiff/io/png.hpp>
+#include <patchdiff/training/learning_rate.hpp>
 
 namespace {
 
@@ -135,8 +135,7 @@ void train(const std::string& name, const pd::ArrayDataset& images, double secon
   double shown = 0, loss = 0, progress = 0;
   std::uint64_t steps = 0;
   while (progress < 1) {
-    const double fall = std::cos(std::numbers::pi / 2 * progress);
-    optimizer.set_learning_rate(learning_rate * std::min(1.0, progress / 0.05) * fall);
+    optimizer.set_learning_rate(pd::cosine_learning_rate(learning_rate, progress, 0.05));
     const pd::PatchPlan plan = step.plan(state);
     loss += step(denoiser, optimizer, loader.take(plan), plan, state).loss();
     ema.update(denoiser, state);

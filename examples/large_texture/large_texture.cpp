@@ -10,8 +10,6 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
-#include <map>
-#include <numbers>
 #include <span>
 #include <string>
 #include <utility>
@@ -28,6 +26,7 @@
 #include <patchdiff/io/image_grid.hpp>
 #include <patchdiff/io/png.hpp>
 #include <patchdiff/torch.hpp>
+#include <patchdiff/training/learning_rate.hpp>
 
 #include "texture.hpp"
 
@@ -72,15 +71,13 @@ Settings parse(int argc, char** argv) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--fusion", settings.fusion, "uniform, feathered (the default) or shifted")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, pd::Fusion>{
-          {"uniform", pd::Fusion::uniform}, {"feathered", pd::Fusion::feathered}, {"shifted", pd::Fusion::shifted}}));
+      ->transform(CLI::CheckedTransformer(pd::values_by_name<pd::Fusion>()));
   app.add_option("--threads", settings.threads, "threads for LibTorch")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--seed", settings.seed, "seed of every random draw")->capture_default_str();
   app.add_option("--precision", settings.precision, "of convolutions; bfloat16 where the processor has it")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, pd::Precision>{{"float32", pd::Precision::float32},
-                                                                               {"bfloat16", pd::Precision::bfloat16}}));
+      ->transform(CLI::CheckedTransformer(pd::values_by_name<pd::Precision>()));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -133,8 +130,7 @@ Denoiser train(const pd::MappedArray& texture, const Settings& settings) {
   double progress = 0, shown = 0, loss = 0;
   int steps = 0;
   while (progress < 1) {
-    const double fall = std::cos(std::numbers::pi / 2 * progress);
-    optimizer.set_learning_rate(learning_rate * std::min(1.0, progress / 0.03) * fall);
+    optimizer.set_learning_rate(pd::cosine_learning_rate(learning_rate, progress, 0.03));
     const pd::PatchPlan plan = step.plan(state);
     loss += step(denoiser, optimizer, loader.take(plan), plan, state).loss();
     ema.update(denoiser, state);

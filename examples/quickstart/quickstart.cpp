@@ -3,13 +3,12 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
-#include <map>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -26,6 +25,8 @@
 #include <patchdiff/io/model_file.hpp>
 #include <patchdiff/io/png.hpp>
 #include <patchdiff/torch.hpp>
+#include <patchdiff/training/learning_rate.hpp>
+#include <patchdiff/training/training_cost.hpp>
 
 #include "fashion_judge.hpp"
 
@@ -66,8 +67,7 @@ Settings parse(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--seed", settings.seed, "seed of every random draw")->capture_default_str();
   app.add_option("--precision", settings.precision, "of convolutions; bfloat16 where the processor has it")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, pd::Precision>{{"float32", pd::Precision::float32},
-                                                                               {"bfloat16", pd::Precision::bfloat16}}));
+      ->transform(CLI::CheckedTransformer(pd::values_by_name<pd::Precision>()));
   app.add_option("--device", settings.device, "cpu or cuda")->capture_default_str();
   try {
     app.parse(argc, argv);
@@ -86,53 +86,6 @@ void make_folder(const fs::path& folder) {
 }
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-/// What a run costs, by the measured rate of each patch size.
-class Cost {
- public:
-  Cost(const Denoiser& denoiser, pd::Loader<B, pd::ArrayDataset>& loader, const pd::PatchSizeSchedule& schedule)
-      : shares_(schedule.probabilities()) {
-    Denoiser trial = denoiser.clone();
-    pd::Adam<B> optimizer;
-    for (std::size_t size = 0; size < shares_.size(); ++size) {
-      const pd::TrainStep<B> step{
-          {.schedule = pd::PatchSizeSchedule::stochastic_of({.image = image, .sizes = {schedule.sizes()[size]}}),
-           .batch = batch}};
-      pd::TrainState state;
-      double fastest = 1e9;
-      for (int repeat = 0; repeat < 4; ++repeat) {
-        const pd::PatchPlan plan = step.plan(state);
-        const auto start = Clock::now();
-        step(trial, optimizer, loader.take(plan), plan, state).loss();
-        fastest = std::min(fastest, seconds_since(start));
-      }
-      seconds_per_image_.push_back(fastest / static_cast<double>(batch * schedule.multipliers()[size]));
-      fmt::print("patches of {}: {:.0f} images/s\n", pd::to_string(schedule.sizes()[size]),
-                 1 / seconds_per_image_.back());
-    }
-  }
-
-  /// Seconds from a share of the run's images to its end, divided by the number of images.
-  double left(double progress) const {
-    double seconds = 0, end = 0;
-    for (std::size_t size = 0; size < shares_.size(); ++size) {
-      const double begin = end;
-      end += shares_[size];
-      seconds += std::max(0.0, end - std::max(begin, progress)) * seconds_per_image_[size];
-    }
-    return seconds;
-  }
-
- private:
-  std::vector<double> shares_;
-  std::vector<double> seconds_per_image_;
-};
-
-/// Up over the first 5 % of the run, then down to zero along a quarter of a cosine.
-double learning_rate_at(double progress) {
-  const double quarter = 1.5707963267948966;
-  return learning_rate * std::min(1.0, progress / 0.05) * std::cos(quarter * std::min(1.0, progress));
-}
 
 pd::ArrayDataset read(const fs::path& folder, const std::string& split) {
   return pd::read_idx_dataset({.images = folder / (split + "-images-idx3-ubyte.gz"),
@@ -165,22 +118,29 @@ void run(const Settings& settings) {
   // The published sizes and shares, from small patches to full images: docs/measurements.md says why not mixed, and why
   // noise is drawn a little higher than published.
   const pd::PatchMixture mixture{.image = image, .full_image_probability = full_image_probability};
-  const Cost cost(denoiser, loader, pd::PatchSizeSchedule::progressive(mixture, 1));
+  pd::TrainStepOptions step_options{.schedule = pd::PatchSizeSchedule::progressive(mixture, 1),
+                                    .batch = batch,
+                                    .loss = {.sigma = pd::SigmaDistribution::log_normal(p_mean, p_std)},
+                                    .label_dropout = 0.1};
+  const std::vector<double> seconds_per_image = pd::measured_seconds_per_image(denoiser, loader, step_options);
+  for (std::size_t size = 0; size < seconds_per_image.size(); ++size) {
+    fmt::print("patches of {}: {:.0f} images/s\n", pd::to_string(step_options.schedule.sizes()[size]),
+               1 / seconds_per_image[size]);
+  }
+  const pd::TrainingCost cost(step_options.schedule, seconds_per_image);
   const double seconds_to_train = 60 * settings.minutes - seconds_since(start);
   const auto total = static_cast<std::uint64_t>(std::max(1.0, seconds_to_train / cost.left(0)));
   fmt::print("training on {} images in about {:.1f} minutes\n", total, settings.minutes);
 
-  const pd::TrainStep<B> step{{.schedule = pd::PatchSizeSchedule::progressive(mixture, total),
-                               .batch = batch,
-                               .loss = {.sigma = pd::SigmaDistribution::log_normal(p_mean, p_std)},
-                               .label_dropout = 0.1}};
+  step_options.schedule = pd::PatchSizeSchedule::progressive(mixture, total);
+  const pd::TrainStep<B> step(step_options);
   pd::Adam<B> optimizer{{.beta2 = 0.99}};
   pd::EMA<B> ema(denoiser);
   pd::TrainState state{.seed = settings.seed};
   const auto training = Clock::now();
   double shown = 0, progress = 0;
   while (state.images < total) {
-    optimizer.set_learning_rate(learning_rate_at(progress));
+    optimizer.set_learning_rate(pd::cosine_learning_rate(learning_rate, progress, 0.05));
     const pd::PatchPlan plan = step.plan(state);
     const auto report = step(denoiser, optimizer, loader.take(plan), plan, state);
     ema.update(denoiser, state);

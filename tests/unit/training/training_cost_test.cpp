@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <patchdiff/training/learning_rate.hpp>
+#include <patchdiff/training/training_cost.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include <patchdiff/diffusion/denoiser_wrapper.hpp>
+#include <patchdiff/patch/image_batch.hpp>
+#include <patchdiff/patch/patch_size_schedule.hpp>
+
+#include "support/catch.hpp"
+
+#include "custom_backend/pixelwise_network.hpp"
+#include "custom_backend/span_backend.hpp"
+#include "support/tensors.hpp"
+
+namespace patchdiff {
+namespace {
+
+using B = host::SpanBackend<float>;
+
+TEST_CASE("a progressive run costs what its sizes cost, one after the other") {
+  const PatchSizeSchedule schedule = PatchSizeSchedule::progressive({.image = {8, 8}}, 1000);
+  REQUIRE(schedule.sizes().size() == 3);
+  const TrainingCost cost(schedule, {1, 10, 100});  // shares 0.2, 0.3 and 0.5, from small to large
+  CHECK(cost.left(0) == Approx(0.2 * 1 + 0.3 * 10 + 0.5 * 100));
+  CHECK(cost.left(0.1) == Approx(0.1 * 1 + 0.3 * 10 + 0.5 * 100));
+  CHECK(cost.left(0.35) == Approx(0.15 * 10 + 0.5 * 100));
+  CHECK(cost.left(0.75) == Approx(0.25 * 100));
+  CHECK(cost.left(1) == Approx(0).margin(1e-12));
+}
+
+TEST_CASE("a stochastic run costs the same all along, by images and not by steps") {
+  const PatchSizeSchedule schedule = PatchSizeSchedule::stochastic_of(
+      {.image = {8, 8},
+       .sizes = {{4, 4}, {8, 8}},
+       .probabilities = {0.5, 0.5},
+       .multiplier = {"four", [](ImageSize, ImageSize size) { return size.height == 4 ? 4 : 1; }}});
+  const TrainingCost cost(schedule, {1, 10});
+  CHECK(cost.left(0) == Approx(0.8 * 1 + 0.2 * 10));
+  CHECK(cost.left(0.75) == Approx(0.25 * cost.left(0)));
+}
+
+/// Hands out the same images for ever, and counts them.
+struct Images {
+  ImageBatch<B> take(const PatchPlan& plan) {
+    taken += plan.images;
+    return {.images = random_tensor<B>({plan.images, 1, 8, 8}, 1)};
+  }
+  std::int64_t taken = 0;
+};
+
+TEST_CASE("sizes are measured by steps of a copy; a size that is never taken costs nothing") {
+  DenoiserWrapper denoiser{host::PixelwiseNetwork<B>({.in_channels = 3, .out_channels = 1}, {1}), {.image = {1, 8, 8}}};
+  const auto weights = [&] {
+    std::vector<double> all;
+    denoiser.visit_state([&](std::string_view, B::Tensor& value) {
+      for (const double number : B::to_host(value)) all.push_back(number);
+    });
+    return all;
+  };
+  const std::vector<double> before = weights();
+  Images images;
+  const std::vector<double> seconds = measured_seconds_per_image(
+      denoiser, images,
+      {.schedule = PatchSizeSchedule::stochastic({.image = {8, 8}, .full_image_probability = 0}), .batch = 2});
+  REQUIRE(seconds.size() == 3);
+  CHECK(seconds[0] == 0);  // full images
+  CHECK(seconds[1] > 0);
+  CHECK(seconds[2] > 0);
+  CHECK(images.taken == 4 * (2 * 2 + 2 * 4));  // four steps of each other size, of 2 and 4 times the batch
+  CHECK(weights() == before);
+}
+
+TEST_CASE("the learning rate rises in a line and falls along a quarter of a cosine") {
+  CHECK(cosine_learning_rate(0.1, 0, 0.05) == 0);
+  CHECK(cosine_learning_rate(0.1, 0.025, 0.05) == Approx(0.05 * std::cos(0.025 * std::acos(0.0))));
+  CHECK(cosine_learning_rate(0.1, 0.5, 0.05) == Approx(0.1 * std::sqrt(0.5)));
+  CHECK(cosine_learning_rate(0.1, 1, 0.05) == Approx(0).margin(1e-12));
+  CHECK(cosine_learning_rate(0.1, 1.2, 0.05) == Approx(0).margin(1e-12));
+  CHECK(cosine_learning_rate(0.1, 0, 0) == 0.1);
+}
+
+}  // namespace
+}  // namespace patchdiff
