@@ -150,7 +150,9 @@ TEST_CASE("A file that is no model of this program is refused") {
   CHECK(changed("network_settings", "\"dropout\"", "\"drop_out\"") ==
         "settings: " + path + ": expected a known key such as \"dropout\", got \"drop_out\"");
   CHECK(changed("patchdiff_program", "\"steps\":18", "\"steps\":\"many\"") ==
-        "settings: " + path + ": expected a sound value of \"steps\" (steps of Heun's method), got \"many\"");
+        "settings: " + path +
+            ": expected a sound value of \"steps\" (steps of the solver; heun calls the network twice in each but the "
+            "last), got \"many\"");
   CHECK(changed("patchdiff_program", "\"shirt\",", "") ==
         "model_file: " + path + ": expected names of 3 classes, got 2");
   CHECK(refusal({"info", folder.add("text", "This is a text and no model.")})

@@ -13,6 +13,7 @@
 #include "cli/run_patchdiff.hpp"
 #include "cli/small_run.hpp"
 #include "support/catch.hpp"
+#include "support/png_size.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace fs = std::filesystem;
@@ -30,20 +31,6 @@ std::vector<std::string> names_in(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename());
   std::sort(names.begin(), names.end());
   return names;
-}
-
-/// Height and width of a PNG file that is whole: signature at the beginning, IEND at the end.
-ImageSize png_size(const fs::path& path) {
-  const std::string bytes = text_of(path);
-  REQUIRE(bytes.size() > 45);
-  REQUIRE(bytes.substr(0, 8) == "\x89PNG\r\n\x1a\n");
-  REQUIRE(bytes.substr(bytes.size() - 8, 4) == "IEND");
-  const auto number = [&](std::size_t at) {
-    std::int64_t value = 0;
-    for (std::size_t byte = at; byte < at + 4; ++byte) value = value * 256 + static_cast<unsigned char>(bytes[byte]);
-    return value;
-  };
-  return {number(20), number(16)};
 }
 
 nlohmann::json record_of(const fs::path& model) {
