@@ -53,11 +53,12 @@ class GivenSettings {
  public:
   /// Adds an option for each setting that a text can say, those in `except` left out; `options` must outlive this.
   template <patchdiff::Described Options>
-  void add_to(CLI::App& command, const std::string& group, Options& options, const std::set<std::string>& except = {}) {
+  void add_to(CLI::App& command, const std::string& group, Options& options,
+              const std::set<std::string_view>& except = {}) {
     patchdiff::describe(options, [&](std::string_view key, auto& value, std::string_view help) {
       using Value = std::remove_cvref_t<decltype(value)>;
       if constexpr (TextSetting<Value>) {
-        if (except.contains(std::string(key))) return;
+        if (except.contains(key)) return;
         const auto take = [this, name = option_name(key), &value](Value given) {
           names_.push_back(name);
           assignments_.push_back([&value, given = std::move(given)] { value = given; });

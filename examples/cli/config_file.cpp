@@ -4,15 +4,15 @@
 #include <algorithm>
 #include <cctype>
 #include <cstddef>
+#include <cstdint>
 #include <sstream>
 #include <utility>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <toml++/toml.h>
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/nearest_name.hpp>
-#include <patchdiff/io/atomic_file.hpp>
 #include <patchdiff/io/read_file.hpp>
 
 #include "command_line.hpp"
@@ -123,10 +123,8 @@ std::vector<std::string> with_config(const CLI::App& command, std::vector<std::s
   return words;
 }
 
-void write_toml(const std::filesystem::path& path, const toml::table& table) {
-  std::ostringstream text;
-  text << table << '\n';
-  pd::AtomicFile file(path, "train");
-  file.write(text.str());
-  file.commit();
+std::string ConfigText::quoted(const std::string& text) {
+  std::ostringstream stream;
+  stream << toml::value<std::string>(text);
+  return stream.str();
 }

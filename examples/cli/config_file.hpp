@@ -2,18 +2,17 @@
 // A run's settings as a TOML file: the options of the command line under their own names.
 #pragma once
 
-#include <cstdint>
-#include <filesystem>
+#include <set>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <vector>
 
-#include <toml++/toml.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 
 #include <patchdiff/core/describe.hpp>
-#include <patchdiff/core/named_enum.hpp>
 
 #include "setting_text.hpp"
 
@@ -23,34 +22,44 @@
 /// Errors: UsageError for a key or a value that is not known; FileError and DataError for a file that cannot be read.
 std::vector<std::string> with_config(const CLI::App& command, std::vector<std::string> words);
 
-inline std::int64_t toml_value(std::uint64_t value) { return static_cast<std::int64_t>(value); }
-template <class Value>
-  requires(std::is_same_v<Value, bool> || std::is_same_v<Value, double> || std::is_same_v<Value, std::int64_t> ||
-           std::is_same_v<Value, std::string>)
-Value toml_value(const Value& value) { return value; }
-template <patchdiff::NamedEnum Enum>
-std::string toml_value(Enum value) {
-  return std::string(patchdiff::name_of(value));
-}
-template <class Item>
-toml::array toml_value(const std::vector<Item>& items) {
-  toml::array values;
-  for (const Item& item : items) values.push_back(item);
-  return values;
-}
+/// The text of such a file.
+class ConfigText {
+ public:
+  void table(std::string_view name) { text_ += fmt::format("\n[{}]\n", name); }
 
-/// Adds described settings to a table, under the names that `with_config` reads.
-template <patchdiff::Described Options>
-void add_to_table(toml::table& table, const Options& options, const std::vector<std::string_view>& except = {}) {
-  patchdiff::describe(options, [&](std::string_view key, const auto& value, std::string_view) {
-    if constexpr (TextSetting<std::remove_cvref_t<decltype(value)>>) {
-      for (const std::string_view other : except) {
-        if (key == other) return;
+  template <TextSetting Value>
+  void add(std::string_view key, const Value& value) {
+    text_ += fmt::format("{} = {}\n", key, form(value));
+  }
+
+  /// Every field of described settings that a text can say.
+  template <patchdiff::Described Options>
+  void add_all(const Options& options, const std::set<std::string_view>& except = {}) {
+    patchdiff::describe(options, [&](std::string_view key, const auto& value, std::string_view) {
+      if constexpr (TextSetting<std::remove_cvref_t<decltype(value)>>) {
+        if (!except.contains(key)) add(key, value);
       }
-      table.insert(key, toml_value(value));
-    }
-  });
-}
+    });
+  }
 
-/// Writes a table; the file appears when it is whole. Errors: FileError.
-void write_toml(const std::filesystem::path& path, const toml::table& table);
+  const std::string& text() const noexcept { return text_; }
+
+ private:
+  template <class Value>
+  static std::string form(const Value& value) {
+    if constexpr (std::is_arithmetic_v<Value>) {
+      return setting_text(value);
+    } else {
+      return quoted(setting_text(value));
+    }
+  }
+  template <class Item>
+  static std::string form(const std::vector<Item>& items) {
+    std::vector<std::string> forms;
+    for (const Item& item : items) forms.push_back(form(item));
+    return fmt::format("[{}]", fmt::join(forms, ", "));
+  }
+  static std::string quoted(const std::string& text);
+
+  std::string text_;
+};

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,6 +16,7 @@
 #include <fmt/format.h>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/io/atomic_file.hpp>
 #include <patchdiff/io/checkpoint.hpp>
 #include <patchdiff/io/checkpoint_folder.hpp>
 #include <patchdiff/io/csv_log.hpp>
@@ -43,6 +45,10 @@ namespace {
 
 constexpr const char* component = "train";
 
+/// Settings of the network that follow from the data, and of the denoiser that follow from training.
+const std::set<std::string_view> of_the_data{"in_channels", "out_channels", "label_dim", "augment_dim"};
+const std::set<std::string_view> of_training{"null_label_trained"};
+
 class Train {
  public:
   explicit Train(CLI::App& command) : command_(&command) {
@@ -61,8 +67,8 @@ class Train {
     add_value<std::vector<std::string>>(
         command, "--class-names", "of class 0, 1, ...; garments for Fashion-MNIST, else numbers", take(class_names_));
     given_.add_to(command, "Training", training_);
-    given_of_model_.add_to(command, "Model", network_, {"in_channels", "out_channels", "label_dim", "augment_dim"});
-    given_of_model_.add_to(command, "Model", denoiser_);
+    given_of_model_.add_to(command, "Model", network_, of_the_data);
+    given_of_model_.add_to(command, "Model", denoiser_, of_training);
     given_of_model_.add_to(command, "Model", coords_);
     given_of_model_.add_to(command, "Model", edm_);
     given_of_execution_.add_to(command, "Machine", execution_);
@@ -175,26 +181,29 @@ class Train {
     return found;
   }
 
-  /// Every setting of this run, for `--config`.
-  toml::table resolved(const Model& start) const {
-    toml::table table{{"data", data_}, {"checkpoint_every", toml_value(checkpoint_every_)}};
-    if (images_) table.insert("images", toml_value(*images_));
-    if (!images_) table.insert("minutes", minutes_.value_or(5));
-    if (!from_.empty()) table.insert("from", from_);
-    if (!start.record.class_names.empty()) table.insert("class_names", toml_value(start.record.class_names));
-    toml::table training, model, machine;
-    add_to_table(training, start.record.training);
+  /// Writes every setting of this run, for `--config`. Errors: FileError.
+  void write_settings(const fs::path& path, const Model& start) const {
+    ConfigText config;
+    config.add("data", data_);
+    if (images_) config.add("images", *images_);
+    if (!images_) config.add("minutes", minutes_.value_or(5));
+    config.add("checkpoint_every", checkpoint_every_);
+    if (!from_.empty()) config.add("from", from_);
+    if (!start.record.class_names.empty()) config.add("class_names", start.record.class_names);
+    config.table("training");
+    config.add_all(start.record.training);
     if (from_.empty()) {
-      add_to_table(model, network_, {"in_channels", "out_channels", "label_dim", "augment_dim"});
-      add_to_table(model, denoiser_);
-      add_to_table(model, coords_);
-      add_to_table(model, edm_);
-      table.insert("model", model);
+      config.table("model");
+      config.add_all(network_, of_the_data);
+      config.add_all(denoiser_, of_training);
+      config.add_all(coords_);
+      config.add_all(edm_);
     }
-    add_to_table(machine, execution_);
-    table.insert("training", training);
-    table.insert("machine", machine);
-    return table;
+    config.table("machine");
+    config.add_all(execution_);
+    pd::AtomicFile file(path, component);
+    file.write(config.text());
+    file.commit();
   }
 
   void train(const TrainingRun& training, Model start) const {
@@ -217,7 +226,7 @@ class Train {
       read_setting(total, length.images.emplace());
       fmt::print("resuming after step {}\n", resuming.from->state().step);
     }
-    write_toml(folder / RunFolder::settings, resolved(start));
+    write_settings(folder / RunFolder::settings, start);
     cut_loss_log(folder / RunFolder::log, resuming.from ? resuming.from->state().step : 0);
     pd::CsvLog log(folder / RunFolder::log, loss_columns);
     Progress progress;
