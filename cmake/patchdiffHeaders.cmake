@@ -25,6 +25,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/core/train_state.hpp
     patchdiff/data/array_dataset.hpp
     patchdiff/data/augmentation.hpp
+    patchdiff/data/batch_labels.hpp
     patchdiff/data/data_order.hpp
     patchdiff/data/dataset.hpp
     patchdiff/data/loader.hpp

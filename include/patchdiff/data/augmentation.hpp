@@ -43,7 +43,7 @@ struct AugmentationDraw {
 /// of patches tell of them through `AugmentationDraw::to_image`, hence a flip alone needs no label; with the other
 /// groups the network is given nine, and zeros when it samples. Angles are counter-clockwise as seen. As published, the
 /// labels of a stretch do not tell its sign; the coordinates do.
-/// Draws: uniform numbers 0 to 8 and normal numbers 20 to 23 of the stream.
+/// Draws: uniform numbers 0 to 8 and normal numbers 20 to 23 (`Purpose::augmentation`, step = position).
 /// Source: EDM (arXiv 2206.00364), appendix F.2, after Karras et al. (arXiv 2006.06676), appendix B.
 class Augmentation {
  public:
@@ -60,7 +60,9 @@ class Augmentation {
   /// The width of the labels that a network needs: 9, or 0 where there is nothing but flips left to right.
   std::int64_t label_dim() const noexcept { return options_.probability > 0 ? 9 : 0; }
 
-  AugmentationDraw draw(const RandomStream& stream, ImageSize image) const {
+  /// The change of the image at a position of the run, counted over all epochs.
+  AugmentationDraw draw(RandomKey key, std::uint64_t position, ImageSize image) const {
+    const RandomStream stream(key, Purpose::augmentation, position, 0);
     const double p = options_.probability;
     const auto angle = [&](std::uint64_t index) { return (2 * stream.uniform(index) - 1) * std::numbers::pi; };
     std::array<double, 4> normal{};

@@ -17,11 +17,11 @@
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/data/augmentation.hpp>
+#include <patchdiff/data/batch_labels.hpp>
 #include <patchdiff/data/data_order.hpp>
 #include <patchdiff/data/dataset.hpp>
 #include <patchdiff/data/prefetcher.hpp>
 #include <patchdiff/data/warp.hpp>
-#include <patchdiff/nn/conditioning.hpp>
 #include <patchdiff/patch/image_batch.hpp>
 #include <patchdiff/patch/patch_plan.hpp>
 
@@ -40,7 +40,6 @@ struct LoaderOptions {
 /// `TrainState::images`. No image repeats within an epoch. Augmented images come with the maps of their coordinates
 /// and, where Augmentation has some, labels. What is handed out does not depend on the number of workers. The data set
 /// must outlive the loader; the threads end with it.
-/// Draws: Augmentation's, from `Purpose::augmentation` with the position as step.
 /// Errors: DataError for an image that is not finite; what the data set throws, from `take`.
 template <Backend B, Dataset Source>
 class Loader {
@@ -58,29 +57,20 @@ class Loader {
   ImageBatch<B> take(const PatchPlan& plan) {
     const ImageShape shape = source_->shape();
     const std::size_t values = value_count(shape);
-    std::vector<float> images(static_cast<std::size_t>(plan.images) * values), augment_labels;
-    std::vector<std::int64_t> labels;
+    std::vector<float> images(static_cast<std::size_t>(plan.images) * values);
+    BatchLabels labels;
     std::vector<PixelMap> maps;
     decoded_.seek(plan.first_image);
     for (auto out = images.begin(); out != images.end();) {
       const Decoded image = decoded_.next();
       out = std::copy(image.values.begin(), image.values.end(), out);
-      labels.push_back(image.label);
+      labels.add(image.label, image.drawn);
       if (augmentation_.active()) maps.push_back(image.drawn.to_image);
-      augment_labels.insert(augment_labels.end(), image.drawn.labels.begin(), image.drawn.labels.end());
     }
     ImageBatch<B> batch{.images = B::from_host(std::span<const float>(images),
                                                {plan.images, shape.channels, shape.height, shape.width}, device_),
                         .maps = std::move(maps)};
-    if constexpr (LabelledDataset<Source>) {
-      if (source_->class_count() > 0) {
-        batch.class_labels = one_hot_labels<B>(labels, source_->class_count(), device_);
-      }
-    }
-    if (augmentation_.label_dim() > 0) {
-      batch.augment_labels =
-          B::from_host(std::span<const float>(augment_labels), {plan.images, augmentation_.label_dim()}, device_);
-    }
+    labels.write<B>(batch, *source_, augmentation_, device_);
     return batch;
   }
 
@@ -113,16 +103,14 @@ class Loader {
     Decoded image{.values = std::vector<float>(value_count(shape))};
     source_->read(index, image.values);
     require_finite("Loader", image.values, index);
-    if constexpr (LabelledDataset<Source>) {
-      if (source_->class_count() > 0) image.label = source_->label(index);
-    }
-    if (augmentation_.active()) augment(image, RandomStream(key_, Purpose::augmentation, position, 0));
+    image.label = class_of(*source_, index);
+    if (augmentation_.active()) augment(image, position);
     return image;
   }
 
-  void augment(Decoded& image, const RandomStream& stream) const {
+  void augment(Decoded& image, std::uint64_t position) const {
     const ImageSize size = source_->shape().size();
-    image.drawn = augmentation_.draw(stream, size);
+    image.drawn = augmentation_.draw(key_, position, size);
     if (image.drawn.to_image == PixelMap{}) return;
     const std::vector<float> stored = std::exchange(image.values, std::vector<float>(image.values.size()));
     Warp(size, image.drawn.to_image, size)(stored, {Place::at(0, 0), size}, image.values);

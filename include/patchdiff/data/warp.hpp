@@ -38,10 +38,10 @@ class Warp {
   /// A map from a patch's pixels to those of the image.
   Warp(ImageSize image, const PixelMap& map, ImageSize patch) : image_(image), map_(map), patch_(patch) {
     make_taps();
-    std::int64_t reach_row = 0, reach_column = 0;
+    double reach_row = 0, reach_column = 0;
     for (const Tap& tap : taps_) {
-      reach_row = std::max(reach_row, static_cast<std::int64_t>(std::ceil(std::abs(tap.row))));
-      reach_column = std::max(reach_column, static_cast<std::int64_t>(std::ceil(std::abs(tap.column))));
+      reach_row = std::max(reach_row, std::abs(tap.row));
+      reach_column = std::max(reach_column, std::abs(tap.column));
     }
     const auto last_row = static_cast<double>(patch.height - 1), last_column = static_cast<double>(patch.width - 1);
     const auto rows =
@@ -98,9 +98,11 @@ class Warp {
     return std::min(within, period - within);
   }
 
-  static Range folded(double lowest, double highest, std::int64_t reach, std::int64_t extent) {
-    const std::int64_t begin = static_cast<std::int64_t>(std::floor(lowest)) - reach - 2;
-    const std::int64_t end = static_cast<std::int64_t>(std::ceil(highest)) + reach + 2;
+  /// The pixels that lie around positions between these, or that those beyond the border mirror.
+  Range folded(double lowest, double highest, double reach, std::int64_t extent) const {
+    const std::int64_t around = whole_ ? 0 : 1;
+    const std::int64_t begin = static_cast<std::int64_t>(std::floor(lowest - reach)) - around;
+    const std::int64_t end = static_cast<std::int64_t>(std::floor(highest + reach)) + 2 * around;
     if (end - begin >= 2 * extent) return {0, extent - 1};
     Range range{extent - 1, 0};
     for (std::int64_t index = begin; index <= end; ++index) {

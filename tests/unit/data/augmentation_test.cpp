@@ -18,7 +18,7 @@
 namespace patchdiff {
 namespace {
 
-RandomStream stream_of(std::uint64_t position) { return {{3}, Purpose::augmentation, position, 0}; }
+constexpr RandomKey key{3};
 
 double normal_cdf(double z) { return 0.5 * std::erfc(-z / std::numbers::sqrt2); }
 
@@ -33,7 +33,7 @@ TEST_CASE("labels have the published distribution") {
   std::vector<double> groups(64), scales, rotations, stretches, axes, right, down;
   std::size_t straight = 0;
   for (std::uint64_t position = 0; position < count; ++position) {
-    const auto labels = augmentation.draw(stream_of(position), {8, 8}).labels;
+    const auto labels = augmentation.draw(key, position, {8, 8}).labels;
     const double stretch = std::hypot(labels[5], labels[6]);
     const std::array<bool, 6> drawn{labels[0] != 0, labels[1] != 0, labels[2] != 0,
                                     labels[4] != 0, stretch != 0,   labels[7] != 0};
@@ -105,7 +105,7 @@ TEST_CASE("the map undoes what the labels say") {
   const ImageSize image{20, 33};
   double worst = 0;
   for (std::uint64_t position = 0; position < 500; ++position) {
-    const auto [map, labels] = augmentation.draw(stream_of(position), image);
+    const auto [map, labels] = augmentation.draw(key, position, image);
     std::array<double, 2> errors{};
     for (std::size_t sign = 0; sign < 2; ++sign) {
       for (const auto& [row, column] : {std::array{0.0, 0.0}, {0.0, 32.0}, {19.0, 0.0}, {7.3, 11.9}}) {
@@ -127,7 +127,7 @@ TEST_CASE("flips alone mirror half of the images exactly and need no labels") {
   constexpr std::uint64_t count = 10'000;
   double mirrored = 0;
   for (std::uint64_t position = 0; position < count; ++position) {
-    const PixelMap map = augmentation.draw(stream_of(position), {6, 7}).to_image;
+    const PixelMap map = augmentation.draw(key, position, {6, 7}).to_image;
     if (map == PixelMap::mirrored(7)) {
       ++mirrored;
     } else {
@@ -141,7 +141,7 @@ TEST_CASE("without settings nothing is changed") {
   const Augmentation augmentation;
   CHECK_FALSE(augmentation.active());
   for (std::uint64_t position = 0; position < 100; ++position) {
-    const auto [map, labels] = augmentation.draw(stream_of(position), {6, 7});
+    const auto [map, labels] = augmentation.draw(key, position, {6, 7});
     CHECK(map == PixelMap{});
     CHECK(labels == std::array<float, 9>{});
   }

@@ -12,6 +12,7 @@
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/data/augmentation.hpp>
 #include <patchdiff/data/loader.hpp>
+#include <patchdiff/data/patch_loader.hpp>
 #include <patchdiff/data/warp.hpp>
 #include <patchdiff/patch/coord_encoder.hpp>
 #include <patchdiff/patch/patch_sampler.hpp>
@@ -128,8 +129,8 @@ TEST_CASE("a patch of the augmented image is the image warped by the map of its 
   const Augmentation augmentation({.x_flip = true, .probability = 0.7});
   const ImageSize patch{9, 7};
   for (std::uint64_t number = 0; number < 30; ++number) {
-    const RandomStream stream({4}, Purpose::augmentation, number, 0);
-    const PixelMap map = augmentation.draw(stream, source.image).to_image;
+    const RandomStream stream({4}, Purpose::probe, number, 0);
+    const PixelMap map = augmentation.draw({4}, number, source.image).to_image;
     const std::vector<float> whole = warped(source.pixels(), source.image, map, source.image);
     const Place place =
         Place::at(static_cast<std::int64_t>(stream.below(40, 30)), static_cast<std::int64_t>(stream.below(58, 31)));
@@ -167,6 +168,48 @@ TEST_CASE("every pixel of a loaded patch has the value of the coordinates that a
     }
     CHECK(worst < 5e-3);
     CHECK(B::shape(*patches.augment_labels) == Shape{60, 9});
+  }
+}
+
+/// A data set in memory that reads parts of an image, and notes the largest.
+struct Regions {
+  CosineImages whole{};
+  mutable std::int64_t largest = 0;
+
+  std::int64_t size() const { return whole.size(); }
+  ImageShape shape() const { return whole.shape(); }
+  std::int64_t label(std::int64_t index) const { return index % 2; }
+  std::int64_t class_count() const { return 2; }
+  void read(std::int64_t index, std::span<float> out) const { whole.read(index, out); }
+  void read_patch(std::int64_t, const Place& place, ImageSize patch, std::span<float> out) const {
+    const Numbers values = B::to_host(B::crop(image_tensor(whole.pixels(), whole.image), {patch, {place}}));
+    std::transform(values.begin(), values.end(), out.begin(), [](double value) { return static_cast<float>(value); });
+    largest = std::max(largest, pixel_count(patch));
+  }
+};
+
+TEST_CASE("patches read alone are those cut from augmented images, in the frame of zeros too") {
+  const Regions source;
+  for (const double probability : {0.0, 0.5}) {
+    const AugmentationOptions augmentation{.x_flip = true, .probability = probability};
+    Loader<B, Regions> loader(source, {}, {.seed = 6, .augmentation = augmentation});
+    const PatchLoader<B, Regions> patch_loader(source, {}, {.seed = 6, .padding = 3, .augmentation = augmentation});
+    const PatchPlan plan{.patch = {12, 9}, .images = 50, .first_image = 4, .step = 1, .key = {6}};
+    const PatchSampler<B> crop(3);
+    const PatchBatch<B> expected = crop(loader.take(plan), crop.places(plan, source.whole.image, plan.images));
+    source.largest = 0;
+    const PatchBatch<B> got = patch_loader.take(plan);
+    CHECK(got.places == expected.places);
+    CHECK(B::to_host(*got.class_labels) == B::to_host(*expected.class_labels));
+    REQUIRE(got.augment_labels.has_value() == (probability > 0));
+    if (got.augment_labels) CHECK(B::to_host(*got.augment_labels) == B::to_host(*expected.augment_labels));
+    const Numbers values = B::to_host(got.images), cut = B::to_host(expected.images);
+    REQUIRE(values.size() == cut.size());
+    double worst = 0;
+    for (std::size_t i = 0; i < cut.size(); ++i) worst = std::max(worst, std::abs(values[i] - cut[i]));
+    CHECK(worst <= (probability > 0 ? 1e-5 : 0));
+    CHECK(std::count(cut.begin(), cut.end(), 0.0) > 0);
+    CHECK(source.largest < (probability > 0 ? 48 * 64 / 2 : 12 * 9 + 1));
   }
 }
 

@@ -95,9 +95,7 @@ TEST_CASE("Loader hands out the same whatever the workers, the split and how far
       REQUIRE(batch.maps.size() == static_cast<std::size_t>(images));
       const std::vector<double> values = B::to_host(batch.images), labels = B::to_host(*batch.augment_labels);
       for (std::size_t n = 0; n < batch.maps.size(); ++n) {
-        const PixelMap drawn = Augmentation(options.augmentation)
-                                   .draw(RandomStream({5}, Purpose::augmentation, position++, 0), source.image)
-                                   .to_image;
+        const PixelMap drawn = Augmentation(options.augmentation).draw({5}, position++, source.image).to_image;
         CHECK(batch.maps[n] == drawn);
         all.insert(all.end(), values.begin() + static_cast<std::ptrdiff_t>(n * 162),
                    values.begin() + static_cast<std::ptrdiff_t>((n + 1) * 162));

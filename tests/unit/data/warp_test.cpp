@@ -196,14 +196,16 @@ TEST_CASE("a patch is made of the part that the warp names, bit for bit") {
     warp(part, warp.reads(), out);
     CHECK(out == warped(values, image, map, patch));
   }
-  CHECK(Warp(image, PixelMap{}.after(Place::at(10, 12).to_image), {4, 4}).reads().size == ImageSize{8, 8});
+  const PixelMap flipped = PixelMap::mirrored(40).after(Place::at(10, 12).to_image);
+  CHECK(Warp(image, flipped, {4, 5}).reads().size == ImageSize{4, 5});
+  CHECK(Warp(image, PixelMap{.row_offset = 10.5, .column_offset = 9.5}, {4, 5}).reads().size == ImageSize{7, 8});
 }
 
 TEST_CASE("Warp refuses what does not fit") {
   const Warp warp({20, 20}, Place::at(5, 6).to_image, {4, 3});
   std::vector<float> values(20 * 20), out(12);
-  CHECK_ERROR(ShapeError, "Warp: part: expected one that holds 8x7 at top 3, left 4, got 8x7 at top 3, left 5",
-              warp(values, {Place::at(3, 5), {8, 7}}, out));
+  CHECK_ERROR(ShapeError, "Warp: part: expected one that holds 4x3 at top 5, left 6, got 4x3 at top 5, left 7",
+              warp(values, {Place::at(5, 7), {4, 3}}, out));
   CHECK_ERROR(ShapeError, "Warp: values: expected a multiple of 400 values, got 399",
               warp(std::span(values).first(399), {Place::at(0, 0), {20, 20}}, out));
   CHECK_ERROR(ShapeError, "Warp: out: expected 12 values, got 11",
