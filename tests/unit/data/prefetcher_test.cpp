@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <latch>
+#include <memory>
 #include <new>
 #include <optional>
 #include <stdexcept>
@@ -86,24 +87,37 @@ TEST_CASE("what a worker throws is thrown at its turn, as it was and as often as
   }
 }
 
+/// A position that tells when it is thrown away.
+struct Tracked {
+  std::uint64_t position = 0;
+  std::latch* thrown_away = nullptr;
+  Tracked(std::uint64_t at, std::latch* latch) : position(at), thrown_away(latch) {}
+  Tracked(const Tracked&) = delete;
+  ~Tracked() {
+    if (thrown_away != nullptr) thrown_away->count_down();
+  }
+};
+
 TEST_CASE("after a jump nothing of before is handed out") {
-  std::latch begun(1), jumped(1);
-  std::atomic<bool> first = true;
-  Prefetcher<std::uint64_t> positions(
+  std::latch begun(1), jumped(1), ahead(1), late(1);
+  Prefetcher<std::unique_ptr<Tracked>> positions(
       [&](std::uint64_t position) {
-        if (first.exchange(false)) {
+        if (position == 0) {
           begun.count_down();
           jumped.wait();
         }
-        return position;
+        if (position == 101) ahead.count_down();  // what is handed out next is ready, in the slot that 0 was made for
+        return std::make_unique<Tracked>(position, position == 0 ? &late : nullptr);
       },
-      {.ahead = 2, .workers = 1});
+      {.ahead = 2, .workers = 2});
   begun.wait();
   positions.seek(100);
+  ahead.wait();
   jumped.count_down();
-  for (std::uint64_t position = 100; position < 110; ++position) CHECK(positions.next() == position);
+  late.wait();
+  for (std::uint64_t position = 100; position < 110; ++position) CHECK(positions.next()->position == position);
   positions.seek(7);
-  CHECK(positions.next() == 7);
+  CHECK(positions.next()->position == 7);
 }
 
 TEST_CASE("the destructor waits for workers that are busy") {
