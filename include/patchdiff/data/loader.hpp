@@ -91,7 +91,7 @@ class Loader {
     if (options.prefetch < 0)
       throw ConfigError("Loader", "prefetch", "at least 0", fmt::format("{}", options.prefetch));
     constexpr std::size_t bytes = std::size_t{256} << 20;
-    const std::size_t fitting = bytes / (sizeof(float) * value_count(source.shape()));
+    const std::size_t fitting = bytes / (sizeof(float) * std::max<std::size_t>(1, value_count(source.shape())));
     return {.ahead = options.prefetch > 0 ? static_cast<std::size_t>(options.prefetch)
                                           : std::clamp<std::size_t>(fitting, 1, 4096),
             .workers = static_cast<std::size_t>(options.workers)};
