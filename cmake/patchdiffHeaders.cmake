@@ -87,6 +87,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/sampling/exponential_step.hpp
     patchdiff/sampling/heun.hpp
     patchdiff/sampling/likelihood.hpp
+    patchdiff/sampling/named_solver.hpp
     patchdiff/sampling/ode_sampler.hpp
     patchdiff/sampling/pixel_noise.hpp
     patchdiff/sampling/predictor_corrector.hpp
@@ -137,6 +138,8 @@ set(PATCHDIFF_EIGEN_HEADERS
 set(PATCHDIFF_IO_HEADERS
     patchdiff/data/idx_array.hpp
     patchdiff/data/idx_dataset.hpp
+    patchdiff/io/checkpoint.hpp
+    patchdiff/io/checkpoint_folder.hpp
     patchdiff/io/gunzip.hpp
     patchdiff/io/load_weights.hpp
     patchdiff/io/model_file.hpp

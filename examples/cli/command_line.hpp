@@ -42,7 +42,10 @@ CLI::Option* add_value(CLI::App& command, const std::string& name, const std::st
     }
     take(std::move(value));
   };
-  return command.add_option_function<std::string>(name, read, help)->type_name("");
+  // The last value counts: a configuration's come first.
+  return command.add_option_function<std::string>(name, read, help)
+      ->type_name("")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
 }
 
 /// What the command line says about described settings: kept until the defaults that a model file holds are in place.

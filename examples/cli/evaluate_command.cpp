@@ -40,12 +40,13 @@ class Evaluate {
     require_same_data(model.record, data_fingerprint(folder.read(Split::train)), component);
     const pd::ImageSize size = model.denoiser.image().size();
     const pd::ArrayDataset images = folder.read(Split::train, size);
-    const FashionJudge judge(folder.read(Split::test, size),
-                             {.count = evaluation_.count, .num_steps = evaluation_.steps});
+    const FashionJudge judge(
+        folder.read(Split::test, size),
+        {.count = evaluation_.count, .solver = {evaluation_.solver}, .num_steps = evaluation_.steps});
     const double real = judge.real(images);
     const double trained = judge.samples(pd::AnyDenoiser<B>(std::move(model.denoiser)));
-    fmt::print("Fréchet distances of {} images to the test images, samples in {} steps:\n", evaluation_.count,
-               evaluation_.steps);
+    fmt::print("Fréchet distances of {} images to the test images, samples in {} steps of {}:\n", evaluation_.count,
+               evaluation_.steps, pd::name_of(evaluation_.solver));
     fmt::print("FD real images {:8.2f}\nFD trained     {:8.2f}\n", real, trained);
   }
 

@@ -14,6 +14,7 @@
 #include <patchdiff/core/nearest_name.hpp>
 
 #include "commands.hpp"
+#include "config_file.hpp"
 
 namespace {
 
@@ -32,12 +33,19 @@ UsageError unknown(const CLI::App& app, const std::string& word) {
   return {app.get_parent() == nullptr ? "command line" : app.get_name(), kind, expected, fmt::format("\"{}\"", word)};
 }
 
-void run(CLI::App& program, const std::vector<Command>& commands, int argc, char** argv) {
-  program.parse(argc, argv);
-  if (const auto words = program.remaining(); !words.empty()) throw unknown(program, words.front());
+void run(CLI::App& program, const std::vector<Command>& commands, std::vector<std::string> words) {
+  for (const Command& command : commands) {
+    if (words.empty() || words.front() != command.app->get_name()) continue;
+    words = with_config(*command.app, {words.begin() + 1, words.end()});
+    words.insert(words.begin(), command.app->get_name());
+    break;
+  }
+  std::reverse(words.begin(), words.end());  // as CLI11 takes them
+  program.parse(words);
+  if (const auto extra = program.remaining(); !extra.empty()) throw unknown(program, extra.front());
   for (const Command& command : commands) {
     if (!command.app->parsed()) continue;
-    if (const auto words = command.app->remaining(); !words.empty()) throw unknown(*command.app, words.front());
+    if (const auto extra = command.app->remaining(); !extra.empty()) throw unknown(*command.app, extra.front());
     return command.run();
   }
   std::vector<std::string> names;
@@ -62,7 +70,7 @@ int main(int argc, char** argv) {
                                       info_command(program)};
   for (const Command& command : commands) command.app->allow_extras();
   try {
-    run(program, commands, argc, argv);
+    run(program, commands, {argv + 1, argv + argc});
   } catch (const CLI::Success& help) {
     return program.exit(help);
   } catch (const CLI::ParseError& error) {

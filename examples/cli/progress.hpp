@@ -3,26 +3,26 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <unistd.h>
 
 #include <fmt/format.h>
 
-/// Where a training run stands, for people.
-struct ProgressReport {
-  std::uint64_t step = 0;
-  std::uint64_t images = 0;
-  std::uint64_t total = 0;
-  double seconds = 0;       ///< since the start
-  double seconds_left = 0;  ///< estimated
-  double loss = 0;
-};
+/// `42 s`, `5:04 min`, `1:30 h`.
+inline std::string duration_text(double seconds) {
+  const auto whole = static_cast<std::uint64_t>(seconds + 0.5);
+  if (whole < 60) return fmt::format("{} s", whole);
+  if (whole < 3600) return fmt::format("{}:{:02} min", whole / 60, whole % 60);
+  return fmt::format("{}:{:02} h", whole / 3600, whole / 60 % 60);
+}
 
-/// Shows a run on standard output: a bar on a terminal, else a line at the start, every 5 seconds and at the end.
+/// Shows work on standard output: a bar on a terminal, else a line at the start, every 5 seconds and at the end.
 class Progress {
  public:
   Progress() : terminal_(::isatty(STDOUT_FILENO) == 1) {}
@@ -30,20 +30,17 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
   ~Progress() { end_line(); }
 
-  void show(const ProgressReport& report, bool last) {
-    loss_ = loss_ < 0 ? report.loss : 0.95 * loss_ + 0.05 * report.loss;
+  /// `share`: of the work, in [0, 1]; `place`: where it stands, which a bar shows itself; `rate`: how it goes.
+  void show(double share, std::string_view place, std::string_view rate, bool last) {
     const auto now = Clock::now();
     if (!last && shown_ && now - *shown_ < (terminal_ ? std::chrono::milliseconds(100) : std::chrono::seconds(5)))
       return;
     shown_ = now;
-    const double rate = static_cast<double>(report.images) / report.seconds;
     if (terminal_) {
-      fmt::print("\r{} {:5.0f} images/s  loss {:.4f}  {} left\x1b[K", bar(report), rate, loss_,
-                 duration(report.seconds_left));
+      fmt::print("\r{}  {}\x1b[K", bar(share), rate);
       open_line_ = true;
     } else {
-      fmt::print("step {:5}  images {:7} of {}  {:5.0f} images/s  loss {:.4f}  {} left\n", report.step, report.images,
-                 report.total, rate, loss_, duration(report.seconds_left));
+      fmt::print("{}  {}\n", place, rate);
     }
     std::fflush(stdout);
   }
@@ -57,23 +54,13 @@ class Progress {
  private:
   using Clock = std::chrono::steady_clock;
 
-  static std::string bar(const ProgressReport& report) {
-    constexpr std::uint64_t width = 24;
-    const std::uint64_t images = std::min(report.images, report.total);
-    const std::uint64_t done = images * width / report.total;
-    return fmt::format("[{}{}] {:3} %", std::string(done, '#'), std::string(width - done, '.'),
-                       images * 100 / report.total);
-  }
-
-  static std::string duration(double seconds) {
-    const auto whole = static_cast<std::uint64_t>(seconds + 0.5);
-    if (whole < 60) return fmt::format("{} s", whole);
-    if (whole < 3600) return fmt::format("{}:{:02} min", whole / 60, whole % 60);
-    return fmt::format("{}:{:02} h", whole / 3600, whole / 60 % 60);
+  static std::string bar(double share) {
+    constexpr std::size_t width = 24;
+    const auto done = std::min(width, static_cast<std::size_t>(share * width));
+    return fmt::format("[{}{}] {:3.0f} %", std::string(done, '#'), std::string(width - done, '.'), 100 * share);
   }
 
   bool terminal_;
   bool open_line_ = false;
-  double loss_ = -1;  ///< mean over the last steps; negative before the first
   std::optional<Clock::time_point> shown_{};
 };

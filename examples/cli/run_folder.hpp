@@ -18,16 +18,17 @@
 /// The folder that one training run writes to, and no other: it is made where it is missing, and locked.
 ///
 /// The lock is the file `.lock`, which stays; the system releases it when the program ends, however it ends.
-/// Errors: FileError for a folder that cannot be made or written; ConfigError for one that another run writes to or
-/// has written to.
+/// Errors: FileError for a folder that cannot be made or written; ConfigError for one that another run writes to or,
+/// unless the run is to be resumed, has written to.
 class RunFolder {
  public:
   static constexpr std::string_view model = "model.safetensors";
   static constexpr std::string_view log = "loss.csv";
   static constexpr std::string_view loss_picture = "loss.png";
   static constexpr std::string_view samples = "samples.png";
+  static constexpr std::string_view settings = "run.toml";
 
-  explicit RunFolder(std::filesystem::path folder) : folder_(std::move(folder)) {
+  explicit RunFolder(std::filesystem::path folder, bool resume = false) : folder_(std::move(folder)) {
     std::error_code refused;
     std::filesystem::create_directories(folder_, refused);
     if (refused) fail(refused);
@@ -40,7 +41,8 @@ class RunFolder {
       throw patchdiff::ConfigError("train", "--out", "a folder that no other run writes to",
                                    fmt::format("\"{}\"", folder_.string()));
     }
-    for (const std::string_view name : {model, log, loss_picture, samples}) {
+    if (resume) return;
+    for (const std::string_view name : {model, log, loss_picture, samples, settings}) {
       if (!std::filesystem::exists(folder_ / name, refused)) continue;
       ::close(lock_);
       throw patchdiff::ConfigError("train", "--out", "a folder without files of an earlier run",
@@ -51,6 +53,12 @@ class RunFolder {
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
   ~RunFolder() { ::close(lock_); }
+
+  /// Whether a run has written all that it leaves; checkpoints are then removed.
+  bool is_finished() const {
+    std::error_code unknown;
+    return std::filesystem::exists(folder_ / model, unknown) && std::filesystem::exists(folder_ / samples, unknown);
+  }
 
   std::filesystem::path operator/(std::string_view name) const { return folder_ / name; }
   const std::filesystem::path& path() const noexcept { return folder_; }

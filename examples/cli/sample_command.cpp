@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,13 +20,21 @@
 #include "commands.hpp"
 #include "drawing.hpp"
 #include "model.hpp"
+#include "progress.hpp"
 #include "settings.hpp"
+#include "stop_signal.hpp"
 
 namespace pd = patchdiff;
 
 namespace {
 
 constexpr const char* component = "sample";
+
+/// Why there is no picture: a signal came first.
+class Stopped : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
 
 class Sample {
  public:
@@ -33,6 +44,9 @@ class Sample {
     add_value<std::vector<std::string>>(command, "--class", "names or numbers of the classes to draw, one per row",
                                         [this](auto value) { classes_ = value; })
         ->default_str("all");
+    add_value<std::int64_t>(command, "--preview-every", "steps after which --out shows the images as estimated then",
+                            [this](auto value) { preview_every_ = value; })
+        ->default_str("0: never");
     given_.add_to(command, "Sampling, by default as the model file says", sampling_);
     given_of_execution_.add_to(command, "Machine", execution_);
   }
@@ -52,18 +66,46 @@ class Sample {
         classes_.empty() ? all_classes(model.denoiser) : classes_of(classes_, model.record.class_names);
 
     { const pd::AtomicFile probe(out_, component); }  // refuses what cannot be written before the work
-    pd::write_png(out_, draw_samples(model.denoiser, classes, sampling_));
-    fmt::print("wrote {}: {} images, {} steps, guidance {}, seed {}\n", out_,
+    pd::write_png(out_, picture(model.denoiser, classes));
+    fmt::print("wrote {}: {} images, {} steps of {}, guidance {}, seed {}\n", out_,
                sampling_.count * std::max<std::int64_t>(1, static_cast<std::int64_t>(classes.size())), sampling_.steps,
-               sampling_.guidance, sampling_.seed);
+               pd::name_of(sampling_.solver), sampling_.guidance, sampling_.seed);
     for (std::size_t row = 0; row < classes.size(); ++row) {
       fmt::print("row {:2}  {}\n", row + 1, model.record.class_names[static_cast<std::size_t>(classes[row])]);
     }
   }
 
  private:
+  /// Draws with a progress bar and, if they are wanted, previews. Errors: Stopped.
+  pd::Picture picture(const Denoiser& denoiser, const std::vector<std::int64_t>& classes) const {
+    const StopSignal stop;
+    Progress progress;
+    std::int64_t previewed = 0;  // the last step of which `out_` is the estimate
+    const auto start = std::chrono::steady_clock::now();
+    const auto watch = [&](const DrawingProgress& now) {
+      const bool last = now.step == now.num_steps;
+      const double share = static_cast<double>(now.step) / static_cast<double>(now.num_steps);
+      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      progress.show(share, fmt::format("step {} of {}", now.step, now.num_steps),
+                    fmt::format("sigma {:.4g}  {} left", now.sigma, duration_text(seconds * (1 / share - 1))), last);
+      if (last) return;
+      if (preview_every_ > 0 && now.step % preview_every_ == 0) {
+        pd::write_png(out_, now.estimate());
+        previewed = now.step;
+      }
+      if (!stop.requested()) return;
+      progress.end_line();
+      throw Stopped(fmt::format("{}: stopped after step {} of {}; {}", component, now.step, now.num_steps,
+                                previewed > 0 ? fmt::format("{} is the estimate of step {}", out_, previewed)
+                                              : fmt::format("{} is not written", out_)));
+    };
+    const auto log = [](std::string_view message) { fmt::print(stderr, "patchdiff: {}\n", message); };
+    return draw_samples(denoiser, classes, sampling_, log, watch);
+  }
+
   CLI::App* command_;
   std::string model_, out_;
+  std::int64_t preview_every_ = 0;
   std::vector<std::string> classes_{};
   SamplingSettings sampling_{};
   ExecutionSettings execution_{};

@@ -16,6 +16,7 @@
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/named_enum.hpp>
 #include <patchdiff/diffusion/edm_loss.hpp>
+#include <patchdiff/sampling/named_solver.hpp>
 
 enum class ScheduleKind { progressive, stochastic };
 
@@ -66,6 +67,7 @@ struct TrainingSettings {
 
 /// What is drawn of a model, and how.
 struct SamplingSettings {
+  patchdiff::SolverName solver = patchdiff::SolverName::heun;
   std::int64_t steps = 18;
   double guidance = 1.5;
   std::int64_t count = 8;
@@ -73,7 +75,8 @@ struct SamplingSettings {
 
   template <class Self, class Visitor>
   static void describe(Self& self, Visitor&& visit) {
-    visit("steps", self.steps, "steps of Heun's method");
+    visit("solver", self.solver, "how the equation from noise to images is solved");
+    visit("steps", self.steps, "steps of the solver; heun calls the network twice in each but the last");
     visit("guidance", self.guidance, "classifier-free guidance, 1: none");
     visit("count", self.count, "images of each class");
     visit("seed", self.seed, "of the first image; the next one has the next seed");
@@ -91,12 +94,14 @@ struct SamplingSettings {
 /// How many images a model is judged by.
 struct EvaluationSettings {
   std::int64_t count = 1000;
+  patchdiff::SolverName solver = patchdiff::SolverName::heun;
   std::int64_t steps = 9;
 
   template <class Self, class Visitor>
   static void describe(Self& self, Visitor&& visit) {
     visit("count", self.count, "samples, and as many real images, that are compared with the test images");
-    visit("steps", self.steps, "steps of Heun's method, without guidance");
+    visit("solver", self.solver, "how samples are drawn, without guidance");
+    visit("steps", self.steps, "steps of the solver");
   }
 
   void check() const {

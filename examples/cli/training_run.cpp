@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <string>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/train_state.hpp>
@@ -31,9 +34,9 @@ pd::TrainStepOptions step_options(const TrainingSettings& settings, pd::PatchSiz
           .label_dropout = settings.label_dropout};
 }
 
-pd::EMA<B> make_average(const TrainingSettings& settings, Denoiser& denoiser) {
-  return pd::EMA<B>(denoiser,
-                    {.halflife_images = settings.ema_halflife_images, .rampup_ratio = settings.ema_rampup_ratio});
+pd::EMA<B> make_average(const TrainingSettings& settings, Denoiser& denoiser, const pd::TrainState& state = {}) {
+  return pd::EMA<B>(
+      denoiser, {.halflife_images = settings.ema_halflife_images, .rampup_ratio = settings.ema_rampup_ratio}, state);
 }
 
 }  // namespace
@@ -52,8 +55,8 @@ pd::PatchSizeSchedule TrainingRun::schedule(std::uint64_t total) const {
                                                          : pd::PatchSizeSchedule::stochastic(mixture);
 }
 
-TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& length, pd::CsvLog& log,
-                                       Progress& progress, const StopSignal& stop) const {
+TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& length, const Resuming& resuming,
+                                       pd::CsvLog& log, Progress& progress, const StopSignal& stop) const {
   const auto begin = Clock::now();
   Loader loader(*data_, denoiser.device(), {.seed = settings_.seed});
   const pd::PatchSizeSchedule trial = schedule(1);
@@ -64,10 +67,19 @@ TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& 
 
   const pd::TrainStep<B> step(step_options(settings_, schedule(total)));
   pd::Adam<B> optimizer{{.beta2 = 0.99}};
-  pd::EMA<B> ema = make_average(settings_, denoiser);
+  optimizer.prepare(denoiser);
   pd::TrainState state{.seed = settings_.seed};
-  std::vector<LossPoint> losses;
+  if (resuming.from) state = resuming.from->state();
+  pd::EMA<B> ema = make_average(settings_, denoiser, state);
+  pd::CheckpointParts<B> parts;
+  parts.add("model", denoiser).add("adam", optimizer).add("ema", ema);
+  if (resuming.from) resuming.from->restore(parts);
+  pd::Checkpoint::Settings settings = resuming.settings;
+  settings["total"] = fmt::format("{}", total);
+
+  const pd::TrainState first = state;
   std::exception_ptr log_failed;
+  double recent = -1;  // mean loss of the last steps, negative before the first
   const auto start = Clock::now();
   while (state.images < total && !stop.requested() && !log_failed) {
     const auto done = [&] { return static_cast<double>(state.images) / static_cast<double>(total); };
@@ -77,26 +89,30 @@ TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& 
     ema.update(denoiser, state);
 
     const double loss = report.loss(), seconds = seconds_since(start);
-    losses.push_back({state.images, loss});
     try {
       log.append({state.step, state.images, plan.patch.height, loss, seconds});
     } catch (const pd::FileError&) {
       log_failed = std::current_exception();
     }
-    const double expected = (cost.left(0) - cost.left(done())) * static_cast<double>(total);
+    const bool last = state.images >= total || stop.requested() || log_failed;
+    recent = recent < 0 ? loss : 0.95 * recent + 0.05 * loss;
+    const double begun = static_cast<double>(first.images) / static_cast<double>(total);
+    const double expected = (cost.left(begun) - cost.left(done())) * static_cast<double>(total);
     const double slower = expected > 0 ? seconds / expected : 1;
-    progress.show({.step = state.step,
-                   .images = state.images,
-                   .total = total,
-                   .seconds = seconds,
-                   .seconds_left = slower * cost.left(done()) * static_cast<double>(total),
-                   .loss = loss},
-                  state.images >= total || stop.requested() || log_failed);
+    const double rate = static_cast<double>(state.images - first.images) / seconds;
+    progress.show(std::min(1.0, done()), fmt::format("step {:5}  images {:7} of {}", state.step, state.images, total),
+                  fmt::format("{:5.0f} images/s  loss {:.4f}  {} left", rate, recent,
+                              duration_text(slower * cost.left(done()) * static_cast<double>(total))),
+                  last);
+    if (!log_failed && state.images < total && state.step % resuming.every == 0) {
+      resuming.folder.save(parts, state, settings);
+    }
   }
   progress.end_line();
+  const bool stopped = stop.requested() && state.images < total;
+  if (stopped && !log_failed) resuming.folder.save(parts, state, settings);
   return {.averaged = ema.apply_to(std::move(denoiser)),
-          .losses = std::move(losses),
           .images = state.images,
-          .stopped = stop.requested() && state.images < total,
+          .stopped = stopped,
           .log_failed = log_failed};
 }

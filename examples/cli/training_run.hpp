@@ -7,10 +7,11 @@
 #include <vector>
 
 #include <patchdiff/data/array_dataset.hpp>
+#include <patchdiff/io/checkpoint.hpp>
+#include <patchdiff/io/checkpoint_folder.hpp>
 #include <patchdiff/io/csv_log.hpp>
 #include <patchdiff/patch/patch_size_schedule.hpp>
 
-#include "loss_picture.hpp"
 #include "model.hpp"
 #include "progress.hpp"
 #include "settings.hpp"
@@ -22,10 +23,17 @@ struct TrainingLength {
   double minutes = 0;
 };
 
+/// What a run goes on from, and where and when it keeps that.
+struct Resuming {
+  patchdiff::CheckpointFolder folder;
+  std::uint64_t every = 0;  ///< steps between checkpoints
+  patchdiff::Checkpoint::Settings settings{};
+  std::optional<patchdiff::Checkpoint> from{};
+};
+
 /// What a run leaves behind.
 struct TrainingResult {
   Denoiser averaged;
-  std::vector<LossPoint> losses{};
   std::uint64_t images = 0;
   bool stopped = false;             ///< whether the signal ended it
   std::exception_ptr log_failed{};  ///< why the log could not be written, which ends a run too
@@ -37,11 +45,12 @@ class TrainingRun {
   /// Errors: ConfigError for settings that cannot work.
   TrainingRun(const patchdiff::ArrayDataset& data, TrainingSettings settings, Denoiser& denoiser);
 
-  /// Trains until the length is reached, the signal comes or the log cannot be written.
+  /// Trains until the length is reached, the signal comes or the log cannot be written; a stopped run leaves a
+  /// checkpoint.
   ///
-  /// Errors: NumericError for a loss or gradient that is not finite.
-  TrainingResult operator()(Denoiser denoiser, const TrainingLength& length, patchdiff::CsvLog& log, Progress& progress,
-                            const StopSignal& stop) const;
+  /// Errors: NumericError for a loss or gradient that is not finite; FileError and DataError of checkpoints.
+  TrainingResult operator()(Denoiser denoiser, const TrainingLength& length, const Resuming& resuming,
+                            patchdiff::CsvLog& log, Progress& progress, const StopSignal& stop) const;
 
  private:
   patchdiff::PatchSizeSchedule schedule(std::uint64_t total) const;

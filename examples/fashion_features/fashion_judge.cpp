@@ -29,7 +29,7 @@ double FashionJudge::real(const pd::ArrayDataset& images) const {
 
 double FashionJudge::samples(const pd::AnyDenoiser<B>& denoiser) const {
   pd::FeatureStatistics drawn(features_.dimension());
-  const pd::ODESampler sampler{{.num_steps = options_.num_steps}};
+  const pd::ODESampler sampler({.num_steps = options_.num_steps}, options_.solver);
   const std::int64_t classes = denoiser.label_dim();
   for (std::int64_t first = 0; first < options_.count; first += at_once) {
     const std::int64_t count = std::min(at_once, options_.count - first);

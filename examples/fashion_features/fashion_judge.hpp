@@ -7,12 +7,14 @@
 #include <patchdiff/diffusion/any_denoiser.hpp>
 #include <patchdiff/metrics/feature_statistics.hpp>
 #include <patchdiff/metrics/torch/feature_classifier.hpp>
+#include <patchdiff/sampling/named_solver.hpp>
 
 #include "fashion_features.hpp"
 
 struct FashionJudgeOptions {
-  std::int64_t count = 1000;   ///< real images or samples that are compared with the test images
-  std::int64_t num_steps = 9;  ///< of the fast sampler: Heun, without guidance
+  std::int64_t count = 1000;        ///< real images or samples that are compared with the test images
+  patchdiff::NamedSolver solver{};  ///< draws the samples, without guidance
+  std::int64_t num_steps = 9;       ///< of the solver
 };
 
 /// How far images are from the test images: the Fréchet distance in the project's feature space.

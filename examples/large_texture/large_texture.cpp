@@ -41,7 +41,7 @@ using Clock = std::chrono::steady_clock;
 struct Settings {
   fs::path out = "large-texture-out";
   std::int64_t side = 4096;
-  double minutes = 4;
+  double minutes = 9;
   std::int64_t steps = 6;
   double calls = 10;
   std::int64_t budget = 128;
@@ -105,7 +105,7 @@ Denoiser train(const pd::MappedArray& texture, const Settings& settings) {
                         .in_channels = 1 + 2,
                         .out_channels = 1,
                         .model_channels = 16,
-                        .channel_mult = {1, 2, 2},
+                        .channel_mult = {1, 1, 2},
                         .num_blocks = 1,
                         .attn_resolutions = {},
                         .dropout = 0},
@@ -119,9 +119,11 @@ Denoiser train(const pd::MappedArray& texture, const Settings& settings) {
                                             }},
                              .size_divisor = network.size_divisor()};
   Denoiser denoiser{std::move(network), {.image = image, .precision = settings.precision}};
-  const pd::TrainStep<B> step{{.schedule = pd::PatchSizeSchedule::stochastic_of(sizes),
-                               .batch = batch,
-                               .loss = {.reduction = pd::Reduction::mean}}};
+  const pd::TrainStep<B> step{
+      {.schedule = pd::PatchSizeSchedule::stochastic_of(sizes),
+       .batch = batch,
+       .loss = {.sigma = pd::SigmaDistribution::log_normal(-0.4, 1.4),  // up to the sampler's 20
+                .reduction = pd::Reduction::mean}}};
   const pd::PatchLoader<B, pd::MappedArray> loader(texture, {}, {.seed = settings.seed});
   pd::Adam<B> optimizer{{.beta2 = 0.99}};
   pd::EMA<B> ema(denoiser, {.rampup_ratio = 0.05});

@@ -25,6 +25,7 @@
 #include <patchdiff/sampling/euler_maruyama.hpp>
 #include <patchdiff/sampling/heun.hpp>
 #include <patchdiff/sampling/likelihood.hpp>
+#include <patchdiff/sampling/named_solver.hpp>
 #include <patchdiff/sampling/ode_sampler.hpp>
 #include <patchdiff/sampling/predictor_corrector.hpp>
 #include <patchdiff/sampling/probability_flow.hpp>

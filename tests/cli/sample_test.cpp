@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <csignal>
+#include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "cli/run_patchdiff.hpp"
 #include "cli/small_run.hpp"
 #include "support/catch.hpp"
+#include "support/png_size.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace {
@@ -25,8 +29,9 @@ TEST_CASE("sample draws the classes that are asked for, by name or number, the s
   };
   const std::string by_name =
       picture("a.png", {"--class", "trousers,0", "--steps", "2", "--count", "2", "--seed", "5", "--guidance", "2"});
-  CHECK(by_name == "wrote " + (folder / "a.png").string() +
-                       ": 4 images, 2 steps, guidance 2, seed 5\nrow  1  trousers\nrow  2  shirt\n");
+  CHECK(by_name.starts_with("step 1 of 2  sigma 80  "));
+  CHECK(by_name.ends_with("\nwrote " + (folder / "a.png").string() +
+                          ": 4 images, 2 steps of heun, guidance 2, seed 5\nrow  1  trousers\nrow  2  shirt\n"));
   picture("b.png", {"--class", "1,shirt", "--steps", "2", "--count", "2", "--seed", "5", "--guidance", "2"});
   picture("c.png", {"--class", "1,shirt", "--steps", "2", "--count", "2", "--seed", "6", "--guidance", "2"});
   CHECK(folder.read("a.png") == folder.read("b.png"));
@@ -39,10 +44,70 @@ TEST_CASE("sample needs no settings: the model file holds them") {
   const Finished finished = run_patchdiff(sample(folder / "grid.png", {}));
   CHECK(finished.err == "");
   REQUIRE(finished.code == 0);
-  CHECK_THAT(finished.out, ContainsSubstring(": 24 images, 18 steps, guidance 1.5, seed 1\nrow  1  shirt\n"));
+  CHECK_THAT(finished.out, ContainsSubstring(": 24 images, 18 steps of heun, guidance 1.5, seed 1\nrow  1  shirt\n"));
   // What train drew at its end is the same request.
   std::ifstream file(SmallRun::get().out / "samples.png", std::ios::binary);
   CHECK(folder.read("grid.png") == std::string(std::istreambuf_iterator<char>(file), {}));
+}
+
+TEST_CASE("sample draws by the solver that is asked for") {
+  const TemporaryFolder folder;
+  const std::vector<std::string> small{"--class", "0", "--steps", "3", "--count", "1"};
+  std::set<std::string> pictures;
+  for (const std::string solver : {"euler", "heun", "dpmpp_2m", "dpmpp_2m_sde", "ancestral_euler"}) {
+    const Finished finished = run_patchdiff(sample(folder / "grid.png", joined(small, {"--solver", solver})));
+    CHECK(finished.err == "");
+    CHECK_THAT(finished.out, ContainsSubstring(": 1 images, 3 steps of " + solver + ", guidance 1.5, seed 1\n"));
+    pictures.insert(folder.read("grid.png"));
+  }
+  CHECK(pictures.size() == 5);
+}
+
+TEST_CASE("sample shows its images as they come, and a signal leaves the last preview") {
+  const TemporaryFolder folder;
+  const auto endless = [&](const std::vector<std::string>& more) {
+    return sample(folder / "grid.png", joined({"--steps", "1000000", "--count", "1"}, more));
+  };
+  Patchdiff previewing(endless({"--preview-every", "2"}));
+  REQUIRE(previewing.wait_for("step 1 of 1000000  sigma 80  "));
+  while (folder.count() == 0) std::this_thread::yield();
+  previewing.signal(SIGINT);
+  const Finished previewed = previewing.wait();
+  CHECK(previewed.code == 1);
+  CHECK(previewed.err.starts_with("patchdiff: sample: stopped after step "));
+  CHECK_THAT(previewed.err,
+             ContainsSubstring(" of 1000000; " + (folder / "grid.png").string() + " is the estimate of step "));
+  CHECK(png_size(folder / "grid.png") == patchdiff::ImageSize{3 * 98 + 2, 98 + 2});
+}
+
+TEST_CASE("sample that is stopped before a preview writes nothing") {
+  const TemporaryFolder folder;
+  Patchdiff sampling(sample(folder / "grid.png", {"--steps", "1000000"}));
+  REQUIRE(sampling.wait_for("step 1 of"));
+  sampling.signal(SIGTERM);
+  const Finished stopped = sampling.wait();
+  CHECK(stopped.code == 1);
+  CHECK(stopped.err.ends_with("; " + (folder / "grid.png").string() + " is not written\n"));
+  CHECK(folder.count() == 0);
+}
+
+TEST_CASE("sample warns of guidance away from a null label that was never trained") {
+  const SmallRun& run = SmallRun::get();
+  const TemporaryFolder folder;
+  REQUIRE(run_patchdiff(joined({"train", "--data", run.data, "--out", folder / "run", "--images", "8", "--batch", "4",
+                                "--label-dropout", "0", "--threads", "1"},
+                               small_network))
+              .code == 0);
+  const auto drawn = [&](const std::string& guidance) {
+    return run_patchdiff({"sample", "--model", folder / "run/model.safetensors", "--out", folder / "grid.png",
+                          "--steps", "1", "--threads", "1", "--guidance", guidance});
+  };
+  const Finished guided = drawn("2");
+  CHECK(guided.code == 0);
+  CHECK(guided.err ==
+        "patchdiff: GuidedDenoiser: inner: expected a null label trained by label dropout, got one that was never "
+        "trained\n");
+  CHECK(drawn("1").err == "");
 }
 
 TEST_CASE("evaluate prints the distances of real images and of samples") {
@@ -51,8 +116,9 @@ TEST_CASE("evaluate prints the distances of real images and of samples") {
       {"evaluate", "--model", run.model, "--data", run.data, "--count", "30", "--steps", "2", "--threads", "1"});
   CHECK(finished.err == "");
   REQUIRE(finished.code == 0);
-  CHECK_THAT(finished.out, ContainsSubstring("Fréchet distances of 30 images to the test images, samples in 2 steps:\n"
-                                             "FD real images "));
+  CHECK_THAT(finished.out,
+             ContainsSubstring("Fréchet distances of 30 images to the test images, samples in 2 steps of heun:\n"
+                               "FD real images "));
   const auto figure = [&](const std::string& name) {
     return std::stod(finished.out.substr(finished.out.find(name) + name.size()));
   };

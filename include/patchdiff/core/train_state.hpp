@@ -16,6 +16,16 @@ struct TrainState {
   std::uint64_t pixels = 0;   ///< pixels of those patches
   std::uint64_t skipped = 0;  ///< steps whose update was left out because a value was not finite
 
+  template <class Self, class Visitor>
+  static void describe(Self& self, Visitor&& visit) {
+    visit("seed", self.seed, "key of every random draw of the run");
+    visit("step", self.step, "steps taken");
+    visit("images", self.images, "images seen");
+    visit("patches", self.patches, "patches seen");
+    visit("pixels", self.pixels, "pixels of those patches");
+    visit("skipped", self.skipped, "steps whose update was left out");
+  }
+
   friend bool operator==(const TrainState&, const TrainState&) = default;
 };
 

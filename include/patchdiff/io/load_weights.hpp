@@ -18,10 +18,10 @@
 
 namespace patchdiff {
 
-/// Gives a network the weights of a file, where each name stands behind `prefix`.
+/// Gives a network, or whatever has tensors by name, the values of a file, where each name stands behind `prefix`.
 ///
 /// Errors: DataError that lists every missing, unknown and wrongly shaped tensor; the network is as before then.
-template <HasParameters Net>
+template <HasState Net>
 void load_weights(Net& net, const SafetensorsReader& file, const std::string& path, std::string_view prefix) {
   using B = typename Net::Backend;
   std::set<std::string, std::less<>> expected;

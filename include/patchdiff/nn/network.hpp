@@ -59,12 +59,15 @@ struct ParameterVisitor {
   void operator()(std::string_view, typename B::Tensor&, typename B::Tensor&) const {}
 };
 
+/// Tensors by name: `visit_state(f(name, value))` is the one door for files and averages.
+template <class T>
+concept HasState = requires(T& owner, ParameterVisitor<typename T::Backend> visitor) { owner.visit_state(visitor); };
+
 /// Parameters by name: `visit_parameters(f(name, value, gradient))` is the one door for optimisers, clipping and
-/// all-reduce, `visit_state(f(name, value))` the one for model files and averages; it also shows constant buffers.
+/// all-reduce; `visit_state` also shows constant buffers.
 template <class N>
-concept HasParameters = requires(N& net, ParameterVisitor<typename N::Backend> visitor) {
+concept HasParameters = HasState<N> && requires(N& net, ParameterVisitor<typename N::Backend> visitor) {
   net.visit_parameters(visitor);
-  net.visit_state(visitor);
 };
 
 /// What training asks for: `record` keeps what `backward` needs.

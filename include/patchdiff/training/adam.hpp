@@ -18,11 +18,13 @@ namespace patchdiff {
 
 /// Adam with bias correction.
 ///
-/// Its state is kept by parameter name and follows the parameters' device and scalar type.
+/// Its state is kept by parameter name and follows the parameters' device and scalar type. A checkpoint that is to be
+/// loaded before the first step needs `prepare` first.
 /// Source: Kingma and Ba (arXiv 1412.6980), Algorithm 1.
 template <Backend B>
 class Adam {
  public:
+  using Backend = B;
   using Tensor = typename B::Tensor;
   static constexpr bool obeys_flag = true;
 
@@ -37,13 +39,48 @@ class Adam {
   /// Updates every parameter, or none where `finite` is 0; the count of steps then stands still too.
   template <class Net>
   void step(Net& net, const Tensor& finite) {
-    prepare(net, finite);
-    B::accumulate(*count_, finite);
+    prepare(net);
+    if (count_) B::accumulate(*count_, finite);
     std::size_t index = 0;
     net.visit_parameters([&](std::string_view, Tensor& value, Tensor& gradient) {
       Moments& moments = moments_[index++];
       B::adam_update(value, moments.mean, moments.square, gradient, *count_, finite, settings_);
     });
+  }
+
+  /// Allocates the state for a network, with zeros; later calls only check that it is the same network.
+  ///
+  /// Errors: ConfigError for other parameters than at the first call.
+  template <class Net>
+  void prepare(Net& net) {
+    std::size_t index = 0;
+    std::optional<typename B::Device> device;
+    net.visit_parameters([&](std::string_view name, Tensor& value, Tensor&) {
+      device = B::device(value);
+      if (index == moments_.size() && !count_) {
+        const Tensor zeros = B::zeros(B::shape(value), B::device(value));
+        moments_.push_back({std::string(name), zeros, B::clone(zeros)});
+      }
+      if (index >= moments_.size() || moments_[index].name != name) {
+        throw ConfigError("Adam", "net", "the parameters of the first step", fmt::format("\"{}\"", name));
+      }
+      ++index;
+    });
+    if (index != moments_.size()) {
+      throw ConfigError("Adam", "net", "the parameters of the first step",
+                        fmt::format("{} of {} parameters", index, moments_.size()));
+    }
+    if (!count_ && device) count_ = B::zeros({}, *device);
+  }
+
+  /// The moments of each parameter and the count of steps, once there are some.
+  template <class F>
+  void visit_state(F&& f) {
+    for (Moments& moments : moments_) {
+      f(fmt::format("mean.{}", moments.name), moments.mean);
+      f(fmt::format("square.{}", moments.name), moments.square);
+    }
+    if (count_) f("count", *count_);
   }
 
   void set_learning_rate(double rate) {
@@ -59,26 +96,6 @@ class Adam {
     Tensor mean;
     Tensor square;
   };
-
-  template <class Net>
-  void prepare(Net& net, const Tensor& finite) {
-    std::size_t index = 0;
-    net.visit_parameters([&](std::string_view name, Tensor& value, Tensor&) {
-      if (index == moments_.size() && !count_) {
-        const Tensor zeros = B::zeros(B::shape(value), B::device(value));
-        moments_.push_back({std::string(name), zeros, B::clone(zeros)});
-      }
-      if (index >= moments_.size() || moments_[index].name != name) {
-        throw ConfigError("Adam", "net", "the parameters of the first step", fmt::format("\"{}\"", name));
-      }
-      ++index;
-    });
-    if (index != moments_.size()) {
-      throw ConfigError("Adam", "net", "the parameters of the first step",
-                        fmt::format("{} of {} parameters", index, moments_.size()));
-    }
-    if (!count_) count_ = B::zeros({}, B::device(finite));
-  }
 
   static void require(bool holds, std::string_view argument, std::string_view expected, double got) {
     if (!holds || !std::isfinite(got)) throw ConfigError("Adam", argument, expected, fmt::format("{}", got));

@@ -30,6 +30,7 @@ struct EMAOptions {
 template <Backend B>
 class EMA {
  public:
+  using Backend = B;
   using Tensor = typename B::Tensor;
 
   /// Starts from the model's weights as they are; `state` says how many images it has seen.
@@ -59,6 +60,12 @@ class EMA {
     const double halflife = std::min(options_.halflife_images, options_.rampup_ratio * static_cast<double>(images_));
     blend(net, std::pow(0.5, images / std::max(halflife, 1e-8)));
     images_ = state.images;
+  }
+
+  /// The averages, by the names of the weights.
+  template <class F>
+  void visit_state(F&& f) {
+    for (auto& [name, average] : averages_) f(std::string_view(name), average);
   }
 
   /// average = beta average + (1 - beta) weights.

@@ -18,6 +18,7 @@
 #include <patchdiff/sampling/euler.hpp>
 #include <patchdiff/sampling/euler_maruyama.hpp>
 #include <patchdiff/sampling/heun.hpp>
+#include <patchdiff/sampling/named_solver.hpp>
 #include <patchdiff/sampling/ode_sampler.hpp>
 #include <patchdiff/sampling/predictor_corrector.hpp>
 #include <patchdiff/sampling/rk45.hpp>
@@ -220,6 +221,19 @@ TEST_CASE("without noise, stochastic solvers are the deterministic ones bit for 
     CHECK(samples(Churn({.s_churn = 9}), formulation) != samples(Heun{}, formulation));
     CHECK(samples(DPMSolverPP2M(1), formulation) != samples(DPMSolverPP2M(0), formulation));
   }
+}
+
+TEST_CASE("a solver chosen by name is that solver with its usual settings, bit for bit") {
+  const GaussianDenoiser<B> images{.shape = {1, 4, 4}};
+  const auto samples = [&](const auto& solver) {
+    return B::to_host(ODESampler({.num_steps = 5}, solver)(images, {.seeds = {1, 2}}));
+  };
+  CHECK(samples(NamedSolver{SolverName::euler}) == samples(Euler{}));
+  CHECK(samples(NamedSolver{SolverName::heun}) == samples(Heun{}));
+  CHECK(samples(NamedSolver{SolverName::dpmpp_2m}) == samples(DPMSolverPP2M{}));
+  CHECK(samples(NamedSolver{SolverName::dpmpp_2m_sde}) == samples(DPMSolverPP2M(1)));
+  CHECK(samples(NamedSolver{SolverName::ancestral_euler}) == samples(AncestralEuler{}));
+  CHECK(samples(NamedSolver{}) == samples(Heun{}));
 }
 
 TEST_CASE("calls of the denoiser: N for solvers of one stage, 2 N - 1 for those of two") {

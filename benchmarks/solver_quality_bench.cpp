@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// How good a model's images are by the number of the network's calls: the Fréchet distance of samples of each solver.
+// Prints a line per run and, with --json, writes every figure; solver_quality_plot.py draws them.
+
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <torch/version.h>
+#include <CLI/CLI.hpp>
+
+#include <patchdiff/core/named_enum.hpp>
+#include <patchdiff/data/idx_dataset.hpp>
+#include <patchdiff/diffusion/any_denoiser.hpp>
+#include <patchdiff/io/model_file.hpp>
+#include <patchdiff/torch.hpp>
+
+#include "fashion_judge.hpp"
+#include "measure.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+namespace pd = patchdiff;
+using B = pd::TorchBackend;
+
+struct Settings {
+  fs::path model = "quickstart-out/model.safetensors";
+  fs::path data = "/usr/share/datasets/fashion-mnist";  // where Debian's dataset-fashion-mnist puts it
+  std::vector<std::int64_t> calls{3, 5, 7, 11, 17};
+  std::int64_t count = 1000;
+  int threads = static_cast<int>(std::thread::hardware_concurrency());
+  std::string json;
+};
+
+Settings parse(int argc, char** argv) {
+  Settings settings;
+  CLI::App app{"Fréchet distances of samples by solver and number of calls of the network."};
+  app.add_option("--model", settings.model, "what the quick start trained")->capture_default_str();
+  app.add_option("--data", settings.data, "folder with Fashion-MNIST's four IDX files")->capture_default_str();
+  app.add_option("--calls", settings.calls, "odd numbers of calls for a sample")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--count", settings.count, "samples of each run")->check(CLI::Range(2, 50000))->capture_default_str();
+  app.add_option("--threads", settings.threads, "threads for LibTorch")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--json", settings.json, "file for the figures");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    std::exit(app.exit(error));
+  }
+  return settings;
+}
+
+void run(const Settings& settings) {
+  at::set_num_threads(settings.threads);
+  pd::AnyDenoiser<B> denoiser(pd::model_file::load<pd::SongUNet>(settings.model));
+  const pd::ArrayDataset test = pd::read_idx_dataset({.images = settings.data / "t10k-images-idx3-ubyte.gz",
+                                                      .labels = settings.data / "t10k-labels-idx1-ubyte.gz",
+                                                      .pad_to = denoiser.image().size()});
+  Json results = Json::array();
+  for (const pd::SolverName name : {pd::SolverName::euler, pd::SolverName::heun, pd::SolverName::dpmpp_2m}) {
+    for (const std::int64_t calls : settings.calls) {
+      const std::int64_t steps = name == pd::SolverName::heun ? (calls + 1) / 2 : calls;
+      const FashionJudge judge(test, {.count = settings.count, .solver = {name}, .num_steps = steps});
+      const double distance = judge.samples(denoiser);
+      fmt::print("{:10} {:3} calls, {:3} steps: Fréchet distance {:7.2f}\n", pd::name_of(name), calls, steps, distance);
+      std::fflush(stdout);
+      results.push_back(
+          {{"solver", pd::name_of(name)}, {"calls", calls}, {"steps", steps}, {"frechet_distance", distance}});
+    }
+  }
+  const Json figures{{"benchmark", "solver_quality"}, {"libtorch", TORCH_VERSION},
+                     {"compiler", __VERSION__},       {"model", settings.model.filename().string()},
+                     {"samples", settings.count},     {"results", results}};
+  write_figures(settings.json, "solver_quality_bench", figures);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    run(parse(argc, argv));
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "solver_quality_bench: {}\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/diffusion/denoiser_wrapper.hpp>
+#include <patchdiff/io/checkpoint.hpp>
+#include <patchdiff/io/checkpoint_folder.hpp>
+#include <patchdiff/io/safetensors_reader.hpp>
+#include <patchdiff/patch/image_batch.hpp>
+#include <patchdiff/patch/patch_size_schedule.hpp>
+#include <patchdiff/training/adam.hpp>
+#include <patchdiff/training/ema.hpp>
+#include <patchdiff/training/train_step.hpp>
+
+#include "custom_backend/pixelwise_network.hpp"
+#include "custom_backend/span_backend.hpp"
+#include "support/catch.hpp"
+#include "support/file_size_limit.hpp"
+#include "support/temporary_folder.hpp"
+#include "support/tensors.hpp"
+
+namespace patchdiff {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The message of the error that a call throws.
+template <class F>
+std::string message_of(const F& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+/// A whole run: model, optimiser, average and state.
+template <class B>
+struct Run {
+  explicit Run(std::uint64_t weights, std::int64_t channels = 1)
+      : denoiser(host::PixelwiseNetwork<B>({.in_channels = channels + 2, .out_channels = channels}, {weights}),
+                 {.image = {channels, 8, 8}}),
+        ema(denoiser, {.rampup_ratio = 0.5}) {
+    adam.prepare(denoiser);
+  }
+
+  CheckpointParts<B> parts() {
+    CheckpointParts<B> all;
+    all.add("model", denoiser).add("adam", adam).add("ema", ema);
+    return all;
+  }
+
+  void train(int steps) {
+    const TrainStep<B> step({.schedule = PatchSizeSchedule::stochastic({.image = {8, 8}}), .batch = 2});
+    for (int count = 0; count < steps; ++count) {
+      const PatchPlan plan = step.plan(state);
+      const ImageBatch<B> images{.images = random_tensor<B>({plan.images, 1, 8, 8}, 100 + state.step)};
+      step(denoiser, adam, images, plan, state).loss();
+      ema.update(denoiser, state);
+    }
+  }
+
+  std::vector<double> values() {
+    std::vector<double> all;
+    parts().visit_state([&](std::string_view, typename B::Tensor& value) {
+      for (const double number : B::to_host(value)) all.push_back(number);
+    });
+    return all;
+  }
+
+  DenoiserWrapper<host::PixelwiseNetwork<B>> denoiser;
+  Adam<B> adam{{.learning_rate = 0.01}};
+  EMA<B> ema;
+  TrainState state{.seed = 3};
+};
+
+template <class B>
+void check_resume() {
+  const TemporaryFolder folder;
+  Run<B> whole(1);
+  whole.train(5);
+  Checkpoint::save(folder / "c", whole.parts(), whole.state, {{"name", "value \"1\"\n"}});
+  const std::vector<double> saved = whole.values();
+  whole.train(4);
+
+  const Checkpoint checkpoint(folder / "c");
+  CHECK(checkpoint.settings() == Checkpoint::Settings{{"name", "value \"1\"\n"}});
+  Run<B> other(2);
+  other.state = checkpoint.state();
+  CHECK(other.state.step == 5);
+  other.ema = EMA<B>(other.denoiser, {.rampup_ratio = 0.5}, other.state);
+  checkpoint.restore(other.parts());
+  CHECK(other.values() == saved);
+  other.train(4);
+  CHECK(other.values() == whole.values());
+  CHECK(other.state == whole.state);
+}
+
+TEST_CASE("a run that goes on from a checkpoint is the run that was never interrupted, bit for bit") {
+  SECTION("float32") { check_resume<host::SpanBackend<float>>(); }
+  SECTION("float64") { check_resume<host::SpanBackend<double>>(); }
+}
+
+using B = host::SpanBackend<float>;
+
+TEST_CASE("equal runs give equal checkpoints, in float32 where that loses nothing") {
+  const TemporaryFolder folder;
+  for (const char* name : {"a", "b"}) {
+    Run<B> run(1);
+    run.train(2);
+    Checkpoint::save(folder / name, run.parts(), run.state);
+  }
+  CHECK(folder.read("a") == folder.read("b"));
+  const SafetensorsReader file(folder / "a");
+  REQUIRE(file.tensors().size() > 5);
+  for (const SafetensorsTensor& tensor : file.tensors()) CHECK(tensor.type == SafetensorsType::float32);
+}
+
+TEST_CASE("a checkpoint with any byte changed is refused") {
+  const TemporaryFolder folder;
+  Run<B> run(1);
+  run.train(1);
+  Checkpoint::save(folder / "whole", run.parts(), run.state, {{"key", "text"}});
+  const std::string bytes = folder.read("whole");
+  for (std::size_t at = 0; at < bytes.size(); at += at < 3000 ? 1 : 7) {
+    std::string damaged = bytes;
+    damaged[at] = static_cast<char>(damaged[at] ^ 1);
+    CAPTURE(at, bytes.substr(at, 20));
+    if (bytes[at] == ' ' || bytes[at] == '\n') continue;  // padding
+    CHECK_THROWS_AS(Checkpoint(folder.add("damaged", damaged)), Error);
+  }
+  for (const std::size_t size : {std::size_t{0}, std::size_t{100}, bytes.size() - 1}) {
+    CHECK_THROWS_AS(Checkpoint(folder.add("short", bytes.substr(0, size))), DataError);
+  }
+}
+
+TEST_CASE("checkpoints of another model, format or version are refused, and the run stays as it was") {
+  const TemporaryFolder folder;
+  Run<B> run(1), other(1, 2);
+  Checkpoint::save(folder / "c", run.parts(), run.state);
+  const std::vector<double> before = other.values();
+  const std::string refusal = message_of([&] { Checkpoint(folder / "c").restore(other.parts()); });
+  CHECK_THAT(refusal,
+             ContainsSubstring("load_weights: " + (folder / "c").string() + ": expected the network's weights"));
+  CHECK_THAT(refusal, ContainsSubstring("adam.mean.") && ContainsSubstring("ema.") && ContainsSubstring("model."));
+  CHECK(other.values() == before);
+
+  const std::string path = (folder / "changed").string();
+  const auto changed = [&](const std::string& from, const std::string& to) {
+    std::string bytes = folder.read("c");
+    bytes.replace(bytes.find(from), from.size(), to);
+    folder.add("changed", bytes);
+    return message_of([&] { Checkpoint{fs::path(path)}; });
+  };
+  CHECK(changed("patchdiff_checkpoint", "patchdiff_checkpaint") ==
+        "Checkpoint: " + path + ": expected a checkpoint of patchdiff, got patchdiff_checkpaint");
+  CHECK(changed(R"("version":"1")", R"("version":"2")") == "Checkpoint: " + path + ": expected version 1, got 2");
+  CHECK(changed(R"(\"step\":0)", R"(\"step\":9)") ==
+        "Checkpoint: " + path + ": expected metadata as they were written, got others");
+  CHECK(changed("\"format\"", "\"farmat\"") ==
+        "Checkpoint: " + path + ": expected a checkpoint of patchdiff, got no \"format\" in the metadata");
+}
+
+std::vector<std::string> names_in(const TemporaryFolder& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder.path())) names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+TEST_CASE("a folder keeps the last checkpoints, and goes back to an older one where the newest is damaged") {
+  const TemporaryFolder folder;
+  const CheckpointFolder checkpoints(folder.path(), 2);
+  CHECK_FALSE(checkpoints.latest());
+  Run<B> run(1);
+  for (const std::uint64_t step : {8, 9, 10, 100}) {
+    run.state.step = step;
+    checkpoints.save(run.parts(), run.state);
+  }
+  CHECK(names_in(folder) == std::vector<std::string>{"checkpoint-10.safetensors", "checkpoint-100.safetensors"});
+  CHECK(checkpoints.latest()->state().step == 100);
+
+  folder.add("checkpoint-100.safetensors", folder.read("checkpoint-100.safetensors").substr(0, 500));
+  folder.add("checkpoint-200.safetensors.partial0", "half");
+  folder.add("checkpoint-300.safetensor", "no checkpoint");
+  std::vector<std::string> messages;
+  const auto found = checkpoints.latest([&](std::string_view message) { messages.emplace_back(message); });
+  REQUIRE(found);
+  CHECK(found->state().step == 10);
+  REQUIRE(messages.size() == 1);
+  CHECK_THAT(messages[0], ContainsSubstring("checkpoint-100.safetensors"));
+
+  // The run goes on from step 10; what it writes replaces the damaged file in the end.
+  for (const std::uint64_t step : {20, 30, 100}) {
+    run.state.step = step;
+    checkpoints.save(run.parts(), run.state);
+  }
+  CHECK(names_in(folder) == std::vector<std::string>{"checkpoint-100.safetensors", "checkpoint-30.safetensors",
+                                                     "checkpoint-300.safetensor"});
+  CHECK(checkpoints.latest()->state().step == 100);
+  checkpoints.clear();
+  CHECK(names_in(folder) == std::vector<std::string>{"checkpoint-300.safetensor"});
+}
+
+TEST_CASE("a folder of checkpoints refuses what cannot work") {
+  const TemporaryFolder folder;
+  CHECK(message_of([&] { CheckpointFolder(folder.path(), 0); }) ==
+        "CheckpointFolder: keep: expected at least 1, got 0");
+  CHECK(message_of([&] { CheckpointFolder(folder / "none").latest(); }) ==
+        "CheckpointFolder: " + (folder / "none").string() +
+            ": expected a readable folder, got \"No such file or directory\"");
+}
+
+#ifdef PATCHDIFF_TEST_HAS_FILE_SIZE_LIMIT
+TEST_CASE("a full disk loses no checkpoint that was saved") {
+  const TemporaryFolder folder;
+  const CheckpointFolder checkpoints(folder.path(), 1);
+  Run<B> run(1);
+  run.train(1);
+  checkpoints.save(run.parts(), run.state);
+  run.train(1);
+  {
+    const FileSizeLimit full(1000);
+    CHECK_THROWS_AS(checkpoints.save(run.parts(), run.state), FileError);
+  }
+  CHECK(names_in(folder) == std::vector<std::string>{"checkpoint-1.safetensors"});
+  CHECK(checkpoints.latest()->state().step == 1);
+}
+#endif
+
+}  // namespace
+}  // namespace patchdiff
