@@ -78,7 +78,8 @@ TEST_CASE("flips and quarter turns before the crop or after it give the same pat
   struct Sizes {
     ImageSize image, patch;
   };
-  for (const auto& [image, patch] : {Sizes{{5, 5}, {2, 2}}, Sizes{{4, 6}, {3, 2}}, Sizes{{3, 7}, {3, 7}}}) {
+  for (const Sizes& sizes : {Sizes{{5, 5}, {2, 2}}, Sizes{{4, 6}, {3, 2}}, Sizes{{3, 7}, {3, 7}}}) {
+    const ImageSize image = sizes.image, patch = sizes.patch;
     const std::vector<float> values = numbered(image);
     const std::vector<PixelMap> of_image = symmetries(image), of_patch = symmetries(patch);
     REQUIRE(of_image.size() == of_patch.size());

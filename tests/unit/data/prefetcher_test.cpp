@@ -19,8 +19,8 @@ namespace patchdiff {
 namespace {
 
 TEST_CASE("values come in order from any number of workers, as far ahead as may be") {
-  for (const std::size_t workers : {1, 2, 5}) {
-    for (const std::size_t ahead : {1, 3, 64}) {
+  for (const std::size_t workers : {1U, 2U, 5U}) {
+    for (const std::size_t ahead : {1U, 3U, 64U}) {
       Prefetcher<std::uint64_t> squares([](std::uint64_t n) { return n * n; }, {.ahead = ahead, .workers = workers});
       std::size_t wrong = 0;
       for (std::uint64_t n = 0; n < 500; ++n) wrong += squares.next() != n * n;
@@ -66,7 +66,7 @@ TEST_CASE("what a worker throws is thrown at its turn, as it was and as often as
   struct Broken : std::runtime_error {
     using std::runtime_error::runtime_error;
   };
-  for (const std::size_t workers : {1, 2, 5}) {
+  for (const std::size_t workers : {1U, 2U, 5U}) {
     Prefetcher<int> values(
         [](std::uint64_t position) {
           if (position == 3) throw Broken("third");

@@ -183,7 +183,8 @@ TEST_CASE("a patch is made of the part that the warp names, bit for bit") {
                        .to_image);
     const ImageSize patch{3, 5};
     const Warp warp(image, map, patch);
-    const auto& [place, size] = warp.reads();
+    const Place place = warp.reads().place;
+    const ImageSize size = warp.reads().size;
     REQUIRE(place.top >= 0);
     REQUIRE(place.left >= 0);
     REQUIRE(place.top + size.height <= image.height);
