@@ -36,6 +36,8 @@ struct ImagePart {
 class Warp {
  public:
   /// A map from a patch's pixels to those of the image.
+  ///
+  /// Errors: DataError for a map that shrinks more than 16 times, or leads further than 10^12 pixels.
   Warp(ImageSize image, const PixelMap& map, ImageSize patch) : image_(image), map_(map), patch_(patch) {
     make_taps();
     double reach_row = 0, reach_column = 0;
@@ -48,6 +50,11 @@ class Warp {
         std::minmax({map.row(0, 0), map.row(0, last_column), map.row(last_row, 0), map.row(last_row, last_column)});
     const auto columns = std::minmax(
         {map.column(0, 0), map.column(0, last_column), map.column(last_row, 0), map.column(last_row, last_column)});
+    for (const double position : {rows.first, rows.second, columns.first, columns.second}) {
+      if (!(std::abs(position) <= 1e12)) {
+        throw DataError("Warp", "map", "positions within 1e12 pixels", fmt::format("{}", position));
+      }
+    }
     const Range vertical = folded(rows.first, rows.second, reach_row, image.height);
     const Range horizontal = folded(columns.first, columns.second, reach_column, image.width);
     reads_ = {Place::at(vertical.first, horizontal.first), {vertical.count(), horizontal.count()}};
@@ -117,6 +124,9 @@ class Warp {
     const double a = map_.row_from_row, b = map_.row_from_column, c = map_.column_from_row, d = map_.column_from_column;
     const double rows = a * a + b * b, columns = c * c + d * d, mixed = a * c + b * d;
     const double mean = (rows + columns) / 2, spread = std::hypot((rows - columns) / 2, mixed);
+    if (!(mean + spread <= 16 * 16)) {
+      throw DataError("Warp", "map", "one that shrinks at most 16 times", fmt::format("{}", std::sqrt(mean + spread)));
+    }
     const double turn = std::atan2(mixed, (rows - columns) / 2) / 2;
     const std::vector<double> longest = low_pass(mean + spread), shortest = low_pass(mean - spread);
     const double long_step = step(mean + spread), short_step = step(mean - spread);

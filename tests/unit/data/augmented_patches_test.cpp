@@ -109,7 +109,8 @@ TEST_CASE("flips and quarter turns before the crop or after it give the same pat
 TEST_CASE("a shift by whole pixels is a patch from elsewhere") {
   const ImageSize image{6, 7}, patch{2, 3};
   const std::vector<float> values = numbered(image);
-  for (const auto& [down, right] : {std::array<std::int64_t, 2>{0, 2}, {1, -1}, {-3, 2}}) {
+  for (const auto& steps : {std::array<std::int64_t, 2>{0, 2}, {1, -1}, {-3, 2}}) {
+    const std::int64_t down = steps[0], right = steps[1];
     const PixelMap shift{.row_offset = static_cast<double>(down), .column_offset = static_cast<double>(right)};
     const B::Tensor changed = image_tensor(warped(values, image, shift, image), image);
     std::size_t compared = 0;

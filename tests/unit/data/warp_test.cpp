@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <numbers>
 #include <vector>
 
@@ -203,6 +204,17 @@ TEST_CASE("a patch is made of the part that the warp names, bit for bit") {
 }
 
 TEST_CASE("Warp refuses what does not fit") {
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  CHECK_ERROR(DataError, "Warp: map: expected one that shrinks at most 16 times, got 17",
+              Warp({20, 20}, {.row_from_row = 17}, {4, 3}));
+  CHECK_ERROR(DataError, "Warp: map: expected one that shrinks at most 16 times, got nan",
+              Warp({20, 20}, {.column_from_row = nan}, {4, 3}));
+  CHECK_ERROR(DataError, "Warp: map: expected positions within 1e12 pixels, got -2000000000000",
+              Warp({20, 20}, {.row_offset = -2e12}, {4, 3}));
+  CHECK_ERROR(DataError, "Warp: map: expected positions within 1e12 pixels, got nan",
+              Warp({20, 20}, {.column_offset = nan}, {4, 3}));
+  CHECK_ERROR(DataError, "Warp: map: expected positions within 1e12 pixels, got inf",
+              Warp({20, 20}, {.column_offset = std::numeric_limits<double>::infinity()}, {4, 3}));
   const Warp warp({20, 20}, Place::at(5, 6).to_image, {4, 3});
   std::vector<float> values(20 * 20), out(12);
   CHECK_ERROR(ShapeError, "Warp: part: expected one that holds 4x3 at top 5, left 6, got 4x3 at top 5, left 7",
