@@ -35,4 +35,6 @@
 #include <patchdiff/sampling/tiling_plan.hpp>
 #include <patchdiff/training/adam.hpp>
 #include <patchdiff/training/ema.hpp>
+#include <patchdiff/training/learning_rate.hpp>
+#include <patchdiff/training/power_ema.hpp>
 #include <patchdiff/training/train_step.hpp>
