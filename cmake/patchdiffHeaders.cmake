@@ -108,6 +108,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/training/state_names.hpp
     patchdiff/training/step_report.hpp
     patchdiff/training/train_step.hpp
+    patchdiff/training/trainer.hpp
     patchdiff/training/training_cost.hpp
     patchdiff/training/weight_average.hpp)
 

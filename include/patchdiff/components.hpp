@@ -38,3 +38,4 @@
 #include <patchdiff/training/learning_rate.hpp>
 #include <patchdiff/training/power_ema.hpp>
 #include <patchdiff/training/train_step.hpp>
+#include <patchdiff/training/trainer.hpp>

@@ -67,21 +67,24 @@ class Loader {
   Loader& operator=(const Loader&) = delete;
 
   /// The plan's images, with one-hot labels where the data set has them. Waits for the thread where it is behind.
-  ImageBatch<B> take(const PatchPlan& plan) {
+  ImageBatch<B> take(const PatchPlan& plan) { return take(plan, 0, plan.images); }
+
+  /// A part of them, from the plan's sample `first_sample` on.
+  ImageBatch<B> take(const PatchPlan& plan, std::uint64_t first_sample, std::int64_t count) {
     const ImageShape shape = source_->shape();
     const auto values = static_cast<std::size_t>(shape.channels * pixel_count(shape.size()));
-    const auto count = static_cast<std::size_t>(plan.images);
-    std::vector<float> images(count * values);
+    std::vector<float> images(static_cast<std::size_t>(count) * values);
     std::vector<std::int64_t> labels;
-    seek(plan.first_image);
-    for (std::size_t sample = 0; sample < count; ++sample) {
+    seek(plan.first_image + first_sample);
+    for (std::size_t sample = 0; sample < static_cast<std::size_t>(count); ++sample) {
       const Decoded image = next();
       std::copy(image.values.begin(), image.values.end(),
                 images.begin() + static_cast<std::ptrdiff_t>(sample * values));
       if constexpr (LabelledDataset<Source>) labels.push_back(image.label);
     }
     ImageBatch<B> batch{.images = B::from_host(std::span<const float>(images),
-                                               {plan.images, shape.channels, shape.height, shape.width}, device_)};
+                                               {count, shape.channels, shape.height, shape.width}, device_),
+                        .first_sample = first_sample};
     if constexpr (LabelledDataset<Source>) {
       if (source_->class_count() > 0) {
         batch.class_labels = one_hot_labels<B>(labels, source_->class_count(), device_);

@@ -43,20 +43,24 @@ class PatchLoader {
   /// The plan's patches, one from each of its images.
   ///
   /// Errors: ShapeError for patches larger than the images; DataError for values that are not finite.
-  PatchBatch<B> take(const PatchPlan& plan) const {
+  PatchBatch<B> take(const PatchPlan& plan) const { return take(plan, 0, plan.images); }
+
+  /// A part of them, from the plan's sample `first_sample` on.
+  PatchBatch<B> take(const PatchPlan& plan, std::uint64_t first_sample, std::int64_t count) const {
     const ImageShape image = source_->shape();
-    Places places = sampler_.places(plan, image.size(), plan.images);
+    Places places = sampler_.places(plan, image.size(), count, first_sample);
     const auto values = static_cast<std::size_t>(image.channels * pixel_count(plan.patch));
-    std::vector<float> patches(static_cast<std::size_t>(plan.images) * values);
+    std::vector<float> patches(static_cast<std::size_t>(count) * values);
     for (std::size_t sample = 0; sample < places.at.size(); ++sample) {
-      const auto index = static_cast<std::int64_t>(order_(plan.first_image + sample));
+      const auto index = static_cast<std::int64_t>(order_(plan.first_image + first_sample + sample));
       const std::span<float> patch = std::span(patches).subspan(sample * values, values);
       source_->read_patch(index, places.at[sample], plan.patch, patch);
       require_finite("PatchLoader", patch, index);
     }
     return {.images = B::from_host(std::span<const float>(patches),
-                                   {plan.images, image.channels, plan.patch.height, plan.patch.width}, device_),
-            .places = std::move(places)};
+                                   {count, image.channels, plan.patch.height, plan.patch.width}, device_),
+            .places = std::move(places),
+            .first_sample = first_sample};
   }
 
  private:
