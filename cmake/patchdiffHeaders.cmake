@@ -102,6 +102,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/training/adam.hpp
     patchdiff/training/ema.hpp
     patchdiff/training/learning_rate.hpp
+    patchdiff/training/loss_table.hpp
     patchdiff/training/optimizer.hpp
     patchdiff/training/power_ema.hpp
     patchdiff/training/power_profile.hpp

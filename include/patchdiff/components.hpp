@@ -36,6 +36,7 @@
 #include <patchdiff/training/adam.hpp>
 #include <patchdiff/training/ema.hpp>
 #include <patchdiff/training/learning_rate.hpp>
+#include <patchdiff/training/loss_table.hpp>
 #include <patchdiff/training/power_ema.hpp>
 #include <patchdiff/training/train_step.hpp>
 #include <patchdiff/training/trainer.hpp>

@@ -264,7 +264,8 @@ struct TorchBackend {
   static void clip_norm(Tensor& inout, const Tensor& norm, double most) {
     const at::NoGradGuard no_grad;
     checks.rank("clip_norm", 0, norm.sizes());
-    inout.mul_(norm.clamp_min(most).reciprocal_().mul_(most).to(inout.scalar_type()));
+    // A quotient of tensors: one by a host number goes through its reciprocal, which misses 1.
+    inout.mul_(at::full({}, most, norm.options()) / norm.clamp_min(most));
   }
 
   static void adam_update(Tensor& value, Tensor& mean, Tensor& square, const Tensor& gradient, const Tensor& count,
