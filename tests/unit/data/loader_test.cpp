@@ -63,7 +63,7 @@ TEST_CASE("Loader hands out the parts of a step one by one") {
   const PatchPlan plan = plan_of(7, 8);
   const ImageBatch<B> whole = loader.take(plan);
   std::vector<double> values, labels;
-  for (const std::uint64_t first : {0, 3, 6}) {
+  for (const std::uint64_t first : {0U, 3U, 6U}) {
     const ImageBatch<B> part = loader.take(plan, first, first == 6 ? 2 : 3);
     CHECK(part.first_sample == first);
     values.insert(values.end(), part.images.values.begin(), part.images.values.end());

@@ -63,7 +63,7 @@ TEST_CASE("the share of the old average is that of the published formula") {
 }
 
 TEST_CASE("the first update forgets the weights at the start, steps of any size make one average") {
-  for (const std::uint64_t stride : {1, 10, 250}) {
+  for (const std::uint64_t stride : {1U, 10U, 250U}) {
     Weights net;
     PowerEMA<B> ema(net, {.relative_width = 0.2});
     for (std::uint64_t images = 0; images < 1750; images += stride) {

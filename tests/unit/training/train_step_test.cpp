@@ -393,6 +393,22 @@ TEST_CASE("a finite loss with a gradient that is not finite is refused too") {
   CHECK(state == TrainState{.seed = 6});
 }
 
+TEST_CASE("finite gradients with a loss that is not finite are refused too, clipped or not") {
+  for (const double norm : {1.0, std::numeric_limits<double>::infinity()}) {
+    TrainStepOptions settings = options();
+    settings.max_gradient_norm = norm;
+    const TrainStep<B> step(std::move(settings));
+    Model denoiser = model();
+    Adam<B> adam;
+    TrainState state{.seed = 6};
+    const PatchPlan plan = step.plan(state);
+    StepReport<B> report = step.gradients(denoiser, batch_of(plan.images), plan);
+    report.per_sample.values.front() = nan;
+    CHECK_THROWS_AS(step.update(denoiser, adam, report, state), NumericError);
+    CHECK(state == TrainState{.seed = 6});
+  }
+}
+
 double length(const std::vector<double>& values) {
   double squares = 0;
   for (const double value : values) squares += value * value;
