@@ -24,11 +24,15 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/core/shape.hpp
     patchdiff/core/train_state.hpp
     patchdiff/data/array_dataset.hpp
+    patchdiff/data/augmentation.hpp
+    patchdiff/data/batch_labels.hpp
     patchdiff/data/data_order.hpp
     patchdiff/data/dataset.hpp
     patchdiff/data/loader.hpp
     patchdiff/data/mapped_array.hpp
     patchdiff/data/patch_loader.hpp
+    patchdiff/data/prefetcher.hpp
+    patchdiff/data/warp.hpp
     patchdiff/diffusion/any_denoiser.hpp
     patchdiff/diffusion/autoguided_denoiser.hpp
     patchdiff/diffusion/beta_schedule.hpp

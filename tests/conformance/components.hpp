@@ -60,6 +60,10 @@ std::vector<Values> component_values(typename B::Device device) {
   keep(*patches.mask);
   keep(*patches.fields);
 
+  ImageBatch<B> augmented = batch;
+  augmented.maps = {PixelMap::mirrored(7), {0.8, 0.6, -1, -0.6, 0.8, 2}, {}};
+  keep(CoordEncoder<B>(image.size())(PatchSampler<B>(1)(augmented, places).places, device));
+
   CoordOptions coords{.padding = 1};
   for (const std::int64_t frequencies : {0, 1, 3}) {
     for (const bool octaves : {true, false}) {

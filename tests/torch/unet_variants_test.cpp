@@ -229,6 +229,18 @@ TEST_CASE("labels of both kinds tell, and none are zeros") {
   CHECK(distance(run({.augment_labels = given.told.augment_labels}), zeros) > 1e-2);
 }
 
+TEST_CASE("networks that read augmentation labels sample without them as with zeros") {
+  const int variant = GENERATE(0, 1, 2);
+  const auto denoiser = make(variant);
+  const ODESampler sampler({.num_steps = 3});
+  SampleRequest<B> request{.seeds = {1, 2}, .conditioning = {.class_labels = random_tensor<B>({2, 3}, 1)}};
+  const at::Tensor without = sampler(denoiser, request);
+  request.conditioning.augment_labels = at::zeros({2, 2});
+  CHECK(distance(sampler(denoiser, request), without) < 1e-4);
+  request.conditioning.augment_labels = at::ones({2, 2});
+  CHECK(distance(sampler(denoiser, request), without) > 1e-2);
+}
+
 /// The layers of one block, as a network of its own.
 struct OneBlock : TorchParameters {
   explicit OneBlock(const unet::BlockSettings& settings) : TorchParameters(float64) {
@@ -352,14 +364,17 @@ TEST_CASE("NCSN++ and ADM refuse what cannot work") {
   CHECK_ERROR(ConfigError, "enc.2x4_block0: channels: expected a multiple of 3 heads, got 224", adm_with([](auto& o) {
                 o.channel_mult = {1, 7};
               }));
-  const std::vector<double> c_noise{1};
-  const at::Tensor input = at::zeros({1, 3, 4, 8});
-  CHECK_ERROR(ShapeError, "SongUNet: augment_labels: expected [1, 2], got [1, 3]",
-              SongUNet(song())(input, c_noise, {.augment_labels = at::zeros({1, 3})}, {}));
+  Batch given = batch();
+  given.told.augment_labels = at::zeros({2, 3});
+  const auto run = [&](const auto& denoiser) { return denoiser(given.x, given.sigma, given.places, given.told); };
+  for (const int variant : {0, 1, 2}) {
+    CHECK_ERROR(ShapeError, "DenoiserWrapper: augment_labels: expected [2, 2], got [2, 3]", run(make(variant)));
+  }
   DhariwalUNetOptions without = adm();
   without.augment_dim = 0;
-  CHECK_ERROR(ShapeError, "DhariwalUNet: augment_labels: expected none, augment_dim is 0, got [1, 3]",
-              DhariwalUNet(without)(input, c_noise, {.augment_labels = at::zeros({1, 3})}, {}));
+  CHECK_ERROR(ShapeError,
+              "DenoiserWrapper: augment_labels: expected none, the network takes no augmentation labels, got [2, 3]",
+              run(DenoiserWrapper{Network(DhariwalUNet(without)), {.image = {1, 4, 8}}}));
 }
 
 }  // namespace

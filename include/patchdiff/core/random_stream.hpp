@@ -26,6 +26,7 @@ enum class Purpose : std::uint8_t {
   probe,
   dequantisation,
   window_shift,
+  augmentation,
 };
 
 /// The seed of a run or of a sample, as a value.

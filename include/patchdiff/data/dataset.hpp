@@ -17,7 +17,8 @@ namespace patchdiff {
 
 /// A source of equally large images, numbered from 0.
 ///
-/// `read(index, out)` writes one image as [C, H, W] floats in [-1, 1]; it may be called from several threads.
+/// `read(index, out)` writes one image as [C, H, W] floats in [-1, 1]. A loader's threads call the const members of a
+/// data set, of this concept and of those below, at the same time: they must allow that.
 template <class Source>
 concept Dataset = requires(const Source& source, std::int64_t index, std::span<float> out) {
   { source.size() } -> std::same_as<std::int64_t>;

@@ -232,6 +232,13 @@ class DenoiserWrapper {
     } else if (conditioning.class_labels) {
       fail("class_labels", "none, the network takes no labels", to_string(Backend::shape(*conditioning.class_labels)));
     }
+    const std::int64_t augment_dim = patchdiff::augment_dim(net());
+    const Shape augmented = conditioning.augment_labels ? Backend::shape(*conditioning.augment_labels) : Shape{};
+    if (conditioning.augment_labels && (augment_dim == 0 || augmented != Shape{shape[0], augment_dim})) {
+      fail("augment_labels",
+           augment_dim > 0 ? to_string(Shape{shape[0], augment_dim}) : "none, the network takes no augmentation labels",
+           to_string(augmented));
+    }
     const std::int64_t field_channels = net().input_channels() - shape[1] - coords_.channels();
     const Shape fields = conditioning.fields ? Backend::shape(*conditioning.fields) : Shape{};
     if (field_channels > 0 || conditioning.fields) {

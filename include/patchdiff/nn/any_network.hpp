@@ -88,6 +88,9 @@ class AnyNetwork {
   std::int64_t label_dim() const {
     return visit([](const auto& network) -> std::int64_t { return network.label_dim(); });
   }
+  std::int64_t augment_dim() const {
+    return visit([](const auto& network) { return patchdiff::augment_dim(network); });
+  }
   std::int64_t size_divisor() const {
     return visit([](const auto& network) -> std::int64_t { return network.size_divisor(); });
   }

@@ -28,7 +28,8 @@ struct Pass {
 /// A function F(input, c_noise, conditioning) on image batches.
 ///
 /// Shapes: input [N, input_channels, h, w] with h and w divisible by `size_divisor()`; c_noise holds N values; the
-/// result is [N, output_channels, h, w]. A network of label_dim 0 takes no labels.
+/// result is [N, output_channels, h, w]. A network of label_dim 0 takes no labels; one that reads augmentation labels
+/// also has `augment_dim()`, and takes none for zeros.
 template <class N>
 concept Network = Backend<typename N::Backend> &&
     requires(const N& net, const typename N::Backend::Tensor& input, std::span<const double> c_noise,
@@ -40,6 +41,16 @@ concept Network = Backend<typename N::Backend> &&
   { net.size_divisor() } -> std::convertible_to<std::int64_t>;
   { net.device() } -> std::same_as<typename N::Backend::Device>;
 };
+
+/// The width of the augmentation labels that a network reads, 0 where it has no `augment_dim()`.
+template <class N>
+std::int64_t augment_dim(const N& net) {
+  if constexpr (requires { net.augment_dim(); }) {
+    return net.augment_dim();
+  } else {
+    return 0;
+  }
+}
 
 /// Stands in concepts for any callable that parameters are handed to.
 template <class B>

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/pixel_map.hpp>
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/shape.hpp>
 #include <patchdiff/patch/image_batch.hpp>
@@ -48,10 +51,15 @@ class PatchSampler {
 
   /// Cuts one patch per sample from the images, the mask and the fields.
   ///
-  /// Errors: ShapeError for tensors of another rank or batch, or for a place outside of image and frame.
+  /// Places lie in the images as they stand; those of the result tell, by the batch's maps, where their pixels come
+  /// from. Errors: ShapeError for tensors of another rank or batch, or for a place outside of image and frame.
   PatchBatch<B> operator()(const ImageBatch<B>& batch, const Places& places) const {
     const ImageSize image = image_size(B::shape(batch.images), "images", places);
     check_inside(places, image);
+    if (!batch.maps.empty() && batch.maps.size() != places.at.size()) {
+      throw ShapeError("PatchSampler", "maps", fmt::format("{} maps, one per place", places.count()),
+                       fmt::format("{}", batch.maps.size()));
+    }
     const auto cut = [&](const std::optional<typename B::Tensor>& tensor,
                          std::string_view name) -> std::optional<typename B::Tensor> {
       if (!tensor) return std::nullopt;
@@ -64,12 +72,21 @@ class PatchSampler {
     return {.images = B::crop(batch.images, places),
             .mask = cut(batch.mask, "mask"),
             .fields = cut(batch.fields, "fields"),
-            .places = places,
+            .places = told(places, batch.maps),
             .class_labels = batch.class_labels,
+            .augment_labels = batch.augment_labels,
             .first_sample = batch.first_sample};
   }
 
  private:
+  /// The places with the coordinates that they have in the images before augmentation.
+  static Places told(Places places, const std::vector<PixelMap>& maps) {
+    for (std::size_t sample = 0; sample < maps.size(); ++sample) {
+      places.at[sample].to_image = maps[sample].after(places.at[sample].to_image);
+    }
+    return places;
+  }
+
   static std::int64_t corner(const RandomStream& stream, std::int64_t largest, std::uint64_t axis) noexcept {
     return static_cast<std::int64_t>(stream.below(static_cast<std::uint64_t>(largest) + 1, axis));
   }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -149,7 +150,8 @@ class TrainStep {
     const std::vector<double> one(sigma.size(), 1.0);
     const auto noise = training_noise<B>(plan, first, B::shape(patches.images), B::device(patches.images));
     const auto noisy = B::combine(one, patches.images, sigma, noise);
-    const Conditioning<B> conditioning{.class_labels = kept_labels(patches, plan), .fields = patches.fields};
+    const Conditioning<B> conditioning{
+        .class_labels = kept_labels(patches, plan), .fields = patches.fields, .augment_labels = patches.augment_labels};
     const Pass pass{.training = true, .key = plan.key, .step = plan.step, .first_sample = first};
     const auto record = denoiser.record(noisy, sigma, patches.places, conditioning, pass);
     const LossValue<B> value = loss_(denoiser.formulation(), record.denoised, patches.images, sigma, patches.mask);
@@ -203,11 +205,13 @@ class TrainStep {
                        fmt::format("[{}, 1 or {}, {}, {}]", images[0], images[1], images[2], images[3]),
                        to_string(mask));
     }
-    const Shape labels = batch.class_labels ? B::shape(*batch.class_labels) : images;
-    if (labels.empty() || labels[0] != images[0]) {
-      throw ShapeError("TrainStep", "class_labels", fmt::format("{} rows, one per image", images[0]),
-                       to_string(labels));
-    }
+    const auto check_rows = [&](const std::optional<typename B::Tensor>& labels, std::string_view name) {
+      const Shape shape = labels ? B::shape(*labels) : images;
+      if (!shape.empty() && shape[0] == images[0]) return;
+      throw ShapeError("TrainStep", name, fmt::format("{} rows, one per image", images[0]), to_string(shape));
+    };
+    check_rows(batch.class_labels, "class_labels");
+    check_rows(batch.augment_labels, "augment_labels");
   }
 
   /// Draws: one uniform number per sample (`Purpose::label_dropout`), only where labels can be dropped.

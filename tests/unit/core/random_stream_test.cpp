@@ -59,9 +59,10 @@ TEST_CASE("random streams are pure functions of key, purpose, step, sample and i
   }
   for (const unsigned bit : {0U, 31U}) draw(RandomStream({7}, Purpose::sigma, 3, 5 ^ std::uint64_t{1} << bit), 0);
   for (const unsigned bit : {0U, 1U, 33U, 44U}) draw(stream, std::uint64_t{1} << bit);
-  for (const Purpose purpose : {Purpose::patch_size, Purpose::place, Purpose::training_noise, Purpose::label_dropout,
-                                Purpose::dropout, Purpose::initial_weights, Purpose::initial_noise,
-                                Purpose::solver_noise, Purpose::data_order, Purpose::probe, Purpose::dequantisation}) {
+  for (const Purpose purpose :
+       {Purpose::patch_size, Purpose::place, Purpose::training_noise, Purpose::label_dropout, Purpose::dropout,
+        Purpose::initial_weights, Purpose::initial_noise, Purpose::solver_noise, Purpose::data_order, Purpose::probe,
+        Purpose::dequantisation, Purpose::window_shift, Purpose::augmentation}) {
     draw(RandomStream({7}, purpose, 3, 5), 0);
   }
   CHECK(seen.size() == drawn);

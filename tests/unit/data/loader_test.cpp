@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <set>
@@ -10,6 +12,7 @@
 #include <patchdiff/data/loader.hpp>
 
 #include "custom_backend/span_backend.hpp"
+#include "support/cosine_images.hpp"
 #include "support/errors.hpp"
 
 using namespace patchdiff;
@@ -95,6 +98,47 @@ TEST_CASE("Loader goes on at any position, as after a resume") {
   CHECK(B::to_host(other.take(plan_of(40, 6)).images) == ahead);
 }
 
+TEST_CASE("Loader hands out the same whatever the workers, the split and how far it is ahead") {
+  const CosineImages source{.image = {6, 9}, .count = 7};
+  const auto load = [&](LoaderOptions options, const std::vector<std::int64_t>& split) {
+    options.seed = 5;
+    options.augmentation = {.x_flip = true, .probability = 0.4};
+    Loader<B, CosineImages> loader(source, {}, options);
+    std::vector<double> all;
+    std::uint64_t position = 3;
+    for (const std::int64_t images : split) {
+      const ImageBatch<B> batch = loader.take(plan_of(position, images));
+      REQUIRE(batch.maps.size() == static_cast<std::size_t>(images));
+      const std::vector<double> values = B::to_host(batch.images), labels = B::to_host(*batch.augment_labels);
+      for (std::size_t n = 0; n < batch.maps.size(); ++n) {
+        const PixelMap drawn = Augmentation(options.augmentation).draw({5}, position++, source.image).to_image;
+        CHECK(batch.maps[n] == drawn);
+        all.insert(all.end(), values.begin() + static_cast<std::ptrdiff_t>(n * 162),
+                   values.begin() + static_cast<std::ptrdiff_t>((n + 1) * 162));
+        all.insert(all.end(), labels.begin() + static_cast<std::ptrdiff_t>(n * 9),
+                   labels.begin() + static_cast<std::ptrdiff_t>((n + 1) * 9));
+      }
+    }
+    return all;
+  };
+  const std::vector<double> expected = load({}, {40});
+  CHECK(load({.workers = 2}, {40}) == expected);
+  CHECK(load({.workers = 5}, {40}) == expected);
+  CHECK(load({.workers = 5, .prefetch = 2}, {1, 13, 6, 20}) == expected);
+  CHECK(load({.workers = 2, .prefetch = 100}, {39, 1}) == expected);
+}
+
+TEST_CASE("Loader leaves images without augmentation as they are") {
+  const CosineImages source{.image = {6, 9}, .count = 1};
+  const std::vector<float> stored = source.pixels();
+  Loader<B, CosineImages> plain(source, {});
+  const ImageBatch<B> batch = plain.take(plan_of(0, 2));
+  CHECK(batch.maps.empty());
+  CHECK_FALSE(batch.augment_labels);
+  const std::vector<double> values = B::to_host(batch.images);
+  CHECK(std::equal(stored.begin(), stored.end(), values.begin()));
+}
+
 TEST_CASE("Loader passes on what is wrong with an image") {
   const DataOrder order({3}, 10);
   const Numbered bad{.bad = 4};
@@ -108,6 +152,10 @@ TEST_CASE("Loader passes on what is wrong with an image") {
 TEST_CASE("Loader refuses settings that cannot work") {
   const Numbered source, empty{.count = 0};
   CHECK_ERROR(ConfigError, "Loader: source: expected at least one image, got none", Loader<B, Numbered>(empty, {}));
-  CHECK_ERROR(ConfigError, "Loader: prefetch: expected at least 1, got 0",
-              Loader<B, Numbered>(source, {}, {.prefetch = 0}));
+  CHECK_ERROR(ConfigError, "Loader: prefetch: expected at least 0, got -1",
+              Loader<B, Numbered>(source, {}, {.prefetch = -1}));
+  CHECK_ERROR(ConfigError, "Loader: workers: expected at least 1, got 0",
+              Loader<B, Numbered>(source, {}, {.workers = 0}));
+  CHECK_ERROR(ConfigError, "Augmentation: probability: expected a value in [0, 1], got 2",
+              Loader<B, Numbered>(source, {}, {.augmentation = {.probability = 2}}));
 }

@@ -233,6 +233,9 @@ TEST_CASE("DenoiserWrapper refuses arguments that do not fit the model") {
               plain(filled<B>({1, 2, 4, 6}, 0), std::vector{1.0}, square));
   CHECK_ERROR(ShapeError, "DenoiserWrapper: class_labels: expected none, the network takes no labels, got [1, 3]",
               plain(filled<B>({1, 2, 4, 4}, 0), std::vector{1.0}, square, {.class_labels = filled<B>({1, 3}, 0)}));
+  CHECK_ERROR(ShapeError,
+              "DenoiserWrapper: augment_labels: expected none, the network takes no augmentation labels, got [1, 9]",
+              plain(filled<B>({1, 2, 4, 4}, 0), std::vector{1.0}, square, {.augment_labels = filled<B>({1, 9}, 0)}));
   CHECK_ERROR(ShapeError, "DenoiserWrapper: fields: expected none, got [1, 1, 4, 4]",
               plain(filled<B>({1, 2, 4, 4}, 0), std::vector{1.0}, square, {.fields = filled<B>({1, 1, 4, 4}, 0)}));
 

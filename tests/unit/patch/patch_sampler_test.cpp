@@ -117,6 +117,19 @@ TEST_CASE("images, mask and fields are cut at the same places") {
   CHECK_FALSE(alone.fields);
 }
 
+TEST_CASE("places of augmented images tell where their pixels were before") {
+  const PatchSampler<B> crop;
+  const PixelMap turned{0, 1, 2, -1, 0, 7};
+  const Places places{{2, 3}, {Place::at(0, 0), Place::at(3, 5)}};
+  const PatchBatch<B> patches =
+      crop({.images = numbered({2, 1, 8, 8}), .augment_labels = filled<B>({2, 9}, 0.5), .maps = {PixelMap{}, turned}},
+           places);
+  CHECK(B::to_host(patches.images) == B::to_host(crop({.images = numbered({2, 1, 8, 8})}, places).images));
+  CHECK(patches.places.at[0] == places.at[0]);
+  CHECK(patches.places.at[1] == Place{3, 5, {0, 1, 7, -1, 0, 4}});
+  CHECK(B::to_host(patches.augment_labels.value()) == std::vector<double>(18, 0.5));
+}
+
 // False-alarm rate: about 1e-6.
 TEST_CASE("with padding patches reach into a frame of zeros, each place as often") {
   const PatchSampler<B> crop(2);
@@ -163,6 +176,8 @@ TEST_CASE("PatchSampler refuses what does not fit") {
               crop({.images = images, .fields = filled<B>({2, 1, 8, 9}, 0)}, places));
   CHECK_ERROR(ShapeError, "PatchSampler: fields: expected rank 4, [N, C, H, W], got [2]",
               crop({.images = images, .fields = filled<B>({2}, 0)}, places));
+  CHECK_ERROR(ShapeError, "PatchSampler: maps: expected 2 maps, one per place, got 1",
+              crop({.images = images, .maps = {PixelMap{}}}, places));
   for (const auto& [top, left] : {std::pair{5, 0}, std::pair{0, 5}, std::pair{-1, 0}, std::pair{0, -1}}) {
     CHECK_ERROR(ShapeError,
                 fmt::format("PatchSampler: places: expected patches of 4x4 inside 8x8, got top {}, left {}", top, left),

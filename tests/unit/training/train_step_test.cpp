@@ -208,6 +208,44 @@ TEST_CASE("a run counts its steps, images, patches and pixels, and plans by them
   CHECK(heights == std::vector<std::int64_t>{2, 4, 4, 8, 8, 8, 8});  // 20, 10 and 5 images a step
 }
 
+/// A network that keeps the augmentation labels that it was given.
+struct Augmented : Net {
+  using Net::Net;
+  std::int64_t augment_dim() const { return 9; }
+  Record record(const B::Tensor& input, std::span<const double> c_noise, const Conditioning<B>& conditioning,
+                const Pass& pass) {
+    labels.push_back(conditioning.augment_labels ? B::to_host(*conditioning.augment_labels) : std::vector<double>{});
+    return Net::record(input, c_noise, conditioning, pass);
+  }
+  std::vector<std::vector<double>> labels{};
+};
+
+TEST_CASE("the network is told how images were augmented, by labels and by coordinates") {
+  const TrainStep<B> step(options());
+  const PatchPlan plan{.patch = {4, 3}, .images = 2, .step = 3, .key = {5}};
+  const PixelMap mirrored = PixelMap::mirrored(6);
+  DenoiserWrapper denoiser{Augmented({.in_channels = 2 + 2, .out_channels = 2}, {1}), {.image = image}};
+  DenoiserWrapper from_patches{Augmented({.in_channels = 2 + 2, .out_channels = 2}, {1}), {.image = image}};
+  ImageBatch<B> batch{.images = random_tensor<B>({2, 2, 8, 6}, 1),
+                      .augment_labels = random_tensor<B>({2, 9}, 2),
+                      .maps = {PixelMap{}, mirrored}};
+  step.gradients(denoiser, batch, plan);
+
+  PatchBatch<B> patches = PatchSampler<B>{}({.images = batch.images}, PatchSampler<B>{}.places(plan, {8, 6}, 2));
+  patches.augment_labels = batch.augment_labels;
+  patches.places.at[1].to_image = mirrored.after(patches.places.at[1].to_image);
+  step.gradients(from_patches, patches, plan);
+  CHECK(gradients(denoiser) == gradients(from_patches));
+  batch.augment_labels.reset();
+  step.gradients(denoiser, batch, plan);
+  const std::vector<double> given = B::to_host(random_tensor<B>({2, 9}, 2));
+  CHECK(denoiser.network().labels == std::vector<std::vector<double>>{given, {}});
+  CHECK(from_patches.network().labels == std::vector<std::vector<double>>{given});
+  batch.augment_labels = filled<B>({2, 8}, 0);
+  CHECK_ERROR(ShapeError, "DenoiserWrapper: augment_labels: expected [2, 9], got [2, 8]",
+              step.gradients(denoiser, batch, plan));
+}
+
 /// A network that keeps the labels that it was trained on.
 struct LabelKeeping : Net {
   using Net::Net;
@@ -561,6 +599,11 @@ TEST_CASE("TrainStep refuses batches that do not fit, before any work") {
               }));
   CHECK_ERROR(ShapeError, "TrainStep: class_labels: expected 5 rows, one per image, got []",
               run([](auto& batch) { batch.class_labels = filled<B>({}, 0); }));
+  CHECK_ERROR(ShapeError, "TrainStep: augment_labels: expected 5 rows, one per image, got [1, 9]", run([](auto& batch) {
+                batch.augment_labels = filled<B>({1, 9}, 0);
+              }));
+  CHECK_ERROR(ShapeError, "PatchSampler: maps: expected 5 maps, one per place, got 6",
+              run([](auto& batch) { batch.maps.resize(6); }));
   CHECK_ERROR(ShapeError, "DenoiserWrapper: class_labels: expected [5, 3], got [5, 4]", run([](auto& batch) {
                 batch.class_labels = filled<B>({5, 4}, 0);
               }));

@@ -105,6 +105,14 @@ TEST_CASE("the Trainer takes the steps of TrainStep, and parts of them add up") 
     PatchLoader<B, Images> loader(images, {}, {.seed = 9});
     check_parts(loader);
   }
+  SECTION("of mirrored images") {
+    Loader<B, Images> loader(images, {}, {.seed = 9, .workers = 2, .augmentation = {.x_flip = true}});
+    check_parts(loader);
+  }
+  SECTION("of mirrored patches") {
+    PatchLoader<B, Images> loader(images, {}, {.seed = 9, .augmentation = {.x_flip = true}});
+    check_parts(loader);
+  }
 }
 
 /// A host's loader, which notes what it is asked for; images of step `broken` and on are not finite.

@@ -128,6 +128,7 @@ class DhariwalUNet : public AutogradNetwork<DhariwalUNet> {
   std::int64_t input_channels() const noexcept { return options_.in_channels; }
   std::int64_t output_channels() const noexcept { return options_.out_channels; }
   std::int64_t label_dim() const noexcept { return options_.label_dim; }
+  std::int64_t augment_dim() const noexcept { return options_.augment_dim; }
   std::int64_t size_divisor() const noexcept { return unet::size_divisor(options_); }
   const DhariwalUNetOptions& options() const noexcept { return options_; }
 
@@ -135,7 +136,6 @@ class DhariwalUNet : public AutogradNetwork<DhariwalUNet> {
   static constexpr double epsilon = 1e-5;
 
   at::Tensor embedded(std::span<const double> c_noise, const Conditioning<TorchBackend>& conditioning) const {
-    unet::check_augment_labels(name, conditioning, c_noise.size(), options_.augment_dim);
     const std::int64_t width = options_.model_channels;
     at::Tensor embedding = unet::positional_embedding(c_noise, width, static_cast<double>(width / 2), device());
     if (conditioning.augment_labels) embedding = embedding + at::linear(*conditioning.augment_labels, map_augment_);

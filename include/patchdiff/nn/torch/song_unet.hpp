@@ -99,6 +99,7 @@ class SongUNet : public AutogradNetwork<SongUNet> {
   std::int64_t input_channels() const noexcept { return options_.in_channels; }
   std::int64_t output_channels() const noexcept { return options_.out_channels; }
   std::int64_t label_dim() const noexcept { return options_.label_dim; }
+  std::int64_t augment_dim() const noexcept { return options_.augment_dim; }
   std::int64_t size_divisor() const noexcept { return unet::size_divisor(options_); }
   const SongUNetOptions& options() const noexcept { return options_; }
 
@@ -115,7 +116,6 @@ class SongUNet : public AutogradNetwork<SongUNet> {
   std::int64_t noise_channels() const { return options_.model_channels * options_.channel_mult_noise; }
 
   at::Tensor embedded(std::span<const double> c_noise, const Conditioning<TorchBackend>& conditioning) const {
-    unet::check_augment_labels(name, conditioning, c_noise.size(), options_.augment_dim);
     const std::int64_t half = noise_channels() / 2;
     const auto last = static_cast<double>(std::max<std::int64_t>(1, half - 1));
     at::Tensor embedding = frequencies_.defined() ? unet::fourier_embedding(c_noise, frequencies_)

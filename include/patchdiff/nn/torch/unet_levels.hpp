@@ -14,11 +14,8 @@
 #include <ATen/ops/cat.h>
 #include <fmt/format.h>
 
-#include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
-#include <patchdiff/core/shape.hpp>
-#include <patchdiff/nn/conditioning.hpp>
 #include <patchdiff/nn/network.hpp>
 #include <patchdiff/nn/torch/unet_block.hpp>
 #include <patchdiff/nn/torch/unet_layers.hpp>
@@ -159,17 +156,6 @@ Options checked(std::string_view network, Options options) {
   require(image.height >= 1 && image.width >= 1 && image.height % divisor == 0 && image.width % divisor == 0, "image",
           fmt::format("sides divisible by {}", divisor), to_string(image));
   return options;
-}
-
-/// Refuses augmentation labels of another shape than [N, augment_dim]. Errors: ShapeError of the component `network`.
-inline void check_augment_labels(std::string_view network, const Conditioning<TorchBackend>& conditioning,
-                                 std::size_t count, std::int64_t augment_dim) {
-  if (!conditioning.augment_labels) return;
-  const Shape got = TorchBackend::shape(*conditioning.augment_labels);
-  const Shape expected{static_cast<std::int64_t>(count), augment_dim};
-  if (augment_dim > 0 && got == expected) return;
-  throw ShapeError(network, "augment_labels", augment_dim > 0 ? to_string(expected) : "none, augment_dim is 0",
-                   to_string(got));
 }
 
 }  // namespace patchdiff::unet
