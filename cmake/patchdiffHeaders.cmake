@@ -106,10 +106,16 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/training/adam.hpp
     patchdiff/training/ema.hpp
     patchdiff/training/learning_rate.hpp
+    patchdiff/training/loss_table.hpp
     patchdiff/training/optimizer.hpp
+    patchdiff/training/power_ema.hpp
+    patchdiff/training/power_profile.hpp
+    patchdiff/training/state_names.hpp
     patchdiff/training/step_report.hpp
     patchdiff/training/train_step.hpp
-    patchdiff/training/training_cost.hpp)
+    patchdiff/training/trainer.hpp
+    patchdiff/training/training_cost.hpp
+    patchdiff/training/weight_average.hpp)
 
 # patchdiff::eigen: includes Eigen, or lies below an eigen/ folder.
 set(PATCHDIFF_EIGEN_HEADERS

@@ -259,6 +259,21 @@ struct SpanBackend {
     }
   }
 
+  // ClipsNorms
+
+  static Tensor norm(std::span<const Tensor> all) {
+    double squares = 0;
+    for (const Tensor& x : all) {
+      for (const double value : x.values) squares += value * value;
+    }
+    const std::vector<double> root{std::sqrt(squares)};
+    return from_host(std::span<const double>(root), {}, all.empty() ? Memory{} : all.front().memory);
+  }
+  static void clip_norm(Tensor& inout, const Tensor& norm, double most) {
+    const auto factor = static_cast<Scalar>(most / std::max(number(norm, "clip_norm"), most));
+    for (Scalar& value : inout.values) value *= factor;
+  }
+
  private:
   static constexpr pd::PrimitiveChecks checks{"SpanBackend"};
 

@@ -35,4 +35,8 @@
 #include <patchdiff/sampling/tiling_plan.hpp>
 #include <patchdiff/training/adam.hpp>
 #include <patchdiff/training/ema.hpp>
+#include <patchdiff/training/learning_rate.hpp>
+#include <patchdiff/training/loss_table.hpp>
+#include <patchdiff/training/power_ema.hpp>
 #include <patchdiff/training/train_step.hpp>
+#include <patchdiff/training/trainer.hpp>

@@ -92,6 +92,7 @@ struct BadInput {
     Tensor mean = zeros({2, 3}), square = zeros({2, 3});
     const Tensor finite = B::finite_flag(std::array{matrix});
     CHECK_THROWS_AS(B::adam_update(target, mean, square, other, finite, finite, {}), ShapeError);
+    CHECK_THROWS_AS(B::clip_norm(target, zeros({1}), 1), ShapeError);
   }
 
   /// Nothing to do is done: no samples, no pixels, one pixel.

@@ -242,6 +242,39 @@ struct Primitives {
     CHECK_FALSE(flag({1, std::numeric_limits<double>::quiet_NaN(), 3, 4}));
   }
 
+  static void norm() {
+    Values many(100'001);  // more than a block; their sums are exact
+    double squares = 9;
+    for (std::size_t i = 0; i < many.size(); ++i) {
+      many[i] = static_cast<double>(i % 7) - 2;
+      squares += many[i] * many[i];
+    }
+    const Tensor x = made({100'001}, many);
+    check(B::norm(std::array{x, made({2}, {0, -3})}), {}, {std::sqrt(squares)});
+    check(B::norm(std::array{made({2, 2}, {1, -1, 3, 5}), made({}, {8})}), {}, {10});
+    check(B::norm(std::array{B::zeros({0, 3}, Fixture::device()), made({1}, {-3})}), {}, {3});
+    constexpr double most = std::numeric_limits<float>::max();  // whose square is infinite in float32
+    check(B::norm(std::array{made({2}, {most / 2, 0})}), {}, {most / 2});
+    for (const double broken : {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
+      CHECK_FALSE(B::read_flag(B::finite_flag(std::array{B::norm(std::array{x, made({2}, {1, broken})})})));
+    }
+  }
+
+  static void clip_norm() {
+    Tensor x = made({2, 2}, {1, -1, 3, 5}), scalar = made({}, {8});
+    const Tensor norm = B::norm(std::array{x, scalar});
+    for (const double enough : {10.0, 11.0, 1e30}) B::clip_norm(x, norm, enough);
+    CHECK(B::to_host(x) == Values{1, -1, 3, 5});
+    B::clip_norm(x, norm, 2.5);
+    B::clip_norm(scalar, norm, 2.5);
+    check(x, {2, 2}, {0.25, -0.25, 0.75, 1.25});
+    check(scalar, {}, {2});
+    check(norm, {}, {10});
+    Tensor zero = B::zeros({3}, Fixture::device());
+    B::clip_norm(zero, B::norm(std::array{zero}), 1e-3);
+    check(zero, {3}, {0, 0, 0});
+  }
+
   static void adam_update() {
     const AdamSettings settings{.learning_rate = 0.1, .beta1 = 0.8, .beta2 = 0.9, .epsilon = 1e-3};
     const Tensor finite = B::finite_flag(std::array{B::zeros({1}, Fixture::device())});

@@ -29,6 +29,8 @@ void run_suite() {
   SECTION("scale, combine, multiply, sum_per_sample") { Primitive::arithmetic(); }
   SECTION("clone, assign, set_zero, accumulate, blend") { Primitive::writing(); }
   SECTION("finite_flag, read_flag") { Primitive::finite_flag(); }
+  SECTION("norm") { Primitive::norm(); }
+  SECTION("clip_norm") { Primitive::clip_norm(); }
   SECTION("adam_update") { Primitive::adam_update(); }
   SECTION("the same draws") { same_draws<Fixture>(); }
   SECTION("the same values and gradients of the components") { same_components<Fixture>(); }

@@ -88,6 +88,7 @@ TrainStep<B> step_of(NonFinite policy) {
   return TrainStep<B>({.schedule = PatchSizeSchedule::stochastic({.image = image.size()}),
                        .batch = 2,
                        .label_dropout = 0.2,
+                       .max_gradient_norm = 0.5,
                        .non_finite = policy});
 }
 
@@ -115,6 +116,7 @@ TEST_CASE("nothing in a guarded training step reads a value of the device") {
     const StepReport<B> report = step(denoiser, adam, batch_of(plan.images, meta), plan, state);
     ema.update(denoiser, state);
     CHECK(report.per_sample.is_meta());
+    CHECK(report.gradient_norm.value().is_meta());
     CHECK_THROWS(report.loss());
   }
   const PatchPlan plan = step_of(NonFinite::fail).plan(state);

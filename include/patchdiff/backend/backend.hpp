@@ -115,9 +115,20 @@ concept TrainsUnderFlag = requires(typename B::Tensor& inout, const typename B::
   B::adam_update(inout, inout, inout, x, x, x, settings);
 };
 
+/// Keeps gradients short without waiting: `norm` is the root of the sum of all squares [], added in double, and
+/// `clip_norm(inout, norm, most)` multiplies by most / max(norm, most).
+///
+/// A norm is finite only where all values are; under one that is not, clipped values mean nothing.
+template <class B>
+concept ClipsNorms = requires(typename B::Tensor& inout, const typename B::Tensor& x,
+                              std::span<const typename B::Tensor> all) {
+  { B::norm(all) } -> std::same_as<typename B::Tensor>;
+  B::clip_norm(inout, x, 1.0);
+};
+
 /// Everything that the neutral components ask of a backend.
 template <class B>
 concept Backend = BackendTypes<B> && TransfersTensors<B> && ConvertsPrecision<B> && CutsTensors<B> &&
-    ComputesFourierFeatures<B> && ComputesPerSample<B> && WritesTensors<B> && TrainsUnderFlag<B>;
+    ComputesFourierFeatures<B> && ComputesPerSample<B> && WritesTensors<B> && TrainsUnderFlag<B> && ClipsNorms<B>;
 
 }  // namespace patchdiff

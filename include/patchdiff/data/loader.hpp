@@ -54,13 +54,16 @@ class Loader {
         decoded_([this](std::uint64_t position) { return decode(position); }, bounds(source, options)) {}
 
   /// The plan's images, with one-hot labels where the data set has them. Waits for the threads where they are behind.
-  ImageBatch<B> take(const PatchPlan& plan) {
+  ImageBatch<B> take(const PatchPlan& plan) { return take(plan, 0, plan.images); }
+
+  /// A part of them, from the plan's sample `first_sample` on.
+  ImageBatch<B> take(const PatchPlan& plan, std::uint64_t first_sample, std::int64_t count) {
     const ImageShape shape = source_->shape();
     const std::size_t values = value_count(shape);
-    std::vector<float> images(static_cast<std::size_t>(plan.images) * values);
+    std::vector<float> images(static_cast<std::size_t>(count) * values);
     BatchLabels labels;
     std::vector<PixelMap> maps;
-    decoded_.seek(plan.first_image);
+    decoded_.seek(plan.first_image + first_sample);
     for (auto out = images.begin(); out != images.end();) {
       const Decoded image = decoded_.next();
       out = std::copy(image.values.begin(), image.values.end(), out);
@@ -68,8 +71,9 @@ class Loader {
       if (augmentation_.active()) maps.push_back(image.drawn.to_image);
     }
     ImageBatch<B> batch{.images = B::from_host(std::span<const float>(images),
-                                               {plan.images, shape.channels, shape.height, shape.width}, device_),
-                        .maps = std::move(maps)};
+                                               {count, shape.channels, shape.height, shape.width}, device_),
+                        .maps = std::move(maps),
+                        .first_sample = first_sample};
     labels.write<B>(batch, *source_, augmentation_, device_);
     return batch;
   }

@@ -50,23 +50,26 @@ class PatchLoader {
   /// The plan's patches, one from each of its images, with one-hot labels where the data set has them.
   ///
   /// Errors: ShapeError for patches larger than the images; DataError for values that are not finite.
-  PatchBatch<B> take(const PatchPlan& plan) const {
+  PatchBatch<B> take(const PatchPlan& plan) const { return take(plan, 0, plan.images); }
+
+  /// A part of them, from the plan's sample `first_sample` on.
+  PatchBatch<B> take(const PatchPlan& plan, std::uint64_t first_sample, std::int64_t count) const {
     const ImageShape image = source_->shape();
-    Places places = sampler_.places(plan, image.size(), plan.images);
+    Places places = sampler_.places(plan, image.size(), count, first_sample);
     const auto values = static_cast<std::size_t>(image.channels * pixel_count(plan.patch));
-    std::vector<float> patches(static_cast<std::size_t>(plan.images) * values);
+    std::vector<float> patches(static_cast<std::size_t>(count) * values);
     BatchLabels labels;
     for (std::size_t sample = 0; sample < places.at.size(); ++sample) {
-      const std::uint64_t position = plan.first_image + sample;
+      const std::uint64_t position = plan.first_image + first_sample + sample;
       const auto index = static_cast<std::int64_t>(order_(position));
       const AugmentationDraw drawn = augmentation_.draw(key_, position, image.size());
       read(index, drawn.to_image, plan.patch, places.at[sample], std::span(patches).subspan(sample * values, values));
       labels.add(class_of(*source_, index), drawn);
     }
-    PatchBatch<B> batch{
-        .images = B::from_host(std::span<const float>(patches),
-                               {plan.images, image.channels, plan.patch.height, plan.patch.width}, device_),
-        .places = std::move(places)};
+    PatchBatch<B> batch{.images = B::from_host(std::span<const float>(patches),
+                                               {count, image.channels, plan.patch.height, plan.patch.width}, device_),
+                        .places = std::move(places),
+                        .first_sample = first_sample};
     labels.write<B>(batch, *source_, augmentation_, device_);
     return batch;
   }

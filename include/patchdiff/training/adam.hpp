@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <optional>
@@ -70,7 +71,10 @@ class Adam {
       throw ConfigError("Adam", "net", "the parameters of the first step",
                         fmt::format("{} of {} parameters", index, moments_.size()));
     }
-    if (!count_ && device) count_ = B::zeros({}, *device);
+    if (!count_ && device) {
+      count_ = B::finite_flag(std::array{B::zeros({}, *device)});  // of the flag's scalar type, as they are added
+      B::set_zero(*count_);
+    }
   }
 
   /// The moments of each parameter and the count of steps, once there are some.

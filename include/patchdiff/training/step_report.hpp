@@ -22,7 +22,9 @@ struct StepReport {
   std::vector<double> sigma{};    ///< noise level of each sample
   typename B::Tensor per_sample;  ///< [N], mean weighted squared error per pixel and channel of each sample
   std::optional<typename B::Tensor>
-      finite{};          ///< [], 1 where loss and gradients were finite, else 0; set by the update
+      finite{};  ///< [], 1 where loss and gradients were finite, else 0; set by the update
+  std::optional<typename B::Tensor>
+      gradient_norm{};   ///< [], of all gradients together, before clipping; set by the update where it clips
   bool skipped = false;  ///< whether the update was left out under `NonFinite::skip`
 
   /// Takes in the report of another part of the same step.

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cmath>
 #include <concepts>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -40,6 +42,8 @@ struct TrainStepOptions {
   std::int64_t batch = 128;    ///< images of a full-size step, over all processes
   EDMLossOptions loss{};
   double label_dropout = 0;  ///< probability of training a sample without its label, in [0, 1]; guidance needs some
+  double max_gradient_norm = std::numeric_limits<double>::infinity();  ///< gradients are scaled down to this norm, > 0;
+                                                                       ///< infinity: neither measured nor clipped
   NonFinite non_finite = NonFinite::fail;
 };
 
@@ -57,6 +61,9 @@ class TrainStep {
     }
     if (!(options_.label_dropout >= 0 && options_.label_dropout <= 1)) {
       throw ConfigError("TrainStep", "label_dropout", "a value in [0, 1]", fmt::format("{}", options_.label_dropout));
+    }
+    if (!(options_.max_gradient_norm > 0)) {
+      throw ConfigError("TrainStep", "max_gradient_norm", "a value > 0", fmt::format("{}", options_.max_gradient_norm));
     }
   }
 
@@ -93,7 +100,7 @@ class TrainStep {
     }
   }
 
-  /// Checks that loss and gradients are finite, moves the weights, and moves `state` on.
+  /// Checks that loss and gradients are finite, clips these, moves the weights, and moves `state` on.
   ///
   /// Errors: NumericError under `NonFinite::fail`; ConfigError for an optimiser that cannot be guarded.
   template <class D, class O>
@@ -103,15 +110,25 @@ class TrainStep {
       throw ConfigError("TrainStep", "non_finite", "NonFinite::fail or NonFinite::skip with this optimiser",
                         "NonFinite::guarded");
     }
-    std::vector<typename B::Tensor> judged{report.per_sample};
+    std::vector<typename B::Tensor> judged;
     denoiser.visit_parameters(
         [&](auto, typename B::Tensor&, typename B::Tensor& gradient) { judged.push_back(gradient); });
+    if (std::isfinite(options_.max_gradient_norm)) {
+      report.gradient_norm = B::norm(judged);
+      judged = {*report.gradient_norm};
+    }
+    judged.push_back(report.per_sample);
     report.finite = B::finite_flag(judged);
     if (options_.non_finite != NonFinite::guarded && !B::read_flag(*report.finite)) {
       if (options_.non_finite == NonFinite::fail) throw report.not_finite();
       report.skipped = true;
       ++state.skipped;
     } else {
+      if (report.gradient_norm) {
+        denoiser.visit_parameters([&](auto, typename B::Tensor&, typename B::Tensor& gradient) {
+          B::clip_norm(gradient, *report.gradient_norm, options_.max_gradient_norm);
+        });
+      }
       optimizer.step(denoiser, *report.finite);
       if (options_.label_dropout > 0 && denoiser.label_dim() > 0) denoiser.note_null_label();
     }

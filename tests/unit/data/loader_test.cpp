@@ -60,6 +60,22 @@ TEST_CASE("Loader hands out the images of its order with their labels") {
   }
 }
 
+TEST_CASE("Loader hands out the parts of a step one by one") {
+  const Numbered source;
+  Loader<B, Numbered> loader(source, {}, {.seed = 3, .prefetch = 4});
+  const PatchPlan plan = plan_of(7, 8);
+  const ImageBatch<B> whole = loader.take(plan);
+  std::vector<double> values, labels;
+  for (const std::uint64_t first : {0U, 3U, 6U}) {
+    const ImageBatch<B> part = loader.take(plan, first, first == 6 ? 2 : 3);
+    CHECK(part.first_sample == first);
+    values.insert(values.end(), part.images.values.begin(), part.images.values.end());
+    labels.insert(labels.end(), part.class_labels->values.begin(), part.class_labels->values.end());
+  }
+  CHECK(values == B::to_host(whole.images));
+  CHECK(labels == B::to_host(*whole.class_labels));
+}
+
 TEST_CASE("Loader repeats no image within an epoch") {
   const Numbered source{.count = 25};
   Loader<B, Numbered> loader(source, {}, {.seed = 1, .prefetch = 7});

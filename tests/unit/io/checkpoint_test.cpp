@@ -17,6 +17,7 @@
 #include <patchdiff/patch/patch_size_schedule.hpp>
 #include <patchdiff/training/adam.hpp>
 #include <patchdiff/training/ema.hpp>
+#include <patchdiff/training/power_ema.hpp>
 #include <patchdiff/training/train_step.hpp>
 
 #include "custom_backend/pixelwise_network.hpp"
@@ -42,19 +43,20 @@ std::string message_of(const F& call) {
   return "no error";
 }
 
-/// A whole run: model, optimiser, average and state.
+/// A whole run: model, optimiser, averages and state.
 template <class B>
 struct Run {
   explicit Run(std::uint64_t weights, std::int64_t channels = 1)
       : denoiser(host::PixelwiseNetwork<B>({.in_channels = channels + 2, .out_channels = channels}, {weights}),
                  {.image = {channels, 8, 8}}),
-        ema(denoiser, {.rampup_ratio = 0.5}) {
+        ema(denoiser, {.rampup_ratio = 0.5}),
+        power_ema(denoiser) {
     adam.prepare(denoiser);
   }
 
   CheckpointParts<B> parts() {
     CheckpointParts<B> all;
-    all.add("model", denoiser).add("adam", adam).add("ema", ema);
+    all.add("model", denoiser).add("adam", adam).add("ema", ema).add("power_ema", power_ema);
     return all;
   }
 
@@ -65,6 +67,7 @@ struct Run {
       const ImageBatch<B> images{.images = random_tensor<B>({plan.images, 1, 8, 8}, 100 + state.step)};
       step(denoiser, adam, images, plan, state).loss();
       ema.update(denoiser, state);
+      power_ema.update(denoiser, state);
     }
   }
 
@@ -79,6 +82,7 @@ struct Run {
   DenoiserWrapper<host::PixelwiseNetwork<B>> denoiser;
   Adam<B> adam{{.learning_rate = 0.01}};
   EMA<B> ema;
+  PowerEMA<B> power_ema;
   TrainState state{.seed = 3};
 };
 
@@ -97,6 +101,7 @@ void check_resume() {
   other.state = checkpoint.state();
   CHECK(other.state.step == 5);
   other.ema = EMA<B>(other.denoiser, {.rampup_ratio = 0.5}, other.state);
+  other.power_ema = PowerEMA<B>(other.denoiser, {}, other.state);
   checkpoint.restore(other.parts());
   CHECK(other.values() == saved);
   other.train(4);

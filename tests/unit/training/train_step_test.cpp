@@ -431,6 +431,80 @@ TEST_CASE("a finite loss with a gradient that is not finite is refused too") {
   CHECK(state == TrainState{.seed = 6});
 }
 
+TEST_CASE("finite gradients with a loss that is not finite are refused too, clipped or not") {
+  for (const double norm : {1.0, std::numeric_limits<double>::infinity()}) {
+    TrainStepOptions settings = options();
+    settings.max_gradient_norm = norm;
+    const TrainStep<B> step(std::move(settings));
+    Model denoiser = model();
+    Adam<B> adam;
+    TrainState state{.seed = 6};
+    const PatchPlan plan = step.plan(state);
+    StepReport<B> report = step.gradients(denoiser, batch_of(plan.images), plan);
+    report.per_sample.values.front() = nan;
+    CHECK_THROWS_AS(step.update(denoiser, adam, report, state), NumericError);
+    CHECK(state == TrainState{.seed = 6});
+  }
+}
+
+double length(const std::vector<double>& values) {
+  double squares = 0;
+  for (const double value : values) squares += value * value;
+  return std::sqrt(squares);
+}
+
+TEST_CASE("gradients that are too long are scaled down, and the report has their norm") {
+  TrainStepOptions settings = options();
+  const TrainStep<B> plain(settings);
+  Model free = model();
+  Adam<B> free_adam;
+  TrainState free_state{.seed = 6};
+  const PatchPlan plan = plain.plan(free_state);
+  CHECK_FALSE(plain(free, free_adam, batch_of(plan.images), plan, free_state).gradient_norm);
+  const std::vector<double> whole = gradients(free);
+  const double norm = length(whole);
+  for (const double share : {0.25, 4.0}) {
+    settings.max_gradient_norm = share * norm;
+    Model clipped = model();
+    Adam<B> adam;
+    TrainState state{.seed = 6};
+    const StepReport<B> report = TrainStep<B>(settings)(clipped, adam, batch_of(plan.images), plan, state);
+    CHECK(B::to_host(report.gradient_norm.value())[0] == Approx(norm).epsilon(1e-12));
+    const std::vector<double> got = gradients(clipped);
+    for (std::size_t i = 0; i < got.size(); ++i)
+      CHECK(got[i] == Approx(std::min(1.0, share) * whole[i]).epsilon(1e-12));
+    if (share > 1) CHECK(weights(clipped) == weights(free));
+  }
+}
+
+TEST_CASE("clipping hides no gradient that is not finite") {
+  for (const NonFinite policy : {NonFinite::fail, NonFinite::skip, NonFinite::guarded}) {
+    for (const double broken : {nan, std::numeric_limits<double>::infinity(), 1e200}) {  // the last one's square is
+      TrainStepOptions settings = options();
+      settings.max_gradient_norm = 1;
+      settings.non_finite = policy;
+      const TrainStep<B> step(std::move(settings));
+      Model denoiser = model();
+      const std::vector<double> before = weights(denoiser);
+      Adam<B> adam;
+      TrainState state{.seed = 6};
+      const PatchPlan plan = step.plan(state);
+      StepReport<B> report = step.gradients(denoiser, batch_of(plan.images), plan);
+      denoiser.visit_parameters([&](std::string_view name, B::Tensor&, B::Tensor& gradient) {
+        if (name == "outer") gradient.values.back() = broken;
+      });
+      if (policy == NonFinite::fail) {
+        CHECK_THROWS_AS(step.update(denoiser, adam, report, state), NumericError);
+        CHECK(state == TrainState{.seed = 6});
+      } else {
+        step.update(denoiser, adam, report, state);
+        CHECK_FALSE(B::read_flag(report.finite.value()));
+      }
+      CHECK(weights(denoiser) == before);
+    }
+  }
+}
+
 /// An optimiser of a host's own, which ignores the flag.
 struct GradientDescent {
   static constexpr bool obeys_flag = false;
@@ -478,6 +552,12 @@ TEST_CASE("TrainStep refuses settings that cannot work") {
   CHECK_ERROR(ConfigError, "TrainStep: batch: expected at least 1, got 0", make(0, 0));
   CHECK_ERROR(ConfigError, "TrainStep: label_dropout: expected a value in [0, 1], got 1.5", make(1, 1.5));
   CHECK_ERROR(ConfigError, "TrainStep: label_dropout: expected a value in [0, 1], got nan", make(1, nan));
+  for (const double norm : {0.0, -1.0, nan}) {
+    TrainStepOptions settings = options();
+    settings.max_gradient_norm = norm;
+    CHECK_ERROR(ConfigError, fmt::format("TrainStep: max_gradient_norm: expected a value > 0, got {}", norm),
+                TrainStep<B>(std::move(settings)));
+  }
   TrainStepOptions settings = options();
   settings.schedule = PatchSizeSchedule::stochastic({.image = {16, 12}});
   Model denoiser = model();

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <patchdiff/training/learning_rate.hpp>
 #include <patchdiff/training/training_cost.hpp>
 
-#include <cmath>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -73,15 +71,6 @@ TEST_CASE("sizes are measured by steps of a copy; a size that is never taken cos
   CHECK(seconds[2] > 0);
   CHECK(images.taken == 4 * (2 * 2 + 2 * 4));  // four steps of each other size, of 2 and 4 times the batch
   CHECK(weights() == before);
-}
-
-TEST_CASE("the learning rate rises in a line and falls along a quarter of a cosine") {
-  CHECK(cosine_learning_rate(0.1, 0, 0.05) == 0);
-  CHECK(cosine_learning_rate(0.1, 0.025, 0.05) == Approx(0.05 * std::cos(0.025 * std::acos(0.0))));
-  CHECK(cosine_learning_rate(0.1, 0.5, 0.05) == Approx(0.1 * std::sqrt(0.5)));
-  CHECK(cosine_learning_rate(0.1, 1, 0.05) == Approx(0).margin(1e-12));
-  CHECK(cosine_learning_rate(0.1, 1.2, 0.05) == Approx(0).margin(1e-12));
-  CHECK(cosine_learning_rate(0.1, 0, 0) == 0.1);
 }
 
 }  // namespace

@@ -195,13 +195,8 @@ struct EigenBackend {
     std::vector<double> sums(static_cast<std::size_t>(x.size(0) * parts));
     blocks::for_row_blocks(x.executor(), x.size(0), length,
                            [&](std::int64_t row, std::int64_t first, std::int64_t count) {
-                             std::array<double, 8> lanes{};
-                             const Scalar* from = x.data() + row * length + first;
-                             for (std::int64_t index = 0; index < count; ++index) {
-                               lanes[static_cast<std::size_t>(index % 8)] += static_cast<double>(from[index]);
-                             }
-                             double& sum = sums[static_cast<std::size_t>(row * parts + first / blocks::length)];
-                             for (const double lane : lanes) sum += lane;
+                             sums[static_cast<std::size_t>(row * parts + first / blocks::length)] =
+                                 sum_of(x.data() + row * length + first, count, [](double value) { return value; });
                            });
     Tensor out({x.size(0)}, x.device());
     for (std::int64_t row = 0; row < x.size(0); ++row) {
@@ -266,6 +261,27 @@ struct EigenBackend {
   }
   static bool read_flag(const Tensor& flag) { return number(flag, "read_flag") != 0; }
 
+  /// Adds in double, in an order that depends on the lengths alone.
+  static Tensor norm(std::span<const Tensor> all) {
+    double squares = 0;
+    for (const Tensor& x : all) {
+      std::vector<double> sums(static_cast<std::size_t>(blocks::count(x.size())));
+      blocks::for_elements(x.executor(), x.size(), [&](std::int64_t first, std::int64_t count) {
+        sums[static_cast<std::size_t>(first / blocks::length)] =
+            sum_of(x.data() + first, count, [](double value) { return value * value; });
+      });
+      for (const double sum : sums) squares += sum;
+    }
+    Tensor root({}, all.empty() ? Device{} : all.front().device());
+    root.data()[0] = static_cast<Scalar>(std::sqrt(squares));
+    return root;
+  }
+  static void clip_norm(Tensor& inout, const Tensor& norm, double most) {
+    const auto factor = static_cast<Scalar>(most / std::max(number(norm, "clip_norm"), most));
+    blocks::for_elements(inout.executor(), inout.size(),
+                         [&](std::int64_t first, std::int64_t count) { inout.array(first, count) *= factor; });
+  }
+
   static void adam_update(Tensor& value, Tensor& mean, Tensor& square, const Tensor& gradient, const Tensor& count,
                           const Tensor& flag, const AdamSettings& settings) {
     for (const Tensor& x : {mean, square, gradient}) checks.same("adam_update", value.shape(), x.shape());
@@ -307,6 +323,18 @@ struct EigenBackend {
       x.array(first, count) = from.template cast<Scalar>();
     });
     return x;
+  }
+
+  /// The sum of f of each number, in double, by eight running sums.
+  template <class F>
+  static double sum_of(const Scalar* values, std::int64_t count, const F& f) {
+    std::array<double, 8> lanes{};
+    for (std::int64_t index = 0; index < count; ++index) {
+      lanes[static_cast<std::size_t>(index % 8)] += f(static_cast<double>(values[index]));
+    }
+    double sum = 0;
+    for (const double lane : lanes) sum += lane;
+    return sum;
   }
 
   static Scalar coefficient(std::span<const double> a, std::int64_t sample) {

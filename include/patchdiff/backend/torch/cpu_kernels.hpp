@@ -2,9 +2,12 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
+#include <vector>
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -57,6 +60,24 @@ bool all_finite(const Scalar* values, std::int64_t count) noexcept {
   bool finite = true;
   for (std::int64_t index = 0; index < count; ++index) finite &= std::isfinite(values[index]);
   return finite;
+}
+
+/// The sum of all squares in double, block by block.
+template <class Scalar>
+double sum_of_squares(const Scalar* values, std::int64_t count) {
+  std::vector<double> sums(static_cast<std::size_t>((count + grain - 1) / grain));
+  at::parallel_for(0, static_cast<std::int64_t>(sums.size()), 1, [&](std::int64_t block, std::int64_t end) {
+    for (; block < end; ++block) {
+      std::array<double, 8> lanes{};
+      const std::int64_t last = std::min(count, (block + 1) * grain);
+      for (std::int64_t index = block * grain; index < last; ++index) {
+        const auto value = static_cast<double>(values[index]);
+        lanes[static_cast<std::size_t>(index % 8)] += value * value;
+      }
+      sums[static_cast<std::size_t>(block)] = std::accumulate(lanes.begin(), lanes.end(), 0.0);
+    }
+  });
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
 /// One step of Adam; `count` is the number of steps that this one completes.

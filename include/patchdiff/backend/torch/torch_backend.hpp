@@ -19,6 +19,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/scalar_tensor.h>
@@ -244,6 +245,28 @@ struct TorchBackend {
     return flag;
   }
   static bool read_flag(const Tensor& flag) { return flag.item<float>() != 0; }
+
+  static Tensor norm(std::span<const Tensor> all) {
+    const at::NoGradGuard no_grad;
+    const Device result = all.empty() ? Device{} : device(all.front());
+    double on_cpu = 0;
+    Tensor squares = at::zeros({}, at::TensorOptions(result.device).dtype(at::kDouble));
+    for (const Tensor& x : all) {
+      if (has_cpu_kernel(x)) {
+        on_cpu += x.scalar_type() == at::kFloat ? torch_cpu::sum_of_squares(x.data_ptr<float>(), x.numel())
+                                                : torch_cpu::sum_of_squares(x.data_ptr<double>(), x.numel());
+      } else {
+        squares.add_(at::linalg_vector_norm(x, 2, at::OptionalIntArrayRef{}, false, at::kDouble).square());
+      }
+    }
+    return squares.add_(on_cpu).sqrt_().to(result.scalar);
+  }
+  static void clip_norm(Tensor& inout, const Tensor& norm, double most) {
+    const at::NoGradGuard no_grad;
+    checks.rank("clip_norm", 0, norm.sizes());
+    // A quotient of tensors: one by a host number goes through its reciprocal, which misses 1.
+    inout.mul_(at::full({}, most, norm.options()) / norm.clamp_min(most));
+  }
 
   static void adam_update(Tensor& value, Tensor& mean, Tensor& square, const Tensor& gradient, const Tensor& count,
                           const Tensor& flag, const AdamSettings& settings) {

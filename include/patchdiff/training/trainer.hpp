@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/core/flow.hpp>
+#include <patchdiff/core/train_state.hpp>
+#include <patchdiff/patch/patch_plan.hpp>
+#include <patchdiff/training/optimizer.hpp>
+#include <patchdiff/training/step_report.hpp>
+#include <patchdiff/training/train_step.hpp>
+
+namespace patchdiff {
+
+struct TrainerOptions {
+  TrainStepOptions step;
+  /// Images of a full-size step that are worked on at once, >= 1; smaller patches take their multiplier more. Absent:
+  /// all. The gradients of the parts add up, so only memory and time depend on it.
+  std::optional<std::int64_t> micro_batch{};
+  std::function<double(std::uint64_t)> learning_rate{};  ///< by the images seen so far; absent: the optimiser's own
+  std::uint64_t max_consecutive_skips = 10;              ///< more under `NonFinite::skip` are an error
+};
+
+/// A run of training steps over a model, an optimiser, a loader and a state, all of which the host owns.
+///
+/// The loader hands out `take(plan, first_sample, count)`: images or patches of a part of a step. Averages, logs and
+/// checkpoints are what the host does after a step.
+template <class D, class O, class Loader>
+  requires Optimizer<O, D>
+class Trainer {
+ public:
+  using Backend = typename D::Backend;
+
+  /// All but the options must outlive this. Errors: ConfigError for settings that cannot work.
+  Trainer(D& denoiser, O& optimizer, Loader& loader, TrainState& state, TrainerOptions options)
+      : denoiser_(&denoiser),
+        optimizer_(&optimizer),
+        loader_(&loader),
+        state_(&state),
+        options_(std::move(options)),
+        step_(options_.step) {
+    if (options_.micro_batch && *options_.micro_batch < 1) {
+      throw ConfigError("Trainer", "micro_batch", "at least 1", fmt::format("{}", *options_.micro_batch));
+    }
+  }
+
+  /// Takes one step.
+  ///
+  /// Errors: as of TrainStep and the loader; NumericError where too many steps in a row were not finite.
+  StepReport<Backend> step() {
+    if (options_.learning_rate) optimizer_->set_learning_rate(options_.learning_rate(state_->images));
+    const PatchPlan plan = step_.plan(*state_);
+    const std::int64_t at_once =
+        options_.micro_batch ? *options_.micro_batch * (plan.images / options_.step.batch) : plan.images;
+    zero_gradients(*denoiser_);
+    StepReport<Backend> report = part(plan, 0, at_once);
+    for (std::int64_t first = at_once; first < plan.images; first += at_once) report.append(part(plan, first, at_once));
+    step_.update(*denoiser_, *optimizer_, report, *state_);
+    skips_ = report.skipped ? skips_ + 1 : 0;
+    if (skips_ > options_.max_consecutive_skips) throw report.not_finite();
+    return report;
+  }
+
+  /// Takes steps until the state has seen that many images, or `callback(report)` returns Flow::stop after one.
+  template <std::invocable<const StepReport<Backend>&> F>
+  void run(std::uint64_t images, F&& callback) {
+    while (state_->images < images) {
+      if (callback(step()) == Flow::stop) return;
+    }
+  }
+
+  const TrainStep<Backend>& train_step() const noexcept { return step_; }
+
+ private:
+  /// Adds the gradients of the samples from `first` on, `at_once` of them or what is left.
+  StepReport<Backend> part(const PatchPlan& plan, std::int64_t first, std::int64_t at_once) {
+    const std::int64_t count = std::min(at_once, plan.images - first);
+    return step_.gradients(*denoiser_, loader_->take(plan, static_cast<std::uint64_t>(first), count), plan);
+  }
+
+  D* denoiser_;
+  O* optimizer_;
+  Loader* loader_;
+  TrainState* state_;
+  TrainerOptions options_;
+  TrainStep<Backend> step_;
+  std::uint64_t skips_ = 0;  ///< steps left out in a row
+};
+
+}  // namespace patchdiff

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <patchdiff/backend/backend.hpp>
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/core/train_state.hpp>
+#include <patchdiff/nn/network.hpp>
+#include <patchdiff/training/state_names.hpp>
+
+namespace patchdiff {
+
+/// A running average of a model's weights, timed in true images seen; a base of EMA and PowerEMA, which say how it
+/// decays.
+template <Backend B>
+class WeightAverage {
+ public:
+  using Backend = B;
+  using Tensor = typename B::Tensor;
+
+  /// The averages, by the names of the weights.
+  template <class F>
+  void visit_state(F&& f) {
+    for (std::size_t index = 0; index < names_.size(); ++index) f(std::string_view(names_[index]), averages_[index]);
+  }
+
+  /// average = beta average + (1 - beta) weights.
+  template <HasParameters Net>
+  void blend(Net& net, double beta) {
+    names_.visit(net, component_,
+                 [&](std::size_t index, Tensor& value) { B::blend(averages_[index], value, 1 - beta); });
+  }
+
+  /// Gives the model the averaged weights: `ema.apply_to(denoiser.clone())`.
+  template <HasParameters Net>
+  Net apply_to(Net net) const {
+    names_.visit(net, component_, [&](std::size_t index, Tensor& value) { B::assign(value, averages_[index]); });
+    return net;
+  }
+
+  /// Images seen at the last update.
+  std::uint64_t images() const noexcept { return images_; }
+
+ protected:
+  /// Starts from the model's weights as they are; `component` is the name in errors.
+  template <HasParameters Net>
+  WeightAverage(std::string_view component, Net& net, const TrainState& state)
+      : component_(component), names_(net), images_(state.images) {
+    net.visit_state([&](std::string_view, Tensor& value) { averages_.push_back(B::clone(value)); });
+  }
+
+  /// Takes in the weights after a step by the factor beta(images before it, images after it).
+  template <class Net, class Decay>
+  void advance(Net& net, const TrainState& state, Decay&& beta) {
+    if (state.images < images_) {
+      throw DataError(component_, "state", fmt::format("at least {} images, as at the last update", images_),
+                      std::to_string(state.images));
+    }
+    blend(net, beta(static_cast<double>(images_), static_cast<double>(state.images)));
+    images_ = state.images;
+  }
+
+ private:
+  std::string_view component_;
+  StateNames names_;
+  std::vector<Tensor> averages_{};
+  std::uint64_t images_;
+};
+
+}  // namespace patchdiff
