@@ -47,6 +47,13 @@ class LossTable {
     double gradient_norm = 0;  ///< mean
   };
 
+  /// Steps of one patch size whose gradients were measured, at least one.
+  struct StepRow {
+    ImageSize patch{};
+    std::uint64_t steps = 0;
+    double gradient_norm = 0;  ///< mean over the steps, of all parameters' gradients together, before clipping
+  };
+
   /// `loss` is that of the steps. Errors: ConfigError for edges that do not rise or are not > 0.
   template <class D>
   explicit LossTable(const D& denoiser, EDMLossOptions loss = {}, LossTableOptions options = {})
@@ -70,6 +77,11 @@ class LossTable {
     if (report.finite && !B::read_flag(*report.finite)) return;
     const std::vector<double> losses = B::to_host(report.per_sample);
     const ImageSize patch = report.plan.patch;
+    if (report.gradient_norm) {
+      StepSum& sum = step_sums_[{patch.height, patch.width}];
+      ++sum.steps;
+      sum.gradient_norm += B::to_host(*report.gradient_norm).front();
+    }
     const auto values = static_cast<double>(channels_ * pixel_count(patch));
     const double scale = loss_.reduction == Reduction::mean ? 1 / values : values;
     std::vector<Cell>& cells = cells_of(patch);
@@ -96,10 +108,18 @@ class LossTable {
         own[bin].gradient_norm += theirs[bin].gradient_norm;
       }
     }
+    for (const auto& [size, theirs] : other.step_sums_) {
+      StepSum& own = step_sums_[size];
+      own.steps += theirs.steps;
+      own.gradient_norm += theirs.gradient_norm;
+    }
   }
 
   /// Forgets all samples.
-  void reset() noexcept { cells_.clear(); }
+  void reset() noexcept {
+    cells_.clear();
+    step_sums_.clear();
+  }
 
   /// What was taken in, small patches and low noise first.
   std::vector<Row> rows() const {
@@ -120,11 +140,28 @@ class LossTable {
     return all;
   }
 
+  /// The norms of the steps that TrainStep measured (`max_gradient_norm`), small patches first.
+  std::vector<StepRow> step_rows() const {
+    std::vector<StepRow> all;
+    for (const auto& [size, sum] : step_sums_) {
+      all.push_back({.patch = {size.first, size.second},
+                     .steps = sum.steps,
+                     .gradient_norm = sum.gradient_norm / static_cast<double>(sum.steps)});
+    }
+    return all;
+  }
+
  private:
   /// Sums over the samples of a bin.
   struct Cell {
     std::uint64_t samples = 0;
     double loss = 0;
+    double gradient_norm = 0;
+  };
+
+  /// Sums over the steps of a patch size.
+  struct StepSum {
+    std::uint64_t steps = 0;
     double gradient_norm = 0;
   };
 
@@ -141,6 +178,7 @@ class LossTable {
   EDMLossOptions loss_;
   std::vector<double> edges_;
   std::map<std::pair<std::int64_t, std::int64_t>, std::vector<Cell>> cells_{};  ///< by height and width
+  std::map<std::pair<std::int64_t, std::int64_t>, StepSum> step_sums_{};
 };
 
 }  // namespace patchdiff

@@ -65,7 +65,10 @@ class Trainer {
     for (std::int64_t first = at_once; first < plan.images; first += at_once) report.append(part(plan, first, at_once));
     step_.update(*denoiser_, *optimizer_, report, *state_);
     skips_ = report.skipped ? skips_ + 1 : 0;
-    if (skips_ > options_.max_consecutive_skips) throw report.not_finite();
+    if (skips_ > options_.max_consecutive_skips) {
+      throw NumericError("Trainer", "max_consecutive_skips", fmt::format("at most {}", options_.max_consecutive_skips),
+                         fmt::format("{} in a row: {}", skips_, report.not_finite().what()));
+    }
     return report;
   }
 

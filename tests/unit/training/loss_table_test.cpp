@@ -125,6 +125,28 @@ TEST_CASE("samples are sorted by noise level and patch size, and averaged") {
   CHECK(table.rows().size() == 2);
 }
 
+TEST_CASE("the norms of steps are averaged by patch size where they were measured") {
+  const Model denoiser = model();
+  LossTable table(denoiser), other(denoiser);
+  const auto measured = [](ImageSize patch, double norm) {
+    StepReport<B> report = report_of(patch, {1}, {1});
+    report.gradient_norm = tensor<B>({}, {norm});
+    return report;
+  };
+  table.add(report_of({8, 6}, {1}, {1}));
+  CHECK(table.step_rows().empty());
+  table.add(measured({8, 6}, 3));
+  table.add(measured({4, 3}, 7));
+  other.add(measured({8, 6}, 6));
+  table.merge(other);
+  const std::vector<LossTable::StepRow> rows = table.step_rows();
+  REQUIRE(rows.size() == 2);
+  CHECK((rows[0].patch == ImageSize{4, 3} && rows[0].steps == 1 && rows[0].gradient_norm == 7));
+  CHECK((rows[1].patch == ImageSize{8, 6} && rows[1].steps == 2 && rows[1].gradient_norm == 4.5));
+  table.reset();
+  CHECK(table.step_rows().empty());
+}
+
 TEST_CASE("a step that is not finite leaves the table as it was") {
   for (const NonFinite policy : {NonFinite::skip, NonFinite::guarded}) {
     const TrainStep<B> step(
