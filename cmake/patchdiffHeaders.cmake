@@ -63,7 +63,9 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/io/read_file.hpp
     patchdiff/io/safetensors_tensor.hpp
     patchdiff/io/safetensors_type.hpp
+    patchdiff/metrics/feature_checks.hpp
     patchdiff/metrics/feature_extractor.hpp
+    patchdiff/metrics/per_class.hpp
     patchdiff/nn/any_network.hpp
     patchdiff/nn/conditioning.hpp
     patchdiff/nn/network.hpp
@@ -115,8 +117,14 @@ set(PATCHDIFF_EIGEN_HEADERS
     patchdiff/backend/eigen/executor.hpp
     patchdiff/backend/eigen/thread_executor.hpp
     patchdiff/eigen.hpp
+    patchdiff/metrics/bootstrap.hpp
+    patchdiff/metrics/feature_manifold.hpp
+    patchdiff/metrics/feature_products.hpp
+    patchdiff/metrics/feature_set.hpp
     patchdiff/metrics/feature_statistics.hpp
     patchdiff/metrics/frechet_distance.hpp
+    patchdiff/metrics/kernel_distance.hpp
+    patchdiff/metrics/precision_recall.hpp
     patchdiff/nn/eigen/convolution.hpp
     patchdiff/nn/eigen/feature_map.hpp
     patchdiff/nn/eigen/linear.hpp

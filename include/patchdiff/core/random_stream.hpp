@@ -26,6 +26,8 @@ enum class Purpose : std::uint8_t {
   probe,
   dequantisation,
   window_shift,
+  metric_subset,
+  resample,
 };
 
 /// The seed of a run or of a sample, as a value.
