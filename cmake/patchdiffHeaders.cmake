@@ -55,11 +55,14 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/diffusion/ve.hpp
     patchdiff/diffusion/vp.hpp
     patchdiff/diffusion/weighting.hpp
+    patchdiff/io/append_file.hpp
     patchdiff/io/atomic_file.hpp
+    patchdiff/io/crc32c.hpp
     patchdiff/io/csv_log.hpp
     patchdiff/io/image_grid.hpp
     patchdiff/io/mapped_file.hpp
     patchdiff/io/picture.hpp
+    patchdiff/io/protobuf_message.hpp
     patchdiff/io/read_file.hpp
     patchdiff/io/safetensors_tensor.hpp
     patchdiff/io/safetensors_type.hpp
@@ -145,6 +148,8 @@ set(PATCHDIFF_IO_HEADERS
     patchdiff/io/checkpoint.hpp
     patchdiff/io/checkpoint_folder.hpp
     patchdiff/io/gunzip.hpp
+    patchdiff/io/json_lines_log.hpp
+    patchdiff/io/json_quoted.hpp
     patchdiff/io/load_weights.hpp
     patchdiff/io/model_file.hpp
     patchdiff/io/png.hpp
@@ -152,7 +157,8 @@ set(PATCHDIFF_IO_HEADERS
     patchdiff/io/safetensors_reader.hpp
     patchdiff/io/safetensors_writer.hpp
     patchdiff/io/save_weights.hpp
-    patchdiff/io/settings_json.hpp)
+    patchdiff/io/settings_json.hpp
+    patchdiff/io/tensorboard_log.hpp)
 
 # patchdiff::torch: the headers below a torch/ folder, and torch.hpp.
 set(PATCHDIFF_TORCH_HEADERS

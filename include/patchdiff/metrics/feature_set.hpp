@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -29,7 +30,9 @@ class FeatureSet {
   /// Errors: ShapeError for a number of values that is no multiple of the dimension; DataError for NaN or infinity.
   void add(std::span<const double> features) {
     checks.vectors(features, dimension_);
-    values_.insert(values_.end(), features.begin(), features.end());
+    const auto before = static_cast<std::ptrdiff_t>(values_.size());
+    values_.resize(values_.size() + features.size());
+    std::copy(features.begin(), features.end(), values_.begin() + before);
   }
 
   /// Takes in another set's vectors, after its own; of another process, `add` takes what `values` gave there.
@@ -37,9 +40,10 @@ class FeatureSet {
   /// Errors: ShapeError for another dimension.
   void merge(const FeatureSet& other) {
     checks.same_dimension("other", dimension_, other.dimension_);
-    const std::size_t count = other.values_.size();  // the other set may be this one
-    values_.reserve(values_.size() + count);
-    for (std::size_t i = 0; i < count; ++i) values_.push_back(other.values_[i]);
+    const auto before = static_cast<std::ptrdiff_t>(values_.size());
+    const std::size_t count = other.values_.size();
+    values_.resize(values_.size() + count);
+    std::copy_n(other.values_.begin(), count, values_.begin() + before);  // the other set may be this one
   }
 
   std::int64_t dimension() const noexcept { return dimension_; }
