@@ -54,6 +54,12 @@ class RunFolder {
   RunFolder& operator=(const RunFolder&) = delete;
   ~RunFolder() { ::close(lock_); }
 
+  /// Whether a run has written all that it leaves; checkpoints are then removed.
+  bool is_finished() const {
+    std::error_code unknown;
+    return std::filesystem::exists(folder_ / model, unknown) && std::filesystem::exists(folder_ / samples, unknown);
+  }
+
   std::filesystem::path operator/(std::string_view name) const { return folder_ / name; }
   const std::filesystem::path& path() const noexcept { return folder_; }
 

@@ -203,7 +203,7 @@ class Train {
     const pd::Checkpoint::Settings settings = settings_of(start);
     Resuming resuming{.folder = pd::CheckpointFolder(folder.path()), .every = checkpoint_every_, .settings = settings};
     resuming.from = checkpoint_of(resuming.folder, settings);
-    if (resume_ && !resuming.from && fs::exists(folder / RunFolder::model)) {
+    if (resume_ && !resuming.from && folder.is_finished()) {
       fmt::print("{} holds a finished run\n", out_);
       return;
     }
@@ -223,18 +223,16 @@ class Train {
     Progress progress;
     TrainingResult result = training(std::move(start.denoiser), length, resuming, log, progress, stop);
     start.record.images += result.images;
-    if (!result.log_failed) {
-      pd::write_png(folder / RunFolder::loss_picture, loss_picture(read_loss_log(folder / RunFolder::log)));
-      pd::write_png(folder / RunFolder::samples,
-                    draw_samples(result.averaged, all_classes(result.averaged), start.record.sampling));
-    }
     try {
       save_model(folder / RunFolder::model, result.averaged, start.record);
     } catch (const pd::FileError&) {
       if (!result.log_failed) throw;
     }
     if (result.log_failed) std::rethrow_exception(result.log_failed);
-    if (!result.stopped) resuming.folder.clear();  // the sign of a finished run
+    pd::write_png(folder / RunFolder::loss_picture, loss_picture(read_loss_log(folder / RunFolder::log)));
+    pd::write_png(folder / RunFolder::samples,
+                  draw_samples(result.averaged, all_classes(result.averaged), start.record.sampling));
+    if (!result.stopped) resuming.folder.clear();
     fmt::print("wrote {}, {}, {} and {} to {} after {} images\n", RunFolder::model, RunFolder::log,
                RunFolder::loss_picture, RunFolder::samples, out_, result.images);
     if (result.stopped) {

@@ -198,32 +198,36 @@ TEST_CASE("A full disk leaves nothing half-written under a final name") {
   const TemporaryFolder folder;
   {
     const FileSizeLimit limit(100);
-    CHECK_THAT(refusal(sample(run.model, folder / "grid.png", {"--steps", "1"})),
+    const Finished finished = run_patchdiff(sample(run.model, folder / "grid.png", {"--steps", "1"}));
+    CHECK(finished.code == 1);
+    CHECK_THAT(finished.err,
                ContainsSubstring("write_png: " + (folder / "grid.png").string() + ": expected a complete write, got "));
   }
   CHECK(folder.count() == 0);
 
-  const auto train_with = [&](rlim_t bytes) {
+  const auto train_with = [&](rlim_t bytes, const std::string& images) {
     const FileSizeLimit limit(bytes);
-    const Finished finished = run_patchdiff(train(run.data, folder / "out", small_network));
+    const Finished finished =
+        run_patchdiff(train(run.data, folder / "out", joined(small_network, {"--images", images})));
     CHECK(finished.code == 1);
     return finished.err;
   };
   // The log ends with its last whole line; the model would be saved, but does not fit either.
-  CHECK(train_with(100).starts_with("patchdiff: CsvLog: " + (folder / "out/loss.csv").string() +
-                                    ": expected a complete line, got "));
+  CHECK(train_with(2000, "600")
+            .starts_with("patchdiff: CsvLog: " + (folder / "out/loss.csv").string() +
+                         ": expected a complete line, got "));
   const std::string log = folder.read("out/loss.csv");
   CHECK(log.starts_with("step,images,patch,loss,seconds\n1,"));
   CHECK(log.back() == '\n');
   const auto only_log = [&] {
     for (const auto& entry : fs::directory_iterator(folder / "out")) {
       const std::string name = entry.path().filename();
-      if (name != "loss.csv" && name != ".lock") return false;
+      if (name != "loss.csv" && name != "run.toml" && name != ".lock") return false;
     }
     return true;
   };
   CHECK(only_log());
   fs::remove_all(folder / "out");
-  CHECK_THAT(train_with(4096), ContainsSubstring((folder / "out/model.safetensors").string() + ": expected "));
+  CHECK_THAT(train_with(4096, "60"), ContainsSubstring((folder / "out/model.safetensors").string() + ": expected "));
   CHECK(only_log());
 }

@@ -37,7 +37,8 @@ nlohmann::json record_of(const fs::path& model) {
   return nlohmann::json::parse(SafetensorsReader(model).metadata().at("patchdiff_program"));
 }
 
-const std::vector<std::string> files_of_run{".lock", "loss.csv", "loss.png", "model.safetensors", "samples.png"};
+const std::vector<std::string> files_of_run{".lock",    "loss.csv",   "loss.png", "model.safetensors",
+                                            "run.toml", "samples.png"};
 
 std::vector<std::string> endless(const fs::path& data, const fs::path& out) {
   return joined({"train", "--data", data, "--out", out, "--images", "1000000000", "--batch", "4", "--threads", "1"},
@@ -85,23 +86,30 @@ TEST_CASE("Ctrl-C and SIGTERM end training, save everything and say how to go on
   const Finished finished = training.wait();
   CHECK(finished.err == "");
   REQUIRE(finished.code == 0);
-  CHECK(names_in(folder / "out") == files_of_run);
+  std::vector<std::string> files = names_in(folder / "out");
+  CHECK(std::erase_if(files, [](const std::string& name) { return name.starts_with("checkpoint-"); }) == 1);
+  CHECK(files == files_of_run);
   CHECK(png_size(folder / "out/loss.png") == ImageSize{400, 720});
   CHECK(text_of(folder / "out/loss.csv").back() == '\n');
   CHECK(record_of(folder / "out/model.safetensors")["images"] < 1000000000);
 
-  const std::string from = (folder / "out/model.safetensors").string(), next = (folder / "out").string() + "-2";
-  CHECK_THAT(finished.out, ContainsSubstring("stopped early; go on with: patchdiff train --data " + run.data.string() +
-                                             " --out " + next + " --from " + from + " --seed 2 (a new run"));
-  if (signal == SIGTERM) return;
-  const Finished going_on = run_patchdiff(
-      {"train", "--data", run.data, "--out", next, "--from", from, "--seed", "2", "--images", "20", "--threads", "1"});
+  const std::string out = (folder / "out").string();
+  CHECK_THAT(finished.out, ContainsSubstring("stopped early; go on with: patchdiff train --config " + out +
+                                             "/run.toml --out " + out + " --resume\n"));
+}
+
+TEST_CASE("A run can start from a model's weights") {
+  const SmallRun& run = SmallRun::get();
+  const TemporaryFolder folder;
+  const std::string next = folder / "next";
+  const Finished going_on = run_patchdiff({"train", "--data", run.data, "--out", next, "--from", run.model, "--seed",
+                                           "2", "--images", "20", "--threads", "1"});
   CHECK(going_on.err == "");
   CHECK(going_on.code == 0);
   const auto record = record_of(next + "/model.safetensors");
   CHECK(record["training"]["batch"] == 4);
   CHECK(record["training"]["seed"] == 2);
-  CHECK(record["class_names"] == std::vector<std::string>{"0", "1", "2"});
+  CHECK(record["images"] == 60 + 20);
 }
 
 TEST_CASE("A second Ctrl-C ends the program at once") {

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cli/run_patchdiff.hpp"
+#include "cli/small_run.hpp"
+#include "support/catch.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A run of 1,600 images in 183 steps, with a checkpoint every 20.
+fs::path write_recipe(const TemporaryFolder& folder) {
+  return folder.add("run.toml", "data = \"" + SmallRun::get().data.string() +
+                                    "\"\n"
+                                    "images = 1600\n"
+                                    "checkpoint_every = 20\n"
+                                    "[training]\nbatch = 4\n"
+                                    "[model]\nmodel_channels = 4\nchannel_mult = [1, 1]\nattn_resolutions = [16]\n"
+                                    "precision = \"float32\"\n"
+                                    "[machine]\nthreads = 1\n");
+}
+
+std::vector<std::string> train(const fs::path& recipe, const fs::path& out, const std::vector<std::string>& more = {}) {
+  return joined({"train", "--config", recipe, "--out", out}, more);
+}
+
+std::string bytes_of(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::size_t lines_of(const fs::path& path) {
+  const std::string text = bytes_of(path);
+  return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+/// While it lives, a program that this one starts dies of SIGXFSZ in the midst of a file's byte number `bytes`.
+class KillAtByte {
+ public:
+  explicit KillAtByte(rlim_t bytes) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  KillAtByte(const KillAtByte&) = delete;
+  KillAtByte& operator=(const KillAtByte&) = delete;
+  ~KillAtByte() { setrlimit(RLIMIT_FSIZE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+}  // namespace
+
+TEST_CASE("A run that is killed at 20 moments ends as the one that was not, bit for bit") {
+  const TemporaryFolder folder;
+  const fs::path recipe = write_recipe(folder), whole = folder / "whole", out = folder / "out";
+  const Finished uninterrupted = run_patchdiff(train(recipe, whole, {"--resume"}));
+  CHECK(uninterrupted.err == "");
+  REQUIRE(uninterrupted.code == 0);
+  const std::size_t steps = lines_of(whole / "loss.csv") - 1;
+  REQUIRE(steps > 150);
+  // A checkpoint holds weights, two moments and the average: about four times the model.
+  const auto model_bytes = fs::file_size(whole / "model.safetensors");
+
+  std::mt19937 random(1);
+  int before_the_first = 0, in_a_file = 0;
+  for (int kill = 0; kill < 20; ++kill) {
+    CAPTURE(kill);
+    if (kill % 3 == 2) {
+      const KillAtByte limit(model_bytes + random() % model_bytes);
+      CHECK(run_patchdiff(train(recipe, out, {"--resume"})).code == -SIGXFSZ);
+      ++in_a_file;
+      continue;
+    }
+    const std::size_t wanted = kill == 0 ? 5 : lines_of(out / "loss.csv") + random() % 30;
+    Patchdiff training(train(recipe, out, {"--resume"}));
+    REQUIRE(training.wait_for(" images/s"));
+    while (lines_of(out / "loss.csv") < std::min(wanted, steps)) std::this_thread::yield();
+    training.signal(SIGKILL);
+    CHECK(training.wait().code == -SIGKILL);
+    if (wanted < 20) ++before_the_first;
+  }
+  CHECK(before_the_first >= 1);
+  CHECK(in_a_file == 6);
+
+  const Finished finished = run_patchdiff(train(recipe, out, {"--resume"}));
+  CHECK(finished.err == "");
+  REQUIRE(finished.code == 0);
+  CHECK(bytes_of(out / "model.safetensors") == bytes_of(whole / "model.safetensors"));
+  CHECK(bytes_of(out / "samples.png") == bytes_of(whole / "samples.png"));
+  CHECK(lines_of(out / "loss.csv") == steps + 1);
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(out)) names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  CHECK(names ==
+        std::vector<std::string>{".lock", "loss.csv", "loss.png", "model.safetensors", "run.toml", "samples.png"});
+
+  const Finished again = run_patchdiff(train(recipe, out, {"--resume"}));
+  CHECK(again.code == 0);
+  CHECK(again.out == out.string() + " holds a finished run\n");
+}
+
+TEST_CASE("The settings beside a run are a configuration that repeats it") {
+  const TemporaryFolder folder;
+  const fs::path recipe = write_recipe(folder);
+  REQUIRE(run_patchdiff(train(recipe, folder / "a", {"--images", "40", "--p-mean", "-0.5"})).code == 0);
+  const Finished repeated = run_patchdiff(train(folder / "a/run.toml", folder / "b"));
+  CHECK(repeated.err == "");
+  REQUIRE(repeated.code == 0);
+  CHECK(bytes_of(folder / "a/model.safetensors") == bytes_of(folder / "b/model.safetensors"));
+  CHECK(bytes_of(folder / "a/run.toml") == bytes_of(folder / "b/run.toml"));
+  CHECK_THAT(bytes_of(folder / "a/run.toml"), ContainsSubstring("p_mean = -0.5") && ContainsSubstring("images = 40"));
+}
+
+TEST_CASE("A run is not resumed with other settings or other data") {
+  const TemporaryFolder folder;
+  const fs::path recipe = write_recipe(folder), out = folder / "out";
+  {
+    Patchdiff training(train(recipe, out, {"--checkpoint-every", "1"}));
+    while (lines_of(out / "loss.csv") < 4) std::this_thread::yield();
+    training.signal(SIGKILL);
+    training.wait();
+  }
+  const auto refusal = [&](const std::vector<std::string>& more) {
+    const Finished finished = run_patchdiff(train(recipe, out, joined({"--resume"}, more)));
+    CHECK(finished.code == 1);
+    return finished.err;
+  };
+  CHECK(refusal({"--batch", "8"}) == "patchdiff: train: --batch: expected 4, as in the run to resume, got 8\n");
+  CHECK(refusal({"--model-channels", "8"}) ==
+        "patchdiff: train: --model-channels: expected 4, as in the run to resume, got 8\n");
+  CHECK(refusal({"--images", "10"}) == "patchdiff: train: --images: expected 1600, as in the run to resume, got 10\n");
+  CHECK_THAT(refusal({"--data", write_small_data(folder / "other", 90)}),
+             ContainsSubstring("train: --data: expected 120 images of 1x28x28 in 3 classes, crc32 "));
+  CHECK(run_patchdiff(train(recipe, out, {"--resume"})).code == 0);
+}
+
+TEST_CASE("A configuration that is not understood is refused with the nearest words") {
+  const TemporaryFolder folder;
+  const std::string path = (folder / "c.toml").string();
+  const auto refusal = [&](const std::string& text, int code = 2) {
+    const Finished finished = run_patchdiff(train(folder.add("c.toml", text), folder / "out"));
+    CHECK(finished.code == code);
+    CHECK(finished.out == "");
+    return finished.err;
+  };
+  const std::string begin = "patchdiff: train: " + path + ": expected ";
+  CHECK(refusal("imagse = 3\n") == begin + "a known setting such as \"images\", got \"imagse\"\n");
+  CHECK(refusal("[training]\nbacth = 3\n") == begin + "a known setting such as \"batch\", got \"bacth\"\n");
+  CHECK(refusal("[training]\nmodel_channels = 3\n").starts_with(begin + "a known setting such as "));
+  CHECK(refusal("[trainig]\nbatch = 3\n") == begin + "a known table such as \"training\", got \"trainig\"\n");
+  CHECK(refusal("[training]\nbatch = { a = 1 }\n") ==
+        begin + "a number, a text or an array of \"batch\", got another kind of value\n");
+  CHECK(refusal("[training]\nbatch = \"many\"\n").starts_with("patchdiff: train: --batch: expected a whole number"));
+  CHECK(refusal("batch = = 3\n", 1).starts_with(begin + "sound TOML, got line 1: "));
+  CHECK(refusal("images = 3\nminutes = 1\n") ==
+        "patchdiff: train: --data: expected folder with "
+        "train-images-idx3-ubyte and its labels, plain or .gz, got none\n");
+  CHECK(run_patchdiff({"train", "--config", folder / "none.toml", "--out", folder / "out"}).err ==
+        "patchdiff: train: " + (folder / "none.toml").string() +
+            ": expected a readable file, got \"No such file or directory\"\n");
+  CHECK_FALSE(fs::exists(folder / "out"));
+}
