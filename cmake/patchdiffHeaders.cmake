@@ -168,6 +168,7 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/backend/torch/torch_backend.hpp
     patchdiff/diffusion/torch/autograd_misfit.hpp
     patchdiff/metrics/torch/feature_classifier.hpp
+    patchdiff/metrics/torch/torch_script_features.hpp
     patchdiff/nn/torch/attention.hpp
     patchdiff/nn/torch/autocast_guard.hpp
     patchdiff/nn/torch/autograd_network.hpp
