@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Prints the figures that the tests in this folder hold for sine_features.hpp, by the plain formulas of numpy and scipy:
 #
-#   python3 -m venv /tmp/venv && /tmp/venv/bin/pip install numpy scipy && /tmp/venv/bin/python reference.py
+#   python3 -m venv build/venv && build/venv/bin/pip install numpy scipy
+#   build/venv/bin/python tests/unit/metrics/reference.py
 import numpy
 import scipy
 
