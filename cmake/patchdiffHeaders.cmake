@@ -59,15 +59,20 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/diffusion/ve.hpp
     patchdiff/diffusion/vp.hpp
     patchdiff/diffusion/weighting.hpp
+    patchdiff/io/append_file.hpp
     patchdiff/io/atomic_file.hpp
+    patchdiff/io/crc32c.hpp
     patchdiff/io/csv_log.hpp
     patchdiff/io/image_grid.hpp
     patchdiff/io/mapped_file.hpp
     patchdiff/io/picture.hpp
+    patchdiff/io/protobuf_message.hpp
     patchdiff/io/read_file.hpp
     patchdiff/io/safetensors_tensor.hpp
     patchdiff/io/safetensors_type.hpp
+    patchdiff/metrics/feature_checks.hpp
     patchdiff/metrics/feature_extractor.hpp
+    patchdiff/metrics/per_class.hpp
     patchdiff/nn/any_network.hpp
     patchdiff/nn/conditioning.hpp
     patchdiff/nn/network.hpp
@@ -125,8 +130,14 @@ set(PATCHDIFF_EIGEN_HEADERS
     patchdiff/backend/eigen/executor.hpp
     patchdiff/backend/eigen/thread_executor.hpp
     patchdiff/eigen.hpp
+    patchdiff/metrics/bootstrap.hpp
+    patchdiff/metrics/feature_manifold.hpp
+    patchdiff/metrics/feature_products.hpp
+    patchdiff/metrics/feature_set.hpp
     patchdiff/metrics/feature_statistics.hpp
     patchdiff/metrics/frechet_distance.hpp
+    patchdiff/metrics/kernel_distance.hpp
+    patchdiff/metrics/precision_recall.hpp
     patchdiff/nn/eigen/convolution.hpp
     patchdiff/nn/eigen/feature_map.hpp
     patchdiff/nn/eigen/linear.hpp
@@ -147,6 +158,8 @@ set(PATCHDIFF_IO_HEADERS
     patchdiff/io/checkpoint.hpp
     patchdiff/io/checkpoint_folder.hpp
     patchdiff/io/gunzip.hpp
+    patchdiff/io/json_lines_log.hpp
+    patchdiff/io/json_quoted.hpp
     patchdiff/io/load_weights.hpp
     patchdiff/io/model_file.hpp
     patchdiff/io/png.hpp
@@ -154,7 +167,8 @@ set(PATCHDIFF_IO_HEADERS
     patchdiff/io/safetensors_reader.hpp
     patchdiff/io/safetensors_writer.hpp
     patchdiff/io/save_weights.hpp
-    patchdiff/io/settings_json.hpp)
+    patchdiff/io/settings_json.hpp
+    patchdiff/io/tensorboard_log.hpp)
 
 # patchdiff::torch: the headers below a torch/ folder, and torch.hpp.
 set(PATCHDIFF_TORCH_HEADERS
@@ -164,6 +178,7 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/backend/torch/torch_backend.hpp
     patchdiff/diffusion/torch/autograd_misfit.hpp
     patchdiff/metrics/torch/feature_classifier.hpp
+    patchdiff/metrics/torch/torch_script_features.hpp
     patchdiff/nn/torch/attention.hpp
     patchdiff/nn/torch/autocast_guard.hpp
     patchdiff/nn/torch/autograd_network.hpp

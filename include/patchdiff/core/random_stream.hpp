@@ -27,6 +27,8 @@ enum class Purpose : std::uint8_t {
   dequantisation,
   window_shift,
   augmentation,
+  metric_subset,
+  resample,
 };
 
 /// The seed of a run or of a sample, as a value.

@@ -2,25 +2,19 @@
 #pragma once
 
 #include <algorithm>
-#include <cerrno>
 #include <cstddef>
-#include <cstdint>
-#include <cstdio>
 #include <filesystem>
-#include <memory>
 #include <set>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <patchdiff/core/error.hpp>
-#include <patchdiff/io/read_file.hpp>
+#include <patchdiff/io/append_file.hpp>
 
 namespace patchdiff {
 
@@ -45,16 +39,17 @@ class CsvLog {
   };
 
   /// Opens the log; a new one gets its first line, the names of the columns.
-  CsvLog(std::filesystem::path path, const std::vector<std::string>& columns)
-      : path_(std::move(path)), columns_(columns.size()) {
-    require_columns(columns);
+  CsvLog(const std::filesystem::path& path, const std::vector<std::string>& columns)
+      : columns_(checked_count(columns)), file_(path, "CsvLog", "line") {
     const std::string header = fmt::format("{}\n", fmt::join(columns, ","));
-    std::error_code unknown;
-    if (std::filesystem::is_regular_file(path_, unknown)) resume(header);
-    file_.reset(std::fopen(path_.string().c_str(), "ab"));
-    if (file_ == nullptr) refuse("a writable file", {errno, std::generic_category()});
-    std::setvbuf(file_.get(), nullptr, _IONBF, 0);
-    if (size_ == 0) write(header);
+    const std::string text = file_.text();
+    const std::string_view whole = std::string_view(text).substr(0, text.rfind('\n') + 1);
+    if (whole.empty() ? !header.starts_with(text) : !whole.starts_with(header)) {
+      throw DataError("CsvLog", path.string(), fmt::format("a log of \"{}\"", header.substr(0, header.size() - 1)),
+                      fmt::format("\"{}\"", text.substr(0, std::min<std::size_t>(text.find('\n'), 80))));
+    }
+    file_.cut(whole.size());
+    if (whole.empty()) file_.append(header);
   }
 
   /// Adds one line, in the order of the columns.
@@ -65,19 +60,11 @@ class CsvLog {
     std::string line;
     for (const Number& number : row) line.append(number.text()).push_back(',');
     line.back() = '\n';
-    write(line);
+    file_.append(line);
   }
 
  private:
-  struct Close {
-    void operator()(std::FILE* file) const noexcept { std::fclose(file); }
-  };
-
-  [[noreturn]] void refuse(std::string_view expected, std::error_code reason) const {
-    throw FileError("CsvLog", path_.string(), expected, fmt::format("\"{}\"", reason.message()));
-  }
-
-  static void require_columns(const std::vector<std::string>& columns) {
+  static std::size_t checked_count(const std::vector<std::string>& columns) {
     if (columns.empty()) throw ConfigError("CsvLog", "columns", "at least one", "none");
     std::set<std::string_view> names;
     for (const std::string& name : columns) {
@@ -86,37 +73,11 @@ class CsvLog {
                           fmt::format("\"{}\"", name));
       }
     }
+    return columns.size();
   }
 
-  void resume(std::string_view header) {
-    const std::vector<std::byte> bytes = read_file(path_, {.component = "CsvLog"});
-    const std::string_view text{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-    const std::string_view whole = text.substr(0, text.rfind('\n') + 1);
-    if (whole.empty() ? !header.starts_with(text) : !whole.starts_with(header)) {
-      throw DataError("CsvLog", path_.string(), fmt::format("a log of \"{}\"", header.substr(0, header.size() - 1)),
-                      fmt::format("\"{}\"", text.substr(0, std::min<std::size_t>(text.find('\n'), 80))));
-    }
-    std::error_code refused;
-    if (whole.size() < text.size()) std::filesystem::resize_file(path_, whole.size(), refused);
-    if (refused) refuse("a writable file", refused);
-    size_ = whole.size();
-  }
-
-  void write(std::string_view line) {
-    if (std::fwrite(line.data(), 1, line.size(), file_.get()) != line.size()) {
-      const std::error_code reason{errno, std::generic_category()};
-      std::clearerr(file_.get());
-      std::error_code ignored;
-      std::filesystem::resize_file(path_, size_, ignored);
-      refuse("a complete line", reason);
-    }
-    size_ += line.size();
-  }
-
-  std::filesystem::path path_;
   std::size_t columns_;
-  std::unique_ptr<std::FILE, Close> file_{};
-  std::uintmax_t size_ = 0;
+  AppendFile file_;
 };
 
 }  // namespace patchdiff

@@ -18,11 +18,11 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <nlohmann/json.hpp>
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
 #include <patchdiff/io/atomic_file.hpp>
+#include <patchdiff/io/json_quoted.hpp>
 #include <patchdiff/io/safetensors_tensor.hpp>
 
 namespace patchdiff {
@@ -113,15 +113,7 @@ class SafetensorsWriter {
     return text;
   }
 
-  static std::string quoted(const std::string& text) {
-    using Handler = nlohmann::json::error_handler_t;
-    try {
-      return nlohmann::json(text).dump();
-    } catch (const nlohmann::json::exception&) {
-      const auto readable = nlohmann::json(text).dump(-1, ' ', true, Handler::replace);
-      throw DataError(component, "text", "UTF-8", readable);
-    }
-  }
+  static std::string quoted(const std::string& text) { return json_quoted(component, text); }
 
   std::vector<SafetensorsEntry> entries_;
   std::size_t next_ = 0;

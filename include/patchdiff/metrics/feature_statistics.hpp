@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include <fmt/format.h>
 #include <Eigen/Core>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/metrics/feature_checks.hpp>
 
 namespace patchdiff {
 
@@ -16,23 +18,17 @@ class FeatureStatistics {
  public:
   /// Errors: ConfigError for fewer than one feature.
   explicit FeatureStatistics(std::int64_t dimension) : dimension_(dimension) {
-    if (dimension < 1) {
-      throw ConfigError("FeatureStatistics", "dimension", "at least 1", fmt::format("{}", dimension));
-    }
+    checks.dimension(dimension);
     mean_ = Eigen::VectorXd::Zero(dimension);
     scatter_ = Eigen::MatrixXd::Zero(dimension, dimension);
   }
 
   /// Takes in feature vectors that lie one after the other, [N, dimension].
   ///
-  /// Errors: ShapeError for a number of values that is no multiple of the dimension.
+  /// Errors: ShapeError for a number of values that is no multiple of the dimension; DataError for NaN or infinity.
   void add(std::span<const double> features) {
-    if (static_cast<std::int64_t>(features.size()) % dimension_ != 0) {
-      throw ShapeError("FeatureStatistics", "features", fmt::format("vectors of {} values", dimension_),
-                       fmt::format("{} values", features.size()));
-    }
-    if (features.empty()) return;
-    const Eigen::Index count = static_cast<Eigen::Index>(features.size()) / dimension_;
+    const Eigen::Index count = checks.vectors(features, dimension_);
+    if (count == 0) return;
     const Eigen::Map<const Eigen::MatrixXd> columns(features.data(), dimension_, count);
     FeatureStatistics batch(dimension_);
     batch.count_ = count;
@@ -47,16 +43,36 @@ class FeatureStatistics {
   /// Errors: ShapeError for another dimension.
   /// Source: Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
   void merge(const FeatureStatistics& other) {
-    if (other.dimension_ != dimension_) {
-      throw ShapeError("FeatureStatistics", "other", fmt::format("{} features", dimension_),
-                       fmt::format("{}", other.dimension_));
-    }
+    checks.same_dimension("other", dimension_, other.dimension_);
     if (other.count_ == 0) return;
     const auto mine = static_cast<double>(count_), theirs = static_cast<double>(other.count_);
     const Eigen::VectorXd difference = other.mean_ - mean_;
     scatter_ += other.scatter_ + difference * difference.transpose() * (mine * theirs / (mine + theirs));
     mean_ += difference * (theirs / (mine + theirs));
     count_ += other.count_;
+  }
+
+  /// All there is, for another process: as many numbers for each set of that dimension.
+  std::vector<double> packed() const {
+    std::vector<double> numbers{static_cast<double>(count_)};
+    numbers.insert(numbers.end(), mean_.data(), mean_.data() + mean_.size());
+    numbers.insert(numbers.end(), scatter_.data(), scatter_.data() + scatter_.size());
+    return numbers;
+  }
+
+  /// The statistics that another process packed.
+  ///
+  /// Errors: ConfigError as the constructor; ShapeError for another number of numbers.
+  static FeatureStatistics unpacked(std::int64_t dimension, std::span<const double> numbers) {
+    FeatureStatistics statistics(dimension);
+    const std::int64_t expected = 1 + dimension + dimension * dimension;
+    if (static_cast<std::int64_t>(numbers.size()) != expected) {
+      throw ShapeError("FeatureStatistics", "numbers", fmt::format("{}", expected), fmt::format("{}", numbers.size()));
+    }
+    statistics.count_ = static_cast<std::int64_t>(numbers[0]);
+    statistics.mean_ = Eigen::Map<const Eigen::VectorXd>(numbers.data() + 1, dimension);
+    statistics.scatter_ = Eigen::Map<const Eigen::MatrixXd>(numbers.data() + 1 + dimension, dimension, dimension);
+    return statistics;
   }
 
   std::int64_t dimension() const noexcept { return dimension_; }
@@ -67,13 +83,13 @@ class FeatureStatistics {
   ///
   /// Errors: DataError for fewer.
   Eigen::MatrixXd covariance() const {
-    if (count_ < 2) {
-      throw DataError("FeatureStatistics", "features", "at least 2 vectors", fmt::format("{}", count_));
-    }
+    checks.at_least("features", 2, count_);
     return scatter_ / static_cast<double>(count_ - 1);
   }
 
  private:
+  static constexpr FeatureChecks checks{"FeatureStatistics"};
+
   std::int64_t dimension_;
   std::int64_t count_ = 0;
   Eigen::VectorXd mean_;

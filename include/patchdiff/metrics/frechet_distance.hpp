@@ -2,12 +2,14 @@
 #pragma once
 
 #include <algorithm>
+#include <string_view>
 
 #include <fmt/format.h>
 #include <Eigen/Core>
 #include <Eigen/Eigenvalues>
 
-#include <patchdiff/core/error.hpp>
+#include <patchdiff/core/log.hpp>
+#include <patchdiff/metrics/feature_checks.hpp>
 #include <patchdiff/metrics/feature_statistics.hpp>
 
 namespace patchdiff {
@@ -16,13 +18,18 @@ namespace patchdiff {
 /// S2)^1/2).
 ///
 /// The trace of the root is that of the symmetric (S1^1/2 S2 S1^1/2)^1/2, so no matrix needs to be invertible. Small
-/// sets are biased upwards: compare sets of equal size, and more vectors than features. Errors: ShapeError for sets of
-/// other dimensions, DataError for fewer than two vectors. Source: Heusel et al. (arXiv 1706.08500), equation 6.
-inline double frechet_distance(const FeatureStatistics& first, const FeatureStatistics& second) {
-  if (first.dimension() != second.dimension()) {
-    throw ShapeError("frechet_distance", "second", fmt::format("{} features", first.dimension()),
-                     fmt::format("{}", second.dimension()));
-  }
+/// sets are biased upwards: compare sets of equal size; the log hears of a set whose covariance is singular, as it has
+/// no more vectors than features. Errors: ShapeError for sets of other dimensions, DataError for fewer than two
+/// vectors. Source: Heusel et al. (arXiv 1706.08500), equation 6.
+inline double frechet_distance(const FeatureStatistics& first, const FeatureStatistics& second, const Log& log = {}) {
+  FeatureChecks{"frechet_distance"}.same_dimension("second", first.dimension(), second.dimension());
+  const auto warn_if_few = [&](std::string_view argument, const FeatureStatistics& set) {
+    if (!log || set.count() > set.dimension()) return;
+    log(fmt::format("frechet_distance: {}: expected more vectors than features, got {} vectors of {} features",
+                    argument, set.count(), set.dimension()));
+  };
+  warn_if_few("first", first);
+  warn_if_few("second", second);
   using Solver = Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd>;
   const Eigen::MatrixXd covariance1 = first.covariance(), covariance2 = second.covariance();
   const Solver solver(covariance1);

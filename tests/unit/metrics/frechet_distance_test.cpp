@@ -3,15 +3,19 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/log.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/metrics/feature_statistics.hpp>
 #include <patchdiff/metrics/frechet_distance.hpp>
 
 #include "support/catch.hpp"
 #include "support/errors.hpp"
+#include "unit/metrics/sine_features.hpp"
 
 namespace patchdiff {
 namespace {
@@ -83,11 +87,43 @@ TEST_CASE("covariances that do not commute give what numpy and scipy give") {
   CHECK(frechet_distance(set(4, 1, 2), set(1, -0.5, 3)) == Approx(4 + 2 + 1 + 3 - 2 * root_trace));
 }
 
+TEST_CASE("the distance is that of numpy and scipy") {
+  CHECK(frechet_distance(real_features().statistics(), generated_features().statistics()) ==
+        Approx(0.2722690154835785).epsilon(1e-10));
+}
+
+TEST_CASE("statistics go to another process as numbers") {
+  const FeatureStatistics sent = real_features().statistics();
+  FeatureStatistics merged = generated_features().statistics(), whole = merged;
+  whole.merge(sent);
+  merged.merge(FeatureStatistics::unpacked(4, sent.packed()));
+  CHECK(merged.count() == 700);
+  CHECK(merged.packed() == whole.packed());
+  CHECK_ERROR(ShapeError, "FeatureStatistics: numbers: expected 13, got 21",
+              FeatureStatistics::unpacked(3, sent.packed()));
+}
+
+TEST_CASE("the log hears of a set with no more vectors than features") {
+  std::vector<std::string> heard;
+  const Log log = [&](std::string_view message) { heard.emplace_back(message); };
+  const FeatureStatistics few = statistics_of(3, normals(3 * 3, 4)), enough = statistics_of(3, normals(3 * 4, 5));
+  frechet_distance(enough, enough, log);
+  CHECK(heard.empty());
+  frechet_distance(few, enough, log);
+  frechet_distance(enough, few, log);
+  CHECK(heard == std::vector<std::string>{
+                     "frechet_distance: first: expected more vectors than features, got 3 vectors of 3 features",
+                     "frechet_distance: second: expected more vectors than features, got 3 vectors of 3 features"});
+}
+
 TEST_CASE("metrics refuse what does not fit") {
   FeatureStatistics two(2), three(3);
   CHECK_ERROR(ConfigError, "FeatureStatistics: dimension: expected at least 1, got 0", FeatureStatistics(0));
   CHECK_ERROR(ShapeError, "FeatureStatistics: features: expected vectors of 2 values, got 3 values",
               two.add(std::vector<double>{1, 2, 3}));
+  CHECK_ERROR(DataError, "FeatureStatistics: features: expected finite values, got nan in vector 1",
+              two.add(std::vector<double>{1, 2, std::nan(""), 3}));
+  CHECK(two.count() == 0);
   CHECK_ERROR(ShapeError, "FeatureStatistics: other: expected 2 features, got 3", two.merge(three));
   CHECK_ERROR(DataError, "FeatureStatistics: features: expected at least 2 vectors, got 0", two.covariance());
   CHECK_ERROR(ShapeError, "frechet_distance: second: expected 2 features, got 3", frechet_distance(two, three));

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <filesystem>
+#include <set>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/io/append_file.hpp>
+#include <patchdiff/io/json_quoted.hpp>
+
+namespace patchdiff {
+
+/// A log that grows by one JSON object per call, each on a line of its own; whoever reads it meanwhile sees whole
+/// lines.
+///
+/// A file of such lines is continued (a last line without an end is cut off); any other is refused.
+/// Numbers are written in the shortest form that reads back as the same value; JSON has no `nan` and `inf`, which are
+/// written as `null`.
+/// Errors: DataError for another file, for a name that comes twice and for what is not UTF-8; FileError, after which
+/// the file still ends with its last whole line.
+class JsonLinesLog {
+ public:
+  /// A number, a truth value or a text, as JSON.
+  class Value {
+   public:
+    template <class Number, class = std::enable_if_t<std::is_arithmetic_v<Number>>>
+    Value(Number value) : json_(fmt::format("{}", value)) {
+      if constexpr (std::is_floating_point_v<Number>) {
+        if (!std::isfinite(value)) json_ = "null";
+      }
+    }
+    Value(const std::string& text) : json_(json_quoted(component, text)) {}
+    Value(const char* text) : Value(std::string(text)) {}
+
+    const std::string& json() const noexcept { return json_; }
+
+   private:
+    std::string json_;
+  };
+
+  /// Opens the log, or makes an empty one.
+  explicit JsonLinesLog(const std::filesystem::path& path) : file_(path, component, "line") {
+    const std::string text = file_.text();
+    const std::size_t first_end = text.find('\n');
+    const std::string first = text.substr(0, first_end);
+    const bool ours = first_end == std::string::npos ? text.empty() || text.front() == '{'
+                                                     : nlohmann::json::parse(first, nullptr, false).is_object();
+    if (!ours) {
+      throw DataError(component, path.string(), "a log of JSON objects", fmt::format("\"{}\"", first.substr(0, 80)));
+    }
+    file_.cut(text.rfind('\n') + 1);
+  }
+
+  /// Adds one line: an object with these names and values, in their order.
+  void append(const std::vector<std::pair<std::string, Value>>& fields) {
+    std::set<std::string_view> names;
+    std::vector<std::string> items;
+    for (const auto& [name, value] : fields) {
+      const std::string quoted = json_quoted(component, name);
+      if (!names.insert(name).second) throw DataError(component, "fields", "each name once", quoted);
+      items.push_back(fmt::format("{}:{}", quoted, value.json()));
+    }
+    file_.append(fmt::format("{{{}}}\n", fmt::join(items, ",")));
+  }
+
+ private:
+  static constexpr const char* component = "JsonLinesLog";
+
+  AppendFile file_;
+};
+
+}  // namespace patchdiff

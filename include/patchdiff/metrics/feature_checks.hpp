@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include <patchdiff/core/error.hpp>
+
+namespace patchdiff {
+
+/// What whoever collects features asks of them; `component` is the one that error messages name.
+struct FeatureChecks {
+  std::string_view component;
+
+  /// Errors: ConfigError for fewer than one feature.
+  void dimension(std::int64_t dimension) const {
+    if (dimension < 1) throw ConfigError(component, "dimension", "at least 1", fmt::format("{}", dimension));
+  }
+
+  /// The number of vectors that lie one after the other.
+  ///
+  /// Errors: ShapeError for a number of values that is no multiple of the dimension; DataError for NaN or infinity,
+  /// which a metric could take for a perfect score.
+  std::int64_t vectors(std::span<const double> features, std::int64_t dimension) const {
+    const auto count = static_cast<std::int64_t>(features.size());
+    if (count % dimension != 0) {
+      throw ShapeError(component, "features", fmt::format("vectors of {} values", dimension),
+                       fmt::format("{} values", count));
+    }
+    const auto wrong = std::find_if_not(features.begin(), features.end(), [](double x) { return std::isfinite(x); });
+    if (wrong != features.end()) {
+      throw DataError(component, "features", "finite values",
+                      fmt::format("{} in vector {}", *wrong, (wrong - features.begin()) / dimension));
+    }
+    return count / dimension;
+  }
+
+  /// Errors: ShapeError for features of another dimension.
+  void same_dimension(std::string_view argument, std::int64_t expected, std::int64_t dimension) const {
+    if (dimension == expected) return;
+    throw ShapeError(component, argument, fmt::format("{} features", expected), fmt::format("{}", dimension));
+  }
+
+  /// Errors: DataError for fewer vectors.
+  void at_least(std::string_view argument, std::int64_t least, std::int64_t count) const {
+    if (count >= least) return;
+    throw DataError(component, argument, fmt::format("at least {} vector{}", least, least == 1 ? "" : "s"),
+                    fmt::format("{}", count));
+  }
+};
+
+}  // namespace patchdiff

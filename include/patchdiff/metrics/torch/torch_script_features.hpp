@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/core/ivalue.h>
+#include <ATen/ops/_upsample_bilinear2d_aa.h>
+#include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/serialization/import.h>
+
+#include <patchdiff/backend/torch/torch_backend.hpp>
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/shape.hpp>
+#include <patchdiff/metrics/feature_extractor.hpp>
+
+namespace patchdiff {
+
+struct TorchScriptFeaturesOptions {
+  ImageShape image{};                ///< what the network takes; other sizes are resized, grey images repeated
+  bool eight_bit = true;             ///< images are first rounded to 256 levels, as stored pictures are
+  double black = -1;                 ///< the value that the network takes for black
+  double white = 1;                  ///< and for white
+  std::vector<double> mean{};        ///< per channel, subtracted from these values; empty: none
+  std::vector<double> deviation{};   ///< per channel, what the difference is divided by; empty: none
+  std::vector<std::string> flags{};  ///< further arguments of the network, which become true
+};
+
+/// Features from a network in a TorchScript file, for example an exported Inception network.
+///
+/// A TorchScript file is a program: open only one that you trust as much as your own code.
+/// Shapes: the network's `forward` takes [N, channels, height, width] and gives [N, D]. The network runs in evaluation
+/// mode, in the scalar type of the device, which has to be that of its weights. Images are resized with antialiasing.
+/// Errors: ConfigError for options; FileError for no file; DataError for a file that is no TorchScript, or whose
+/// network does not run on two black images or does not give [2, D] numbers.
+class TorchScriptFeatures {
+ public:
+  using Backend = TorchBackend;
+
+  TorchScriptFeatures(const std::filesystem::path& file, TorchScriptFeaturesOptions options, TorchDevice device = {})
+      : options_(checked(std::move(options))), device_(device), file_(file.string()), network_(load(file, device)) {
+    const auto [channels, height, width] = options_.image;
+    at::Tensor black;
+    try {
+      black = features(at::zeros({2, channels, height, width}, device_.options()) - 1);
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& error) {
+      throw DataError(component, file_, fmt::format("a network of images {}", to_string(options_.image)),
+                      first_line(error));
+    }
+    dimension_ = black.size(1);
+  }
+
+  /// The features of images in [-1, 1], [N, D], without gradients.
+  ///
+  /// Errors: ShapeError for other channels; DataError for an output that is not [N, D].
+  at::Tensor features(const at::Tensor& images) const {
+    const at::NoGradGuard no_grad;
+    std::vector<at::IValue> inputs{prepared(images)};
+    std::unordered_map<std::string, at::IValue> flags;
+    for (const std::string& flag : options_.flags) flags.emplace(flag, true);
+    const at::IValue output = network_.get_method("forward")(std::move(inputs), flags);
+    const auto refuse = [&](const std::string& got) {
+      const std::string width = dimension_ == 0 ? "features" : fmt::format("{}", dimension_);
+      throw DataError(component, file_, fmt::format("output [{}, {}]", images.size(0), width), got);
+    };
+    if (!output.isTensor()) refuse(output.tagKind());
+    const at::Tensor& result = output.toTensor();
+    if (!result.is_floating_point() || result.dim() != 2 || result.size(0) != images.size(0) || result.size(1) < 1 ||
+        (dimension_ != 0 && result.size(1) != dimension_)) {
+      refuse(fmt::format("{} {}", at::toString(result.scalar_type()), to_string(result.sizes().vec())));
+    }
+    return result;
+  }
+
+  std::int64_t dimension() const noexcept { return dimension_; }
+  const TorchScriptFeaturesOptions& options() const noexcept { return options_; }
+
+ private:
+  static constexpr const char* component = "TorchScriptFeatures";
+
+  static TorchScriptFeaturesOptions checked(TorchScriptFeaturesOptions options) {
+    const auto [channels, height, width] = options.image;
+    if (channels < 1 || height < 1 || width < 1) {
+      throw ConfigError(component, "image", "at least one channel and pixel", to_string(options.image));
+    }
+    const auto check_channels = [&](std::string_view argument, const std::vector<double>& values) {
+      if (values.empty() || static_cast<std::int64_t>(values.size()) == channels) return;
+      throw ConfigError(component, argument, fmt::format("{} values or none", channels),
+                        fmt::format("{}", values.size()));
+    };
+    check_channels("mean", options.mean);
+    check_channels("deviation", options.deviation);
+    for (const double deviation : options.deviation) {
+      if (!(deviation > 0)) throw ConfigError(component, "deviation", "above 0", fmt::format("{}", deviation));
+    }
+    if (!(options.black < options.white)) {
+      throw ConfigError(component, "white", fmt::format("above {}", options.black), fmt::format("{}", options.white));
+    }
+    return options;
+  }
+
+  static torch::jit::Module load(const std::filesystem::path& file, TorchDevice device) {
+    std::error_code unknown;
+    if (!std::filesystem::is_regular_file(file, unknown)) {
+      throw FileError(component, file.string(), "a readable file", "none");
+    }
+    try {
+      torch::jit::Module network = torch::jit::load(file.string(), device.device);
+      network.eval();
+      return network;
+    } catch (const std::exception& error) {
+      throw DataError(component, file.string(), "a TorchScript file", first_line(error));
+    }
+  }
+
+  /// LibTorch's messages go on with where in its code they arose.
+  static std::string first_line(const std::exception& error) {
+    const std::string_view text = error.what();
+    return fmt::format("\"{}\"", text.substr(0, text.find('\n')));
+  }
+
+  at::Tensor prepared(const at::Tensor& images) const {
+    const auto [channels, height, width] = options_.image;
+    if (images.dim() != 4 || (images.size(1) != channels && images.size(1) != 1)) {
+      throw ShapeError(component, "images", fmt::format("[N, {}, H, W]", channels), to_string(images.sizes().vec()));
+    }
+    at::Tensor x = images.to(device_.options());
+    if (options_.eight_bit) x = ((x.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1;
+    if (x.size(2) != height || x.size(3) != width) x = at::_upsample_bilinear2d_aa(x, {height, width}, false);
+    x = (x * ((options_.white - options_.black) / 2) + (options_.white + options_.black) / 2)
+            .expand({-1, channels, -1, -1});
+    const auto per_channel = [&](const std::vector<double>& values) {
+      return TorchBackend::from_host<double>(values, {1, channels, 1, 1}, device_);
+    };
+    if (!options_.mean.empty()) x = x - per_channel(options_.mean);
+    if (!options_.deviation.empty()) x = x / per_channel(options_.deviation);
+    return x.contiguous();
+  }
+
+  TorchScriptFeaturesOptions options_;
+  TorchDevice device_;
+  std::string file_;
+  torch::jit::Module network_;
+  std::int64_t dimension_ = 0;
+};
+
+static_assert(FeatureExtractor<TorchScriptFeatures>, "TorchScriptFeatures does not fit the concept FeatureExtractor");
+
+}  // namespace patchdiff
