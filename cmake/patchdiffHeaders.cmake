@@ -28,8 +28,12 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/data/batch_labels.hpp
     patchdiff/data/data_order.hpp
     patchdiff/data/dataset.hpp
+    patchdiff/data/dataset_statistics.hpp
     patchdiff/data/loader.hpp
     patchdiff/data/mapped_array.hpp
+    patchdiff/data/normalization.hpp
+    patchdiff/data/normalized_dataset.hpp
+    patchdiff/data/npy_layout.hpp
     patchdiff/data/patch_loader.hpp
     patchdiff/data/prefetcher.hpp
     patchdiff/data/warp.hpp
@@ -63,6 +67,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/io/atomic_file.hpp
     patchdiff/io/crc32c.hpp
     patchdiff/io/csv_log.hpp
+    patchdiff/io/decoded_picture.hpp
     patchdiff/io/image_grid.hpp
     patchdiff/io/mapped_file.hpp
     patchdiff/io/picture.hpp
@@ -151,18 +156,23 @@ set(PATCHDIFF_EIGEN_HEADERS
     patchdiff/nn/eigen/small_unet_options.hpp
     patchdiff/nn/eigen/weights.hpp)
 
-# patchdiff::io: reaches zlib, libpng or nlohmann-json.
+# patchdiff::io: reaches zlib, libpng, libjpeg or nlohmann-json.
 set(PATCHDIFF_IO_HEADERS
     patchdiff/data/idx_array.hpp
     patchdiff/data/idx_dataset.hpp
+    patchdiff/data/image_folder.hpp
     patchdiff/io/checkpoint.hpp
     patchdiff/io/checkpoint_folder.hpp
     patchdiff/io/gunzip.hpp
+    patchdiff/io/jpeg_decoder.hpp
     patchdiff/io/json_lines_log.hpp
     patchdiff/io/json_quoted.hpp
+    patchdiff/io/label_file.hpp
     patchdiff/io/load_weights.hpp
     patchdiff/io/model_file.hpp
     patchdiff/io/png.hpp
+    patchdiff/io/png_decoder.hpp
+    patchdiff/io/read_picture.hpp
     patchdiff/io/safetensors_header.hpp
     patchdiff/io/safetensors_reader.hpp
     patchdiff/io/safetensors_writer.hpp

@@ -36,6 +36,7 @@ build|header|fmt/format.h|libfmt-dev|fmt|fmt|fmt
 build|header|eigen3/Eigen/Core|libeigen3-dev|eigen3|eigen|eigen
 build|header|nlohmann/json.hpp|nlohmann-json3-dev|nlohmann-json|nlohmann_json|nlohmann-json
 build|header|png.h|libpng-dev|libpng|libpng|libpng
+build|header|jpeglib.h|libjpeg-dev|libjpeg-turbo|libjpeg-turbo|jpeg-turbo
 build|header|zlib.h|zlib1g-dev|zlib|zlib|zlib
 build|header|CLI/CLI.hpp|libcli11-dev|cli11|cli11|cli11
 build|header|toml++/toml.h|libtomlplusplus-dev|tomlplusplus|tomlplusplus|tomlplusplus

@@ -95,7 +95,7 @@ foreach(header IN LISTS headers)
       violation("includes <${included}>: LibTorch is for */torch/ and torch.hpp")
     elseif(included MATCHES "^(Eigen|unsupported/Eigen)/" AND NOT may_eigen)
       violation("includes <${included}>: Eigen is for */eigen/, metrics/ and eigen.hpp")
-    elseif(included MATCHES "^(zlib\\.h|zconf\\.h|png\\.h|libpng|nlohmann/|jpeglib\\.h|turbojpeg\\.h)"
+    elseif(included MATCHES "^(zlib\\.h|zconf\\.h|png\\.h|libpng|nlohmann/|jpeglib\\.h|jerror\\.h|turbojpeg\\.h)"
            AND NOT header MATCHES "^patchdiff/io/")
       violation("includes <${included}>: zlib, libpng, JPEG and JSON are for io/")
     elseif(included MATCHES "^(catch2|gtest|benchmark)/")

@@ -23,6 +23,7 @@ namespace patchdiff {
 /// How the values of an array lie in a file.
 enum class ArrayScalar : std::uint8_t {
   uint8,    ///< read as byte / 127.5 - 1
+  uint16,   ///< little-endian, read as number / 32767.5 - 1
   float32,  ///< little-endian, read as it stands
 };
 
@@ -92,14 +93,23 @@ class MappedArray {
   }
 
  private:
-  std::size_t scalar_bytes() const noexcept { return layout_.scalar == ArrayScalar::uint8 ? 1 : sizeof(float); }
+  std::size_t scalar_bytes() const noexcept {
+    return layout_.scalar == ArrayScalar::uint8 ? 1 : layout_.scalar == ArrayScalar::uint16 ? 2 : 4;
+  }
 
   float value(std::int64_t index) const noexcept {
     const std::byte* at = file_.bytes().data() + layout_.offset + static_cast<std::size_t>(index) * scalar_bytes();
-    if (layout_.scalar == ArrayScalar::uint8) return static_cast<float>(std::to_integer<int>(*at)) / 127.5F - 1.0F;
-    float number = 0;
-    std::memcpy(&number, at, sizeof(number));  // the offset may be odd
-    return number;
+    if (layout_.scalar == ArrayScalar::uint8) return static_cast<float>(number<std::uint8_t>(at)) / 127.5F - 1.0F;
+    if (layout_.scalar == ArrayScalar::uint16) return static_cast<float>(number<std::uint16_t>(at)) / 32767.5F - 1.0F;
+    return number<float>(at);
+  }
+
+  /// The offset may be odd.
+  template <class Number>
+  static Number number(const std::byte* at) noexcept {
+    Number value;
+    std::memcpy(&value, at, sizeof(value));
+    return value;
   }
 
   ArrayLayout layout_;

@@ -32,6 +32,7 @@ inline Json write(std::uint64_t value) { return value; }
 inline Json write(double value) { return value; }
 inline Json write(const std::string& value) { return value; }
 inline Json write(const std::vector<std::int64_t>& value) { return value; }
+inline Json write(const std::vector<double>& value) { return value; }
 inline Json write(const std::vector<std::string>& value) { return value; }
 inline Json write(ImageSize value) { return {value.height, value.width}; }
 inline Json write(ImageShape value) { return {value.channels, value.height, value.width}; }

@@ -82,6 +82,15 @@ TEST_CASE("MappedArray reads floats at any offset") {
   CHECK(image == std::vector<float>(values.begin(), values.end()));
 }
 
+TEST_CASE("MappedArray reads words at any offset") {
+  const TemporaryFolder folder;
+  const MappedArray array(folder.add("words", std::string("x\x00\x00\x01\x00\x00\x01\xff\xff", 9)),
+                          {.image = {1, 2, 2}, .scalar = ArrayScalar::uint16, .offset = 1});
+  std::vector<float> image(4);
+  array.read(0, image);
+  CHECK(image == std::vector<float>{-1, 1 / 32767.5F - 1, 256 / 32767.5F - 1, 1});
+}
+
 TEST_CASE("a patch of an image larger than memory is read alone") {
   const TemporaryFolder folder;
   // A sparse file of 1 TiB: whoever read it whole would not come back.

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/data/dataset_statistics.hpp>
+
+namespace patchdiff {
+
+/// Mean and standard deviation by channel, by which images are brought to mean 0 and deviation 1, and back.
+///
+/// A model that trains on such images has a sigma_data of 1.
+struct Normalization {
+  std::vector<double> mean{};
+  std::vector<double> deviation{};
+
+  static Normalization of(const DatasetStatistics& statistics) {
+    Normalization measured;
+    for (const Moments& channel : statistics.channels()) {
+      measured.mean.push_back(channel.mean);
+      measured.deviation.push_back(channel.deviation());
+    }
+    return measured;
+  }
+
+  /// Errors: ConfigError unless there are a finite mean and a deviation above 0 for each of so many channels.
+  void require_channels(std::size_t channels) const {
+    if (mean.size() != channels || deviation.size() != channels) {
+      throw ConfigError("Normalization", "mean and deviation", fmt::format("{} each", channels),
+                        fmt::format("{} and {}", mean.size(), deviation.size()));
+    }
+    for (std::size_t channel = 0; channel < channels; ++channel) {
+      if (!std::isfinite(mean[channel]) || !std::isfinite(deviation[channel]) || deviation[channel] <= 0) {
+        throw ConfigError("Normalization", fmt::format("channel {}", channel), "a finite mean and a deviation above 0",
+                          fmt::format("{} and {}", mean[channel], deviation[channel]));
+      }
+    }
+  }
+
+  /// From stored values of one channel to those that a model is trained on.
+  void apply(std::span<float> plane, std::size_t channel) const noexcept {
+    const double centre = mean[channel], scale = deviation[channel];
+    for (float& value : plane) value = static_cast<float>((value - centre) / scale);
+  }
+
+  /// Turns images that a model has drawn, [N, C, H, W] with so many pixels each, into values as they are stored.
+  ///
+  /// Errors: ConfigError as of `require_channels`; ShapeError for values that are not whole images.
+  void undo(std::span<float> images, std::size_t pixels) const {
+    require_channels(mean.size());
+    const std::size_t values = mean.size() * pixels;
+    if (values == 0 || images.size() % values != 0) {
+      throw ShapeError("Normalization", "images", fmt::format("a multiple of {} values", values),
+                       fmt::format("{}", images.size()));
+    }
+    for (std::size_t at = 0; at < images.size(); ++at) {
+      const std::size_t channel = at / pixels % mean.size();
+      images[at] = static_cast<float>(images[at] * deviation[channel] + mean[channel]);
+    }
+  }
+
+  template <class Self, class Visitor>
+  static void describe(Self& self, Visitor&& visit) {
+    visit("mean", self.mean, "mean of the stored values, by channel");
+    visit("deviation", self.deviation, "standard deviation of the stored values, by channel");
+  }
+
+  friend bool operator==(const Normalization&, const Normalization&) = default;
+};
+
+}  // namespace patchdiff
