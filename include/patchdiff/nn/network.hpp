@@ -61,7 +61,9 @@ struct ParameterVisitor {
 
 /// Tensors by name: `visit_state(f(name, value))` is the one door for files and averages.
 template <class T>
-concept HasState = requires(T& owner, ParameterVisitor<typename T::Backend> visitor) { owner.visit_state(visitor); };
+concept HasState = requires(T& owner, ParameterVisitor<typename T::Backend> visitor) {
+  owner.visit_state(visitor);
+};
 
 /// Parameters by name: `visit_parameters(f(name, value, gradient))` is the one door for optimisers, clipping and
 /// all-reduce; `visit_state` also shows constant buffers.
