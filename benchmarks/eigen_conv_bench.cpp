@@ -4,15 +4,12 @@
 // writes every figure.
 
 #include <cstdint>
-#include <cstdlib>
-#include <exception>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 #include <Eigen/Core>
 
 #include <patchdiff/eigen.hpp>
@@ -35,32 +32,6 @@ struct Settings {
   int threads = static_cast<int>(std::thread::hardware_concurrency());
   std::string json;
 };
-
-Settings parse(int argc, char** argv) {
-  Settings settings;
-  CLI::App app{"Times the convolution on Eigen beside Eigen's product of matrices in the same run."};
-  app.add_option("--channels", settings.channels, "channels of the convolutions")
-      ->delimiter(',')
-      ->capture_default_str();
-  app.add_option("--side", settings.sides, "sides of the images")->delimiter(',')->capture_default_str();
-  app.add_option("--model-channels", settings.model_channels, "of the network")->capture_default_str();
-  app.add_option("--channel-mult", settings.channel_mult, "of the network")->delimiter(',')->capture_default_str();
-  app.add_option("--batch", settings.batch, "images a step")->capture_default_str();
-  app.add_option("--calls", settings.calls, "timed calls of each kind")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--steps", settings.steps, "timed training steps")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--threads", settings.threads, "threads of the training steps")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--json", settings.json, "file for the figures");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    std::exit(app.exit(error));
-  }
-  return settings;
-}
 
 /// One image through one 3x3 convolution: y = W x is one product of matrices, its gradients are two.
 Json measure_convolution(const Settings& settings, std::int64_t channels, std::int64_t side) {
@@ -158,10 +129,21 @@ void run(const Settings& settings) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    run(parse(argc, argv));
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "eigen_conv_bench: {}\n", error.what());
-    return 1;
-  }
+  Settings settings;
+  CLI::App app{"Times the convolution on Eigen beside Eigen's product of matrices in the same run.",
+               "eigen_conv_bench"};
+  app.add_option("--channels", settings.channels, "channels of the convolutions")
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_option("--side", settings.sides, "sides of the images")->delimiter(',')->capture_default_str();
+  app.add_option("--model-channels", settings.model_channels, "of the network")->capture_default_str();
+  app.add_option("--channel-mult", settings.channel_mult, "of the network")->delimiter(',')->capture_default_str();
+  app.add_option("--batch", settings.batch, "images a step")->capture_default_str();
+  app.add_option("--calls", settings.calls, "timed calls of each kind")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--steps", settings.steps, "timed training steps")->check(CLI::PositiveNumber)->capture_default_str();
+  add_threads(app, settings.threads);
+  add_json(app, settings.json);
+  return run_benchmark(app, argc, argv, [&] { run(settings); });
 }

@@ -6,11 +6,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <exception>
 #include <vector>
 
 #include <fmt/format.h>
-#include <CLI/CLI.hpp>
 
 #include <patchdiff/eigen.hpp>
 
@@ -29,23 +27,6 @@ struct Settings {
   std::int64_t repeats = 200;
   int threads = 1;
 };
-
-Settings parse(int argc, char** argv) {
-  Settings settings;
-  CLI::App app{"Times the crop and its coordinates on the Eigen backend beside a copy of the same bytes."};
-  app.add_option("--resolution", settings.resolution, "side of the full image")->capture_default_str();
-  app.add_option("--channels", settings.channels, "channels of the image")->capture_default_str();
-  app.add_option("--patches", settings.patches, "sides of patches")->delimiter(',')->capture_default_str();
-  app.add_option("--batch", settings.batch, "images")->capture_default_str();
-  app.add_option("--repeats", settings.repeats, "turns")->capture_default_str();
-  app.add_option("--threads", settings.threads, "threads of the crop")->capture_default_str();
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    std::exit(app.exit(error));
-  }
-  return settings;
-}
 
 void measure(const Settings& settings, std::int64_t patch, B::Device device) {
   const pd::ImageSize image{settings.resolution, settings.resolution};
@@ -74,12 +55,17 @@ void measure(const Settings& settings, std::int64_t patch, B::Device device) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const Settings settings = parse(argc, argv);
-  try {
+  Settings settings;
+  CLI::App app{"Times the crop and its coordinates on the Eigen backend beside a copy of the same bytes.",
+               "eigen_crop_bench"};
+  app.add_option("--resolution", settings.resolution, "side of the full image")->capture_default_str();
+  app.add_option("--channels", settings.channels, "channels of the image")->capture_default_str();
+  app.add_option("--patches", settings.patches, "sides of patches")->delimiter(',')->capture_default_str();
+  app.add_option("--batch", settings.batch, "images")->capture_default_str();
+  app.add_option("--repeats", settings.repeats, "turns")->capture_default_str();
+  add_threads(app, settings.threads);
+  return run_benchmark(app, argc, argv, [&] {
     pd::ThreadExecutor executor(settings.threads);
     for (const std::int64_t patch : settings.patches) measure(settings, patch, {executor});
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "{}\n", error.what());
-    return 1;
-  }
+  });
 }

@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// What benchmarks share: timing, medians, and the file of figures.
+// What benchmarks share: their command line, timing, medians, and the file of figures.
 #pragma once
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
+#include <exception>
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include <patchdiff/core/named_enum.hpp>
+#include <patchdiff/core/precision.hpp>
 #include <patchdiff/io/atomic_file.hpp>
 
 using Json = nlohmann::ordered_json;
@@ -40,4 +46,31 @@ inline void write_figures(const std::string& path, const std::string& component,
   patchdiff::AtomicFile file(path, component);
   file.write(figures.dump(2) + "\n");
   file.commit();
+}
+
+inline void add_threads(CLI::App& app, int& threads) {
+  app.add_option("--threads", threads, "threads to compute with")->check(CLI::PositiveNumber)->capture_default_str();
+}
+
+inline void add_dtype(CLI::App& app, patchdiff::Precision& precision) {
+  app.add_option("--dtype", precision, "float32 or bfloat16")
+      ->transform(CLI::CheckedTransformer(patchdiff::values_by_name<patchdiff::Precision>()))
+      ->default_str(std::string(name_of(precision)));
+}
+
+inline void add_json(CLI::App& app, std::string& path) { app.add_option("--json", path, "file for the figures"); }
+
+/// What `main` returns: reads the command line into what the options stand for, then runs.
+template <class F>
+int run_benchmark(CLI::App& app, int argc, char** argv, const F& run) {
+  try {
+    app.parse(argc, argv);
+    run();
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "{}: {}\n", app.get_name(), error.what());
+    return 1;
+  }
 }

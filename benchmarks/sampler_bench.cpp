@@ -3,8 +3,6 @@
 // network beside that of the whole run. Prints medians and, with --json, writes every figure.
 
 #include <cstdint>
-#include <exception>
-#include <map>
 #include <span>
 #include <string>
 #include <thread>
@@ -14,7 +12,6 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <torch/version.h>
-#include <CLI/CLI.hpp>
 
 #include <patchdiff/core/named_enum.hpp>
 #include <patchdiff/torch.hpp>
@@ -31,34 +28,10 @@ struct Settings {
   std::int64_t steps = 18;
   std::int64_t model_channels = 32;
   int repeats = 5;
-  std::string dtype = "float32";
+  pd::Precision precision = pd::Precision::float32;
   int threads = static_cast<int>(std::thread::hardware_concurrency());
   std::string json;
 };
-
-Settings parse(int argc, char** argv) {
-  Settings settings;
-  CLI::App app{"Times samplers beside the calls of their network."};
-  app.add_option("--batch", settings.batch, "images of a run")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--steps", settings.steps, "of the sampler")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--model-channels", settings.model_channels, "width of the first level")->capture_default_str();
-  app.add_option("--repeats", settings.repeats, "timed runs of each sampler")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--dtype", settings.dtype, "float32 or bfloat16")
-      ->check(CLI::IsMember(pd::all_names<pd::Precision>()))
-      ->capture_default_str();
-  app.add_option("--threads", settings.threads, "threads for LibTorch")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--json", settings.json, "file for the figures");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    std::exit(app.exit(error));
-  }
-  return settings;
-}
 
 /// A network that adds up the time of its calls.
 class TimedNetwork {
@@ -100,7 +73,7 @@ class Bench {
                                              .dropout = 0},
                                             {1}),
                                network_seconds_),
-                  {.image = {1, 32, 32}, .precision = *pd::value_named<pd::Precision>(settings.dtype)}) {
+                  {.image = {1, 32, 32}, .precision = settings.precision}) {
     request_.seeds = pd::seed_range(1, static_cast<std::size_t>(settings.batch));
     request_.conditioning.class_labels = at::eye(10).slice(0, 0, 1).repeat({settings.batch, 1});
   }
@@ -151,19 +124,26 @@ class Bench {
 void run(const Settings& settings) {
   at::set_num_threads(settings.threads);
   Bench bench(settings);
-  const Json figures{{"benchmark", "sampler"},  {"libtorch", TORCH_VERSION},     {"compiler", __VERSION__},
-                     {"dtype", settings.dtype}, {"threads", settings.threads},   {"batch", settings.batch},
-                     {"steps", settings.steps}, {"results", bench.measure_all()}};
+  const Json figures{{"benchmark", "sampler"},      {"libtorch", TORCH_VERSION},
+                     {"compiler", __VERSION__},     {"dtype", pd::name_of(settings.precision)},
+                     {"threads", settings.threads}, {"batch", settings.batch},
+                     {"steps", settings.steps},     {"results", bench.measure_all()}};
   write_figures(settings.json, "sampler_bench", figures);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    run(parse(argc, argv));
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "sampler_bench: {}\n", error.what());
-    return 1;
-  }
+  Settings settings;
+  CLI::App app{"Times samplers beside the calls of their network.", "sampler_bench"};
+  app.add_option("--batch", settings.batch, "images of a run")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--steps", settings.steps, "of the sampler")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--model-channels", settings.model_channels, "width of the first level")->capture_default_str();
+  app.add_option("--repeats", settings.repeats, "timed runs of each sampler")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add_dtype(app, settings.precision);
+  add_threads(app, settings.threads);
+  add_json(app, settings.json);
+  return run_benchmark(app, argc, argv, [&] { run(settings); });
 }

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <cstdio>
-#include <exception>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -14,7 +13,6 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <torch/version.h>
-#include <CLI/CLI.hpp>
 
 #include <patchdiff/core/named_enum.hpp>
 #include <patchdiff/data/idx_dataset.hpp>
@@ -39,28 +37,6 @@ struct Settings {
   int threads = static_cast<int>(std::thread::hardware_concurrency());
   std::string json;
 };
-
-Settings parse(int argc, char** argv) {
-  Settings settings;
-  CLI::App app{"Fréchet distances of samples by solver and number of calls of the network."};
-  app.add_option("--model", settings.model, "what the quick start trained")->capture_default_str();
-  app.add_option("--data", settings.data, "folder with Fashion-MNIST's four IDX files")->capture_default_str();
-  app.add_option("--calls", settings.calls, "odd numbers of calls for a sample")
-      ->delimiter(',')
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--count", settings.count, "samples of each run")->check(CLI::Range(2, 50000))->capture_default_str();
-  app.add_option("--threads", settings.threads, "threads for LibTorch")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--json", settings.json, "file for the figures");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    std::exit(app.exit(error));
-  }
-  return settings;
-}
 
 void run(const Settings& settings) {
   at::set_num_threads(settings.threads);
@@ -89,10 +65,16 @@ void run(const Settings& settings) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    run(parse(argc, argv));
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "solver_quality_bench: {}\n", error.what());
-    return 1;
-  }
+  Settings settings;
+  CLI::App app{"Fréchet distances of samples by solver and number of calls of the network.", "solver_quality_bench"};
+  app.add_option("--model", settings.model, "what the quick start trained")->capture_default_str();
+  app.add_option("--data", settings.data, "folder with Fashion-MNIST's four IDX files")->capture_default_str();
+  app.add_option("--calls", settings.calls, "odd numbers of calls for a sample")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--count", settings.count, "samples of each run")->check(CLI::Range(2, 50000))->capture_default_str();
+  add_threads(app, settings.threads);
+  add_json(app, settings.json);
+  return run_benchmark(app, argc, argv, [&] { run(settings); });
 }

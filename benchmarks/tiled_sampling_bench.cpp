@@ -7,8 +7,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
-#include <exception>
 #include <fstream>
 #include <string>
 #include <thread>
@@ -18,7 +16,6 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <torch/version.h>
-#include <CLI/CLI.hpp>
 
 #include <patchdiff/backend/torch/peak_bytes.hpp>
 #include <patchdiff/core/named_enum.hpp>
@@ -39,34 +36,10 @@ struct Settings {
   double calls_per_pixel = 1.6;
   std::int64_t budget = 64;
   std::int64_t steps = 2;
-  std::string dtype = "float32";
+  pd::Precision precision = pd::Precision::float32;
   int threads = static_cast<int>(std::thread::hardware_concurrency());
   std::string json;
 };
-
-Settings parse(int argc, char** argv) {
-  Settings settings;
-  CLI::App app{"Time and memory of tiled sampling as the image grows."};
-  app.add_option("--side", settings.sides, "sides of the images")->delimiter(',')->capture_default_str();
-  app.add_option("--window", settings.window, "side of the windows")->capture_default_str();
-  app.add_option("--model-channels", settings.model_channels, "width of the first level")->capture_default_str();
-  app.add_option("--calls", settings.calls_per_pixel, "windows over a pixel, at most")->capture_default_str();
-  app.add_option("--budget", settings.budget, "memory for a chunk of windows, in MiB")->capture_default_str();
-  app.add_option("--steps", settings.steps, "of the sampler")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--dtype", settings.dtype, "float32 or bfloat16")
-      ->check(CLI::IsMember(pd::all_names<pd::Precision>()))
-      ->capture_default_str();
-  app.add_option("--threads", settings.threads, "threads for LibTorch")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--json", settings.json, "file for the figures");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    std::exit(app.exit(error));
-  }
-  return settings;
-}
 
 /// Resident bytes by /proc/self/status, now ("VmRSS") or at most since `forget_peak` ("VmHWM").
 double resident(const std::string& name) {
@@ -105,8 +78,7 @@ Json measure(const Settings& settings, std::int64_t side) {
                         .attn_resolutions = {},
                         .dropout = 0},
                        {1});
-  const Denoiser denoiser{std::move(network),
-                          {.image = image, .precision = *pd::value_named<pd::Precision>(settings.dtype)}};
+  const Denoiser denoiser{std::move(network), {.image = image, .precision = settings.precision}};
   const std::vector<double> sigma{1};
   const auto window_bytes = [&](pd::ImageSize window) {
     const pd::TiledDenoiser tiled(denoiser, {.window = window});
@@ -155,20 +127,30 @@ void run(const Settings& settings) {
   measure(settings, std::max(settings.window, settings.sides.front()));  // warms LibTorch up
   Json results = Json::array();
   for (const std::int64_t side : settings.sides) results.push_back(measure(settings, side));
-  const Json figures{{"benchmark", "tiled_sampling"}, {"libtorch", TORCH_VERSION},
-                     {"compiler", __VERSION__},       {"threads", settings.threads},
-                     {"dtype", settings.dtype},       {"model_channels", settings.model_channels},
-                     {"steps", settings.steps},       {"results", results}};
+  const Json figures{{"benchmark", "tiled_sampling"},
+                     {"libtorch", TORCH_VERSION},
+                     {"compiler", __VERSION__},
+                     {"threads", settings.threads},
+                     {"dtype", pd::name_of(settings.precision)},
+                     {"model_channels", settings.model_channels},
+                     {"steps", settings.steps},
+                     {"results", results}};
   write_figures(settings.json, "tiled_sampling_bench", figures);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    run(parse(argc, argv));
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "tiled_sampling_bench: {}\n", error.what());
-    return 1;
-  }
+  Settings settings;
+  CLI::App app{"Time and memory of tiled sampling as the image grows.", "tiled_sampling_bench"};
+  app.add_option("--side", settings.sides, "sides of the images")->delimiter(',')->capture_default_str();
+  app.add_option("--window", settings.window, "side of the windows")->capture_default_str();
+  app.add_option("--model-channels", settings.model_channels, "width of the first level")->capture_default_str();
+  app.add_option("--calls", settings.calls_per_pixel, "windows over a pixel, at most")->capture_default_str();
+  app.add_option("--budget", settings.budget, "memory for a chunk of windows, in MiB")->capture_default_str();
+  app.add_option("--steps", settings.steps, "of the sampler")->check(CLI::PositiveNumber)->capture_default_str();
+  add_dtype(app, settings.precision);
+  add_threads(app, settings.threads);
+  add_json(app, settings.json);
+  return run_benchmark(app, argc, argv, [&] { run(settings); });
 }

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <cstring>
-#include <exception>
 #include <map>
 #include <string>
 #include <thread>
@@ -17,7 +16,6 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/optim/adam.h>
 #include <torch/version.h>
-#include <CLI/CLI.hpp>
 
 #include <patchdiff/core/named_enum.hpp>
 #include <patchdiff/torch.hpp>
@@ -40,43 +38,10 @@ struct Settings {
   std::vector<std::int64_t> patches{32, 16, 8};
   std::int64_t batch = 32;
   std::int64_t steps = 20;
-  std::string dtype = "float32";
+  pd::Precision precision = pd::Precision::float32;
   int threads = static_cast<int>(std::thread::hardware_concurrency());
   std::string json;
 };
-
-Settings parse(int argc, char** argv) {
-  Settings settings;
-  CLI::App app{"Times a training step beside raw LibTorch in the same run."};
-  app.add_option("--resolution", settings.resolution, "side of the full image")->capture_default_str();
-  app.add_option("--image-channels", settings.image_channels, "channels of the image")->capture_default_str();
-  app.add_option("--label-dim", settings.label_dim, "width of class labels, 0: none")->capture_default_str();
-  app.add_option("--model-channels", settings.model_channels, "width of the first level")->capture_default_str();
-  app.add_option("--channel-mult", settings.channel_mult, "width of each level")->delimiter(',')->capture_default_str();
-  app.add_option("--num-blocks", settings.num_blocks, "residual blocks a level")->capture_default_str();
-  app.add_option("--attn-resolutions", settings.attn_resolutions, "levels with attention, 0: none")
-      ->delimiter(',')
-      ->capture_default_str();
-  app.add_option("--patch", settings.patches, "sides of the patches")->delimiter(',')->capture_default_str();
-  app.add_option("--batch", settings.batch, "patches a step")->capture_default_str();
-  app.add_option("--steps", settings.steps, "timed steps of each kind")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--dtype", settings.dtype, "float32 or bfloat16")
-      ->check(CLI::IsMember(pd::all_names<pd::Precision>()))
-      ->capture_default_str();
-  app.add_option("--threads", settings.threads, "threads for LibTorch")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--json", settings.json, "file for the figures");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    std::exit(app.exit(error));
-  }
-  std::erase(settings.attn_resolutions, 0);
-  return settings;
-}
 
 /// A network and its raw counterpart: the same weights at the start, the same shapes.
 class Pair {
@@ -84,7 +49,7 @@ class Pair {
   Pair(const Settings& settings, std::int64_t patch)
       : settings_(settings),
         patch_(patch),
-        precision_(*pd::value_named<pd::Precision>(settings.dtype)),
+        precision_(settings.precision),
         image_{settings.image_channels, settings.resolution, settings.resolution},
         denoiser_(network(), {.image = image_, .precision = precision_}),
         raw_(network()),
@@ -210,7 +175,7 @@ void run(const Settings& settings) {
                      {"libtorch", TORCH_VERSION},
                      {"compiler", __VERSION__},
                      {"threads", settings.threads},
-                     {"dtype", settings.dtype},
+                     {"dtype", pd::name_of(settings.precision)},
                      {"resolution", settings.resolution},
                      {"image_channels", settings.image_channels},
                      {"label_dim", settings.label_dim},
@@ -227,10 +192,27 @@ void run(const Settings& settings) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    run(parse(argc, argv));
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "train_step_bench: {}\n", error.what());
-    return 1;
-  }
+  Settings settings;
+  CLI::App app{"Times a training step beside raw LibTorch in the same run.", "train_step_bench"};
+  app.add_option("--resolution", settings.resolution, "side of the full image")->capture_default_str();
+  app.add_option("--image-channels", settings.image_channels, "channels of the image")->capture_default_str();
+  app.add_option("--label-dim", settings.label_dim, "width of class labels, 0: none")->capture_default_str();
+  app.add_option("--model-channels", settings.model_channels, "width of the first level")->capture_default_str();
+  app.add_option("--channel-mult", settings.channel_mult, "width of each level")->delimiter(',')->capture_default_str();
+  app.add_option("--num-blocks", settings.num_blocks, "residual blocks a level")->capture_default_str();
+  app.add_option("--attn-resolutions", settings.attn_resolutions, "levels with attention, 0: none")
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_option("--patch", settings.patches, "sides of the patches")->delimiter(',')->capture_default_str();
+  app.add_option("--batch", settings.batch, "patches a step")->capture_default_str();
+  app.add_option("--steps", settings.steps, "timed steps of each kind")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add_dtype(app, settings.precision);
+  add_threads(app, settings.threads);
+  add_json(app, settings.json);
+  return run_benchmark(app, argc, argv, [&] {
+    std::erase(settings.attn_resolutions, 0);
+    run(settings);
+  });
 }
