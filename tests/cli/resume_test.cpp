@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <csignal>
 #include <cstddef>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <random>
 #include <string>
 #include <thread>
@@ -15,6 +11,8 @@
 #include "cli/run_patchdiff.hpp"
 #include "cli/small_run.hpp"
 #include "support/catch.hpp"
+#include "support/file_size_limit.hpp"
+#include "support/files.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace fs = std::filesystem;
@@ -37,31 +35,10 @@ std::vector<std::string> train(const fs::path& recipe, const fs::path& out, cons
   return joined({"train", "--config", recipe, "--out", out}, more);
 }
 
-std::string bytes_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 std::size_t lines_of(const fs::path& path) {
   const std::string text = bytes_of(path);
   return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
 }
-
-/// While it lives, a program that this one starts dies of SIGXFSZ in the midst of a file's byte number `bytes`.
-class KillAtByte {
- public:
-  explicit KillAtByte(rlim_t bytes) {
-    getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit{bytes, before_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  KillAtByte(const KillAtByte&) = delete;
-  KillAtByte& operator=(const KillAtByte&) = delete;
-  ~KillAtByte() { setrlimit(RLIMIT_FSIZE, &before_); }
-
- private:
-  rlimit before_{};
-};
 
 }  // namespace
 
@@ -81,7 +58,7 @@ TEST_CASE("A run that is killed at 20 moments ends as the one that was not, bit 
   for (int kill = 0; kill < 20; ++kill) {
     CAPTURE(kill);
     if (kill % 3 == 2) {
-      const KillAtByte limit(model_bytes + random() % model_bytes);
+      const FileSizeLimit limit(model_bytes + random() % model_bytes, FileSizeLimit::Beyond::signal);
       CHECK(run_patchdiff(train(recipe, out, {"--resume"})).code == -SIGXFSZ);
       ++in_a_file;
       continue;

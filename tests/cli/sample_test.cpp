@@ -8,6 +8,7 @@
 #include "cli/run_patchdiff.hpp"
 #include "cli/small_run.hpp"
 #include "support/catch.hpp"
+#include "support/files.hpp"
 #include "support/png_size.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -46,8 +47,7 @@ TEST_CASE("sample needs no settings: the model file holds them") {
   REQUIRE(finished.code == 0);
   CHECK_THAT(finished.out, ContainsSubstring(": 24 images, 18 steps of heun, guidance 1.5, seed 1\nrow  1  shirt\n"));
   // What train drew at its end is the same request.
-  std::ifstream file(SmallRun::get().out / "samples.png", std::ios::binary);
-  CHECK(folder.read("grid.png") == std::string(std::istreambuf_iterator<char>(file), {}));
+  CHECK(folder.read("grid.png") == bytes_of(SmallRun::get().out / "samples.png"));
 }
 
 TEST_CASE("sample draws by the solver that is asked for") {

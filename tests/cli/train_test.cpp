@@ -13,6 +13,7 @@
 #include "cli/run_patchdiff.hpp"
 #include "cli/small_run.hpp"
 #include "support/catch.hpp"
+#include "support/files.hpp"
 #include "support/png_size.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -20,18 +21,6 @@ namespace fs = std::filesystem;
 using namespace patchdiff;
 
 namespace {
-
-std::string text_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::vector<std::string> names_in(const fs::path& folder) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename());
-  std::sort(names.begin(), names.end());
-  return names;
-}
 
 nlohmann::json record_of(const fs::path& model) {
   return nlohmann::json::parse(SafetensorsReader(model).metadata().at("patchdiff_program"));
@@ -59,7 +48,7 @@ TEST_CASE("train writes the model, the losses and two pictures, and says so") {
   CHECK(png_size(run.out / "samples.png") == ImageSize{3 * 98 + 2, 8 * 98 + 2});
 
   // 60 images in growing patches: a fifth of them by 16 of 8x8, then 8 of 16x16, then 4 of 32x32.
-  const std::string log = text_of(run.out / "loss.csv");
+  const std::string log = bytes_of(run.out / "loss.csv");
   CHECK_THAT(log, ContainsSubstring("step,images,patch,loss,seconds\n1,16,8,") && ContainsSubstring("\n2,24,16,") &&
                       ContainsSubstring("\n4,36,32,"));
   const auto record = record_of(run.model);
@@ -90,7 +79,7 @@ TEST_CASE("Ctrl-C and SIGTERM end training, save everything and say how to go on
   CHECK(std::erase_if(files, [](const std::string& name) { return name.starts_with("checkpoint-"); }) == 1);
   CHECK(files == files_of_run);
   CHECK(png_size(folder / "out/loss.png") == ImageSize{400, 720});
-  CHECK(text_of(folder / "out/loss.csv").back() == '\n');
+  CHECK(bytes_of(folder / "out/loss.csv").back() == '\n');
   CHECK(record_of(folder / "out/model.safetensors")["images"] < 1000000000);
 
   const std::string out = (folder / "out").string();

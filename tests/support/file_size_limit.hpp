@@ -8,10 +8,14 @@
 
 #include <csignal>
 
-/// While it lives, no file of this process grows beyond `bytes`: writes stop half-way, as on a full disk.
+/// While it lives, no file of this process, or of one that it starts, grows beyond `bytes`.
 class FileSizeLimit {
  public:
-  explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+  /// What meets a write beyond: an error half-way, as on a full disk, or SIGXFSZ, which ends the process there.
+  enum class Beyond { error, signal };
+
+  explicit FileSizeLimit(rlim_t bytes, Beyond beyond = Beyond::error)
+      : handler_(std::signal(SIGXFSZ, beyond == Beyond::error ? SIG_IGN : SIG_DFL)) {
     getrlimit(RLIMIT_FSIZE, &before_);
     const rlimit limit{bytes, before_.rlim_max};
     setrlimit(RLIMIT_FSIZE, &limit);

@@ -4,18 +4,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <string>
 
 #include <patchdiff/core/image_size.hpp>
 
 #include "support/catch.hpp"
+#include "support/files.hpp"
 
 /// Height and width of a PNG file that is whole: signature at the beginning, IEND at the end.
 inline patchdiff::ImageSize png_size(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  const std::string bytes = bytes_of(path);
   REQUIRE(bytes.size() > 45);
   REQUIRE(bytes.substr(0, 8) == "\x89PNG\r\n\x1a\n");
   REQUIRE(bytes.substr(bytes.size() - 8, 4) == "IEND");

@@ -12,6 +12,8 @@
 
 #include <fmt/format.h>
 
+#include "support/files.hpp"
+
 /// An empty folder that is removed with everything in it.
 class TemporaryFolder {
  public:
@@ -39,10 +41,7 @@ class TemporaryFolder {
     return path_ / name;
   }
 
-  std::string read(std::string_view name) const {
-    std::ifstream file(path_ / name, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
+  std::string read(std::string_view name) const { return bytes_of(path_ / name); }
 
   /// The number of files and folders in it.
   std::ptrdiff_t count() const {

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,25 +20,14 @@
 #include "custom_backend/pixelwise_network.hpp"
 #include "custom_backend/span_backend.hpp"
 #include "support/catch.hpp"
+#include "support/errors.hpp"
 #include "support/file_size_limit.hpp"
+#include "support/files.hpp"
 #include "support/temporary_folder.hpp"
 #include "support/tensors.hpp"
 
 namespace patchdiff {
 namespace {
-
-namespace fs = std::filesystem;
-
-/// The message of the error that a call throws.
-template <class F>
-std::string message_of(const F& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 /// A whole run: model, optimiser, averages and state.
 template <class B>
@@ -152,33 +138,28 @@ TEST_CASE("checkpoints of another model, format or version are refused, and the 
   Run<B> run(1), other(1, 2);
   Checkpoint::save(folder / "c", run.parts(), run.state);
   const std::vector<double> before = other.values();
-  const std::string refusal = message_of([&] { Checkpoint(folder / "c").restore(other.parts()); });
-  CHECK_THAT(refusal,
-             ContainsSubstring("load_weights: " + (folder / "c").string() + ": expected the network's weights"));
-  CHECK_THAT(refusal, ContainsSubstring("adam.mean.") && ContainsSubstring("ema.") && ContainsSubstring("model."));
+  const Checkpoint checkpoint(folder / "c");
+  CHECK_THROWS_AS(checkpoint.restore(other.parts()), DataError);
+  CHECK_THROWS_WITH(
+      checkpoint.restore(other.parts()),
+      ContainsSubstring("load_weights: " + (folder / "c").string() + ": expected the network's weights") &&
+          ContainsSubstring("adam.mean.") && ContainsSubstring("ema.") && ContainsSubstring("model."));
   CHECK(other.values() == before);
 
   const std::string path = (folder / "changed").string();
   const auto changed = [&](const std::string& from, const std::string& to) {
     std::string bytes = folder.read("c");
     bytes.replace(bytes.find(from), from.size(), to);
-    folder.add("changed", bytes);
-    return message_of([&] { Checkpoint{fs::path(path)}; });
+    return folder.add("changed", bytes);
   };
-  CHECK(changed("patchdiff_checkpoint", "patchdiff_checkpaint") ==
-        "Checkpoint: " + path + ": expected a checkpoint of patchdiff, got patchdiff_checkpaint");
-  CHECK(changed(R"("version":"1")", R"("version":"2")") == "Checkpoint: " + path + ": expected version 1, got 2");
-  CHECK(changed(R"(\"step\":0)", R"(\"step\":9)") ==
-        "Checkpoint: " + path + ": expected metadata as they were written, got others");
-  CHECK(changed("\"format\"", "\"farmat\"") ==
-        "Checkpoint: " + path + ": expected a checkpoint of patchdiff, got no \"format\" in the metadata");
-}
-
-std::vector<std::string> names_in(const TemporaryFolder& folder) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder.path())) names.push_back(entry.path().filename().string());
-  std::sort(names.begin(), names.end());
-  return names;
+  const std::string begin = "Checkpoint: " + path + ": expected ";
+  CHECK_ERROR(DataError, begin + "a checkpoint of patchdiff, got patchdiff_checkpaint",
+              Checkpoint(changed("patchdiff_checkpoint", "patchdiff_checkpaint")));
+  CHECK_ERROR(DataError, begin + "version 1, got 2", Checkpoint(changed(R"("version":"1")", R"("version":"2")")));
+  CHECK_ERROR(DataError, begin + "metadata as they were written, got others",
+              Checkpoint(changed(R"(\"step\":0)", R"(\"step\":9)")));
+  CHECK_ERROR(DataError, begin + "a checkpoint of patchdiff, got no \"format\" in the metadata",
+              Checkpoint(changed("\"format\"", "\"farmat\"")));
 }
 
 TEST_CASE("a folder keeps the last checkpoints, and goes back to an older one where the newest is damaged") {
@@ -190,7 +171,7 @@ TEST_CASE("a folder keeps the last checkpoints, and goes back to an older one wh
     run.state.step = step;
     checkpoints.save(run.parts(), run.state);
   }
-  CHECK(names_in(folder) == std::vector<std::string>{"checkpoint-10.safetensors", "checkpoint-100.safetensors"});
+  CHECK(names_in(folder.path()) == std::vector<std::string>{"checkpoint-10.safetensors", "checkpoint-100.safetensors"});
   CHECK(checkpoints.latest()->state().step == 100);
 
   folder.add("checkpoint-100.safetensors", folder.read("checkpoint-100.safetensors").substr(0, 500));
@@ -208,20 +189,20 @@ TEST_CASE("a folder keeps the last checkpoints, and goes back to an older one wh
     run.state.step = step;
     checkpoints.save(run.parts(), run.state);
   }
-  CHECK(names_in(folder) == std::vector<std::string>{"checkpoint-100.safetensors", "checkpoint-30.safetensors",
-                                                     "checkpoint-300.safetensor"});
+  CHECK(names_in(folder.path()) == std::vector<std::string>{"checkpoint-100.safetensors", "checkpoint-30.safetensors",
+                                                            "checkpoint-300.safetensor"});
   CHECK(checkpoints.latest()->state().step == 100);
   checkpoints.clear();
-  CHECK(names_in(folder) == std::vector<std::string>{"checkpoint-300.safetensor"});
+  CHECK(names_in(folder.path()) == std::vector<std::string>{"checkpoint-300.safetensor"});
 }
 
 TEST_CASE("a folder of checkpoints refuses what cannot work") {
   const TemporaryFolder folder;
-  CHECK(message_of([&] { CheckpointFolder(folder.path(), 0); }) ==
-        "CheckpointFolder: keep: expected at least 1, got 0");
-  CHECK(message_of([&] { CheckpointFolder(folder / "none").latest(); }) ==
-        "CheckpointFolder: " + (folder / "none").string() +
-            ": expected a readable folder, got \"No such file or directory\"");
+  CHECK_ERROR(ConfigError, "CheckpointFolder: keep: expected at least 1, got 0", CheckpointFolder(folder.path(), 0));
+  CHECK_ERROR(FileError,
+              "CheckpointFolder: " + (folder / "none").string() +
+                  ": expected a readable folder, got \"No such file or directory\"",
+              CheckpointFolder(folder / "none").latest());
 }
 
 #ifdef PATCHDIFF_TEST_HAS_FILE_SIZE_LIMIT
@@ -236,7 +217,7 @@ TEST_CASE("a full disk loses no checkpoint that was saved") {
     const FileSizeLimit full(1000);
     CHECK_THROWS_AS(checkpoints.save(run.parts(), run.state), FileError);
   }
-  CHECK(names_in(folder) == std::vector<std::string>{"checkpoint-1.safetensors"});
+  CHECK(names_in(folder.path()) == std::vector<std::string>{"checkpoint-1.safetensors"});
   CHECK(checkpoints.latest()->state().step == 1);
 }
 #endif
