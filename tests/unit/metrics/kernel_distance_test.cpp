@@ -56,6 +56,17 @@ TEST_CASE("the mean over subsets is unbiased, and sets of one distribution have 
   CHECK(distance.deviation / std::sqrt(double{subsets}) < 0.005);
 }
 
+TEST_CASE("each subset is as likely as any other") {
+  // Of three vectors, a shuffle that swaps with all places draws one pair twice as often as another.
+  FeatureSet first(1), second(1);
+  first.add(std::vector<double>{0, 1, 3});
+  second.add(std::vector<double>{0.5, -1, 2});
+  constexpr std::int64_t subsets = 20000;
+  const KernelDistance distance = kernel_distance(first, second, {.subsets = subsets, .subset_size = 2, .seed = 5});
+  CHECK(std::abs(distance.mean - kernel_discrepancy(first, second)) <
+        largest_z * distance.deviation / std::sqrt(double{subsets}));
+}
+
 TEST_CASE("subsets are drawn by the seed, the same on any number of threads") {
   const FeatureSet real = real_features(), generated = generated_features();
   KernelDistanceOptions options{.subsets = 10, .subset_size = 50, .seed = 1};
