@@ -77,7 +77,7 @@ TEST_CASE("what stochastic solvers draw has the law of their steps, under every 
   SECTION("Euler-Maruyama") { check_statistics(EulerMaruyama{}); }
 }
 
-// False-alarm rate: 5.7e-7 for each mean and each variance.
+// False-alarm rate: 5.7e-7 for each mean, each variance and each covariance of neighbours.
 TEST_CASE("predictor and corrector keep to the law of Gaussian data") {
   const GaussianDenoiser<B> images{.shape = {1, 64, 64}, .mean = 0.3, .deviation = 0.5};
   for (const Formulation& formulation :
@@ -115,6 +115,11 @@ TEST_CASE("predictor and corrector keep to the law of Gaussian data") {
     for (const double value : samples.values) squares.push_back((value - 0.3 - offset) * (value - 0.3 - offset));
     CHECK(z_of_mean(B::to_host(samples), 0.3 + offset, std::sqrt(variance)) < largest_z);
     CHECK(z_of_mean(squares, variance, variance * std::numbers::sqrt2) < largest_z);
+    std::vector<double> products;  // of pixels side by side, each in one product
+    for (std::size_t pixel = 0; pixel < samples.values.size(); pixel += 2) {
+      products.push_back((samples.values[pixel] - 0.3 - offset) * (samples.values[pixel + 1] - 0.3 - offset));
+    }
+    CHECK(z_of_mean(products, 0, variance) < largest_z);
     CHECK(std::abs(offset) < 0.05);
     CHECK(variance == Approx(0.25).epsilon(0.25));
   }
