@@ -54,27 +54,13 @@ class Adam {
   /// Errors: ConfigError for other parameters than at the first call.
   template <class Net>
   void prepare(Net& net) {
+    if (!count_) allocate(net);
     std::size_t index = 0;
-    std::optional<typename B::Device> device;
-    net.visit_parameters([&](std::string_view name, Tensor& value, Tensor&) {
-      device = B::device(value);
-      if (index == moments_.size() && !count_) {
-        const Tensor zeros = B::zeros(B::shape(value), B::device(value));
-        moments_.push_back({std::string(name), zeros, B::clone(zeros)});
-      }
-      if (index >= moments_.size() || moments_[index].name != name) {
-        throw ConfigError("Adam", "net", "the parameters of the first step", fmt::format("\"{}\"", name));
-      }
+    net.visit_parameters([&](std::string_view name, Tensor&, Tensor&) {
+      if (index >= moments_.size() || moments_[index].name != name) refuse(fmt::format("\"{}\"", name));
       ++index;
     });
-    if (index != moments_.size()) {
-      throw ConfigError("Adam", "net", "the parameters of the first step",
-                        fmt::format("{} of {} parameters", index, moments_.size()));
-    }
-    if (!count_ && device) {
-      count_ = B::finite_flag(std::array{B::zeros({}, *device)});  // of the flag's scalar type, as they are added
-      B::set_zero(*count_);
-    }
+    if (index != moments_.size()) refuse(fmt::format("{} of {} parameters", index, moments_.size()));
   }
 
   /// The moments of each parameter and the count of steps, once there are some.
@@ -100,6 +86,22 @@ class Adam {
     Tensor mean;
     Tensor square;
   };
+
+  template <class Net>
+  void allocate(Net& net) {
+    moments_.clear();
+    net.visit_parameters([&](std::string_view name, Tensor& value, Tensor&) {
+      const Tensor zeros = B::zeros(B::shape(value), B::device(value));
+      moments_.push_back({std::string(name), zeros, B::clone(zeros)});
+    });
+    if (moments_.empty()) return;
+    count_ = B::finite_flag(std::array{moments_.front().mean});  // of the flag's scalar type, as they are added
+    B::set_zero(*count_);
+  }
+
+  [[noreturn]] static void refuse(std::string_view got) {
+    throw ConfigError("Adam", "net", "the parameters of the first step", got);
+  }
 
   static void require(bool holds, std::string_view argument, std::string_view expected, double got) {
     if (!holds || !std::isfinite(got)) throw ConfigError("Adam", argument, expected, fmt::format("{}", got));
