@@ -9,12 +9,15 @@
 #include <fmt/format.h>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/flow.hpp>
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/data/loader.hpp>
 #include <patchdiff/training/adam.hpp>
 #include <patchdiff/training/ema.hpp>
 #include <patchdiff/training/learning_rate.hpp>
+#include <patchdiff/training/step_report.hpp>
 #include <patchdiff/training/train_step.hpp>
+#include <patchdiff/training/trainer.hpp>
 #include <patchdiff/training/training_cost.hpp>
 
 namespace pd = patchdiff;
@@ -65,7 +68,6 @@ TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& 
   const double fitting = std::max(1.0, (60 * length.minutes - seconds_since(begin)) / cost.left(0));
   const std::uint64_t total = length.images.value_or(static_cast<std::uint64_t>(fitting));
 
-  const pd::TrainStep<B> step(step_options(settings_, schedule(total)));
   pd::Adam<B> optimizer{{.beta2 = 0.99}};
   optimizer.prepare(denoiser);
   pd::TrainState state{.seed = settings_.seed};
@@ -77,37 +79,37 @@ TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& 
   pd::Checkpoint::Settings settings = resuming.settings;
   settings["total"] = fmt::format("{}", total);
 
-  const pd::TrainState first = state;
+  const auto share = [&](std::uint64_t images) { return static_cast<double>(images) / static_cast<double>(total); };
+  pd::Trainer trainer(denoiser, optimizer, loader, state,
+                      {.step = step_options(settings_, schedule(total)), .learning_rate = [&](std::uint64_t images) {
+                         return pd::cosine_learning_rate(settings_.learning_rate, share(images), settings_.warmup);
+                       }});
+  const std::uint64_t first = state.images;
   std::exception_ptr log_failed;
   double recent = -1;  // mean loss of the last steps, negative before the first
   const auto start = Clock::now();
-  while (state.images < total && !stop.requested() && !log_failed) {
-    const auto done = [&] { return static_cast<double>(state.images) / static_cast<double>(total); };
-    optimizer.set_learning_rate(pd::cosine_learning_rate(settings_.learning_rate, done(), settings_.warmup));
-    const pd::PatchPlan plan = step.plan(state);
-    const auto report = step(denoiser, optimizer, loader.take(plan), plan, state);
+  const auto after_step = [&](const pd::StepReport<B>& report) {
     ema.update(denoiser, state);
-
     const double loss = report.loss(), seconds = seconds_since(start);
     try {
-      log.append({state.step, state.images, plan.patch.height, loss, seconds});
+      log.append({state.step, state.images, report.plan.patch.height, loss, seconds});
     } catch (const pd::FileError&) {
       log_failed = std::current_exception();
     }
-    const bool last = state.images >= total || stop.requested() || log_failed;
+    const bool ends = stop.requested() || log_failed;
     recent = recent < 0 ? loss : 0.95 * recent + 0.05 * loss;
-    const double begun = static_cast<double>(first.images) / static_cast<double>(total);
-    const double expected = (cost.left(begun) - cost.left(done())) * static_cast<double>(total);
-    const double slower = expected > 0 ? seconds / expected : 1;
-    const double rate = static_cast<double>(state.images - first.images) / seconds;
-    progress.show(std::min(1.0, done()), fmt::format("step {:5}  images {:7} of {}", state.step, state.images, total),
-                  fmt::format("{:5.0f} images/s  loss {:.4f}  {} left", rate, recent,
-                              duration_text(slower * cost.left(done()) * static_cast<double>(total))),
-                  last);
+    progress.show(
+        std::min(1.0, share(state.images)),
+        fmt::format("step {:5}  images {:7} of {}", state.step, state.images, total),
+        fmt::format("{:5.0f} images/s  loss {:.4f}  {} left", static_cast<double>(state.images - first) / seconds,
+                    recent, duration_text(cost.seconds_left(share(first), share(state.images), seconds))),
+        ends || state.images >= total);
     if (!log_failed && state.images < total && state.step % resuming.every == 0) {
       resuming.folder.save(parts, state, settings);
     }
-  }
+    return ends ? pd::Flow::stop : pd::Flow::proceed;
+  };
+  if (!stop.requested()) trainer.run(total, after_step);
   progress.end_line();
   const bool stopped = stop.requested() && state.images < total;
   if (stopped && !log_failed) resuming.folder.save(parts, state, settings);

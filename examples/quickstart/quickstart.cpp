@@ -133,33 +133,30 @@ void run(const Settings& settings) {
   fmt::print("training on {} images in about {:.1f} minutes\n", total, settings.minutes);
 
   step_options.schedule = pd::PatchSizeSchedule::progressive(mixture, total);
-  const pd::TrainStep<B> step(step_options);
   pd::Adam<B> optimizer{{.beta2 = 0.99}};
   pd::EMA<B> ema(denoiser);
   pd::TrainState state{.seed = settings.seed};
+  const auto share = [&](std::uint64_t seen) { return static_cast<double>(seen) / static_cast<double>(total); };
+  pd::Trainer trainer(denoiser, optimizer, loader, state,
+                      {.step = step_options, .learning_rate = [&](std::uint64_t seen) {
+                         return pd::cosine_learning_rate(learning_rate, share(seen), 0.05);
+                       }});
   const auto training = Clock::now();
-  double shown = 0, progress = 0;
-  while (state.images < total) {
-    optimizer.set_learning_rate(pd::cosine_learning_rate(learning_rate, progress, 0.05));
-    const pd::PatchPlan plan = step.plan(state);
-    const auto report = step(denoiser, optimizer, loader.take(plan), plan, state);
+  double shown = 0;
+  trainer.run(total, [&](const pd::StepReport<B>& report) {
     ema.update(denoiser, state);
-
-    progress = static_cast<double>(state.images) / static_cast<double>(total);
     const double seconds = seconds_since(training);
     const double loss = report.loss();
     log.append({static_cast<double>(state.step), static_cast<double>(state.images),
-                static_cast<double>(plan.patch.height), loss, seconds});
+                static_cast<double>(report.plan.patch.height), loss, seconds});
     if (seconds - shown >= 5 || state.images >= total) {
       shown = seconds;
-      const double expected = cost.left(0) - cost.left(progress);
-      const double slower = expected > 0 ? seconds / (expected * static_cast<double>(total)) : 1;
-      const double left = slower * cost.left(progress) * static_cast<double>(total);
       fmt::print("step {:5}  images {:7}  {:5.0f} images/s  loss {:.4f}  {:3.0f} s left\n", state.step, state.images,
-                 static_cast<double>(state.images) / seconds, loss, left);
+                 static_cast<double>(state.images) / seconds, loss, cost.seconds_left(0, share(state.images), seconds));
       std::fflush(stdout);
     }
-  }
+    return pd::Flow::proceed;
+  });
 
   Denoiser averaged = ema.apply_to(denoiser.clone());
   pd::model_file::save(settings.out / "model.safetensors", averaged);

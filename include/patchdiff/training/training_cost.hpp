@@ -47,6 +47,13 @@ class TrainingCost {
     return seconds;
   }
 
+  /// Seconds from a share of the run's images to its end, where `seconds` have passed since the share `begun`: what is
+  /// expected, corrected by how the run has gone.
+  double seconds_left(double begun, double progress, double seconds) const {
+    const double expected = left(begun) - left(progress);
+    return expected > 0 ? seconds * left(progress) / expected : 0;
+  }
+
  private:
   bool progressive_;
   std::vector<double> shares_;

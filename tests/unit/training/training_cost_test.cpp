@@ -31,6 +31,17 @@ TEST_CASE("a progressive run costs what its sizes cost, one after the other") {
   CHECK(cost.left(1) == Approx(0).margin(1e-12));
 }
 
+TEST_CASE("what is left is corrected by how the run has gone") {
+  const PatchSizeSchedule schedule = PatchSizeSchedule::progressive({.image = {8, 8}}, 1000);
+  const TrainingCost cost(schedule, {1, 10, 100});
+  const double first_half = 0.2 * 1 + 0.3 * 10, second_half = 0.5 * 100;
+  CHECK(cost.seconds_left(0, 0.5, 1000 * first_half) == Approx(1000 * second_half));
+  CHECK(cost.seconds_left(0, 0.5, 3 * 1000 * first_half) == Approx(3 * 1000 * second_half));
+  CHECK(cost.seconds_left(0.5, 0.75, 7) == Approx(7));
+  CHECK(cost.seconds_left(0.5, 1, 7) == Approx(0).margin(1e-12));
+  CHECK(cost.seconds_left(0.5, 0.5, 0) == 0);
+}
+
 TEST_CASE("a stochastic run costs the same all along, by images and not by steps") {
   const PatchSizeSchedule schedule = PatchSizeSchedule::stochastic_of(
       {.image = {8, 8},
