@@ -172,6 +172,7 @@ set(PATCHDIFF_IO_HEADERS
     patchdiff/io/model_file.hpp
     patchdiff/io/png.hpp
     patchdiff/io/png_decoder.hpp
+    patchdiff/io/png_error.hpp
     patchdiff/io/read_picture.hpp
     patchdiff/io/safetensors_header.hpp
     patchdiff/io/safetensors_reader.hpp

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <csetjmp>
 #include <cstddef>
 #include <cstdint>
@@ -11,7 +10,6 @@
 #include <map>
 #include <new>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -22,6 +20,7 @@
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/io/atomic_file.hpp>
 #include <patchdiff/io/picture.hpp>
+#include <patchdiff/io/png_error.hpp>
 
 namespace patchdiff {
 
@@ -31,7 +30,8 @@ namespace patchdiff {
 /// has a destructor is alive. The buffer and libpng's structs belong to this object, outside of the jump.
 class PngEncoder {
  public:
-  PngEncoder() : png_(png_create_write_struct(PNG_LIBPNG_VER_STRING, this, on_error, on_warning)) {
+  PngEncoder()
+      : png_(png_create_write_struct(PNG_LIBPNG_VER_STRING, &error_, PngError::on_error, PngError::on_warning)) {
     info_ = png_ == nullptr ? nullptr : png_create_info_struct(png_);
     if (info_ == nullptr) {
       png_destroy_write_struct(&png_, nullptr);
@@ -62,17 +62,9 @@ class PngEncoder {
   }
 
   std::vector<std::byte> take_bytes() noexcept { return std::move(bytes_); }
-  const char* message() const noexcept { return message_.data(); }
+  const char* message() const noexcept { return error_.message(); }
 
  private:
-  [[noreturn]] static void on_error(png_structp png, png_const_charp message) {
-    auto& self = *static_cast<PngEncoder*>(png_get_error_ptr(png));
-    std::string_view(message).copy(self.message_.data(), self.message_.size() - 1);
-    png_longjmp(png, 1);
-  }
-
-  static void on_warning(png_structp, png_const_charp) {}
-
   static void on_write(png_structp png, png_bytep data, std::size_t size) {
     if (!static_cast<PngEncoder*>(png_get_io_ptr(png))->append(data, size)) png_error(png, "out of memory");
   }
@@ -87,10 +79,10 @@ class PngEncoder {
     }
   }
 
+  PngError error_{};
   png_structp png_;
   png_infop info_ = nullptr;
   std::vector<std::byte> bytes_{};
-  std::array<char, 128> message_{};
 };
 
 /// Encodes a picture as an 8-bit grey or RGB PNG; `text` becomes one uncompressed iTXt chunk per key.

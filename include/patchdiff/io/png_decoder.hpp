@@ -16,6 +16,7 @@
 #include <png.h>
 
 #include <patchdiff/core/image_size.hpp>
+#include <patchdiff/io/png_error.hpp>
 
 namespace patchdiff {
 
@@ -30,7 +31,8 @@ class PngDecoder {
   /// The stream stands at the start of the file, and is the caller's.
   explicit PngDecoder(std::FILE* stream)
       : stream_(stream),
-        png_(png_create_read_struct_2(PNG_LIBPNG_VER_STRING, this, on_error, on_warning, this, on_allocate, on_free)) {
+        png_(png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &error_, PngError::on_error, PngError::on_warning, this,
+                                      on_allocate, on_free)) {
     info_ = png_ == nullptr ? nullptr : png_create_info_struct(png_);
     if (info_ == nullptr) {
       png_destroy_read_struct(&png_, nullptr, nullptr);
@@ -74,7 +76,7 @@ class PngDecoder {
   }
 
   bool out_of_memory() const noexcept { return out_of_memory_; }
-  const char* message() const noexcept { return message_.data(); }
+  const char* message() const noexcept { return error_.message(); }
 
  private:
   bool read_rows(png_bytepp rows) noexcept {
@@ -85,14 +87,6 @@ class PngDecoder {
     png_read_end(png_, nullptr);
     return true;
   }
-
-  [[noreturn]] static void on_error(png_structp png, png_const_charp message) {
-    auto& self = *static_cast<PngDecoder*>(png_get_error_ptr(png));
-    std::string_view(message).copy(self.message_.data(), self.message_.size() - 1);
-    png_longjmp(png, 1);
-  }
-
-  static void on_warning(png_structp, png_const_charp) {}
 
   static void on_read(png_structp png, png_bytep to, std::size_t size) {
     const auto& self = *static_cast<PngDecoder*>(png_get_io_ptr(png));
@@ -109,7 +103,7 @@ class PngDecoder {
 
   std::FILE* stream_;
   bool out_of_memory_ = false;
-  std::array<char, 128> message_{};
+  PngError error_{};
   png_structp png_;
   png_infop info_ = nullptr;
 };
