@@ -62,6 +62,7 @@ class Augmentation {
 
   /// The change of the image at a position of the run, counted over all epochs.
   AugmentationDraw draw(RandomKey key, std::uint64_t position, ImageSize image) const {
+    if (!active()) return {};
     const RandomStream stream(key, Purpose::augmentation, position, 0);
     const double p = options_.probability;
     const auto angle = [&](std::uint64_t index) { return (2 * stream.uniform(index) - 1) * std::numbers::pi; };
