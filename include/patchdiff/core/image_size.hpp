@@ -29,6 +29,9 @@ struct ImageShape {
 
 inline std::int64_t pixel_count(ImageSize size) noexcept { return size.height * size.width; }
 
+/// The number of values of one image, over all channels.
+inline std::int64_t value_count(ImageShape shape) noexcept { return shape.channels * pixel_count(shape.size()); }
+
 /// Whether an image of size `inner` fits into one of size `outer`.
 inline bool fits(ImageSize inner, ImageSize outer) noexcept {
   return inner.height <= outer.height && inner.width <= outer.width;

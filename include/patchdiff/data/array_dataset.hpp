@@ -35,7 +35,7 @@ class ArrayDataset {
     if (channels < 1 || height < 1 || width < 1) {
       throw ShapeError("ArrayDataset", "shape", "sizes of at least 1", to_string(images_.shape));
     }
-    stride_ = static_cast<std::size_t>(pixel_count(images_.shape.size()) * channels);
+    stride_ = static_cast<std::size_t>(value_count(images_.shape));
     if (images_.pixels.empty() || images_.pixels.size() % stride_ != 0) {
       throw ShapeError("ArrayDataset", "pixels", fmt::format("a multiple of {} bytes", stride_),
                        fmt::format("{}", images_.pixels.size()));

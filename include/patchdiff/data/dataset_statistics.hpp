@@ -97,7 +97,7 @@ template <Dataset Source>
 DatasetStatistics measure(const Source& source) {
   const ImageShape shape = source.shape();
   DatasetStatistics statistics(shape.channels);
-  std::vector<float> image(static_cast<std::size_t>(shape.channels * pixel_count(shape.size())));
+  std::vector<float> image(static_cast<std::size_t>(value_count(shape)));
   for (std::int64_t index = 0; index < source.size(); ++index) {
     source.read(index, image);
     require_finite("measure", image, index);

@@ -90,12 +90,12 @@ class ImageFolder {
   /// ShapeError for an `out` of another size.
   void read(std::int64_t index, std::span<float> out) const {
     const std::filesystem::path path = path_of(name(index));
-    const auto pixels = static_cast<std::size_t>(pixel_count(shape_.size()));
-    const auto channels = static_cast<std::size_t>(shape_.channels);
-    if (out.size() != channels * pixels) {
-      throw ShapeError("ImageFolder", "out", fmt::format("{} values", channels * pixels),
+    if (out.size() != static_cast<std::size_t>(value_count(shape_))) {
+      throw ShapeError("ImageFolder", "out", fmt::format("{} values", value_count(shape_)),
                        fmt::format("{}", out.size()));
     }
+    const auto pixels = static_cast<std::size_t>(pixel_count(shape_.size()));
+    const auto channels = static_cast<std::size_t>(shape_.channels);
     const DecodedPicture picture = read_picture(path, options_.limits);
     require_shape(path, picture.shape);
     for (std::size_t channel = 0; channel < channels; ++channel) {

@@ -59,7 +59,7 @@ class Loader {
   /// A part of them, from the plan's sample `first_sample` on.
   ImageBatch<B> take(const PatchPlan& plan, std::uint64_t first_sample, std::int64_t count) {
     const ImageShape shape = source_->shape();
-    const std::size_t values = value_count(shape);
+    const auto values = static_cast<std::size_t>(value_count(shape));
     std::vector<float> images(static_cast<std::size_t>(count) * values);
     BatchLabels labels;
     std::vector<PixelMap> maps;
@@ -85,17 +85,14 @@ class Loader {
     AugmentationDraw drawn{};
   };
 
-  static std::size_t value_count(ImageShape shape) noexcept {
-    return static_cast<std::size_t>(shape.channels * pixel_count(shape.size()));
-  }
-
   static PrefetchBounds bounds(const Source& source, const LoaderOptions& options) {
     if (source.size() < 1) throw ConfigError("Loader", "source", "at least one image", "none");
     if (options.workers < 1) throw ConfigError("Loader", "workers", "at least 1", fmt::format("{}", options.workers));
     if (options.prefetch < 0)
       throw ConfigError("Loader", "prefetch", "at least 0", fmt::format("{}", options.prefetch));
     constexpr std::size_t bytes = std::size_t{256} << 20;
-    const std::size_t fitting = bytes / (sizeof(float) * std::max<std::size_t>(1, value_count(source.shape())));
+    const auto values = static_cast<std::size_t>(std::max<std::int64_t>(1, value_count(source.shape())));
+    const std::size_t fitting = bytes / (sizeof(float) * values);
     return {.ahead = options.prefetch > 0 ? static_cast<std::size_t>(options.prefetch)
                                           : std::clamp<std::size_t>(fitting, 1, 4096),
             .workers = static_cast<std::size_t>(options.workers)};
@@ -104,11 +101,11 @@ class Loader {
   Decoded decode(std::uint64_t position) const {
     const auto index = static_cast<std::int64_t>(order_(position));
     const ImageShape shape = source_->shape();
-    Decoded image{.values = std::vector<float>(value_count(shape))};
+    Decoded image{.values = std::vector<float>(static_cast<std::size_t>(value_count(shape)))};
     source_->read(index, image.values);
     require_finite("Loader", image.values, index);
     image.label = class_of(*source_, index);
-    if (augmentation_.active()) augment(image, position);
+    augment(image, position);
     return image;
   }
 

@@ -85,8 +85,8 @@ class ImageGrid {
 
     Picture picture{.shape = {image.channels, rows * step.height + margin, columns * step.width + margin},
                     .pixels = {}};
-    picture.pixels.resize(static_cast<std::size_t>(pixel_count(picture.shape.size()) * image.channels), 255);
-    const auto values = static_cast<std::size_t>(pixel_count(image.size()) * image.channels);
+    picture.pixels.resize(static_cast<std::size_t>(value_count(picture.shape)), 255);
+    const auto values = static_cast<std::size_t>(value_count(image));
     for (std::int64_t index = 0; index < shape[0]; ++index) {
       const ImageSize corner{margin + index / columns * step.height, margin + index % columns * step.width};
       paint(images.subspan(static_cast<std::size_t>(index) * values, values), image, corner, picture);

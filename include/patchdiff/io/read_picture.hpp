@@ -65,7 +65,7 @@ class PictureFile {
       refuse(fmt::format("at most {} pixels", limits_.pixels), to_string(picture.shape.size()));
     }
     if (!pixels) return picture;
-    picture.values.resize(static_cast<std::size_t>(pixel_count(picture.shape.size()) * picture.shape.channels));
+    picture.values.resize(static_cast<std::size_t>(value_count(picture.shape)));
     if (!decoder.decode(picture.values)) refuse_damage(decoder);
     return picture;
   }

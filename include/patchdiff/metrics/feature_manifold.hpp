@@ -26,7 +26,8 @@ struct FeatureManifoldOptions {
 /// Where the vectors of a set lie: balls around each that reach to its k-th nearest neighbour in the set.
 ///
 /// Errors: ConfigError for settings; DataError for a set without a k-th neighbour.
-/// Cost: 2 vectors^2 dimension operations to make; memory beside the vectors 1 MB a thread.
+/// Cost: 2 vectors^2 dimension operations to make; in memory a copy of the set, one of the other set while `contains`
+/// runs, and 1 MB a thread.
 /// Source: Kynkäänniemi et al. (arXiv 1904.06991), equation 1.
 class FeatureManifold {
  public:

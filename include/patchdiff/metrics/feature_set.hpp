@@ -30,9 +30,7 @@ class FeatureSet {
   /// Errors: ShapeError for a number of values that is no multiple of the dimension; DataError for NaN or infinity.
   void add(std::span<const double> features) {
     checks.vectors(features, dimension_);
-    const auto before = static_cast<std::ptrdiff_t>(values_.size());
-    values_.resize(values_.size() + features.size());
-    std::copy(features.begin(), features.end(), values_.begin() + before);
+    values_.insert(values_.end(), features.begin(), features.end());
   }
 
   /// Takes in another set's vectors, after its own; of another process, `add` takes what `values` gave there.
