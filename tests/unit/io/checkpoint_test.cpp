@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,6 +29,8 @@
 
 namespace patchdiff {
 namespace {
+
+namespace fs = std::filesystem;
 
 /// A whole run: model, optimiser, averages and state.
 template <class B>
@@ -188,6 +191,7 @@ TEST_CASE("a folder keeps the last checkpoints, and goes back to an older one wh
   for (const std::uint64_t step : {20, 30, 100}) {
     run.state.step = step;
     checkpoints.save(run.parts(), run.state);
+    if (step == 20) CHECK(fs::exists(folder / "checkpoint-10.safetensors"));
   }
   CHECK(names_in(folder.path()) == std::vector<std::string>{"checkpoint-100.safetensors", "checkpoint-30.safetensors",
                                                             "checkpoint-300.safetensor"});

@@ -68,6 +68,9 @@ TEST_CASE("windows see where they lie in the full image, in chunks") {
   for (std::size_t row = 0; row < 6; ++row) {
     CHECK(part.values[row * 5] == Approx((7 - static_cast<double>(row)) / 4 - 1).margin(1e-12));
   }
+  REQUIRE(rows.calls.size() == 3);
+  CHECK(rows.calls[2] ==
+        Places{{4, 5}, {{2, 1, mirrored.to_image}, {4, 1, mirrored.to_image.after(Place::at(2, 0).to_image)}}});
 }
 
 TEST_CASE("overlapping windows are averaged, uniformly or feathered") {

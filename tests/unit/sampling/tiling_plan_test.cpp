@@ -39,6 +39,7 @@ TEST_CASE("a plan keeps to budget, calls and divisor, and leaves no room") {
       CHECK(tiling.overlap % 4 == 0);
       CHECK(plan.bytes == tiling.chunk * one);
       CHECK(plan.bytes <= budget);
+      CHECK(tiling.chunk <= plan.windows);
       CHECK((plan.bytes + one > budget || tiling.chunk == plan.windows));
       CHECK((4 * one > budget || tiling.window == ImageSize{64, 64}));
       CHECK((plan.calls_per_pixel <= calls || tiling.overlap == 0));
@@ -68,6 +69,8 @@ TEST_CASE("a plan on a shifted grid counts the windows of the worst shift") {
   const TilingPlan plan = plan_tiling(wanted);
   CHECK(plan.tiling.overlap == 0);
   CHECK(plan.windows == 6 * 5);
+  wanted.calls_per_pixel = 10;
+  CHECK(plan_tiling(wanted).tiling.overlap == 0);
 }
 
 TEST_CASE("plan_tiling refuses what cannot work") {
@@ -112,6 +115,11 @@ TEST_CASE("the seam score compares jumps across borders with those elsewhere") {
   CHECK(score.columns == Approx(1));
   CHECK(to_string(score) == "seams 3.0000 between rows, 1.0000 between columns");
   CHECK(to_string(TilingReport{.seams = score}) == to_string(TilingPlan{}) + "; " + to_string(score));
+  // The only border lies between two of the bands that are read.
+  const WindowGrid halves{WindowAxis({.extent = 128, .length = 64}), WindowAxis({.extent = 1, .length = 1})};
+  std::vector<double> halved;
+  for (int row = 0; row < 128; ++row) halved.push_back(row < 64 ? row : row + 4);
+  CHECK(seam_score<B>(tensor<B>({1, 1, 128, 1}, halved), halves).rows == Approx(5));
   const WindowGrid whole{WindowAxis({.extent = 130, .length = 130}), WindowAxis({.extent = 4, .length = 4})};
   CHECK(seam_score<B>(tensor<B>({1, 1, 130, 4}, values), whole).rows == 1);
   CHECK_ERROR(ShapeError, "seam_score: images: expected images of 130x4, as the grid's, got [1, 1, 4, 130]",
