@@ -144,9 +144,8 @@ class Checkpoint {
   }
 
   static bool fits_float(const std::vector<double>& values) {
-    return std::all_of(values.begin(), values.end(), [](double value) {
-      return static_cast<double>(static_cast<float>(value)) == value || value != value;
-    });
+    return std::all_of(values.begin(), values.end(),
+                       [](double value) { return static_cast<double>(static_cast<float>(value)) == value; });
   }
 
   static std::vector<std::byte> stored(const std::vector<double>& values, SafetensorsType type) {
