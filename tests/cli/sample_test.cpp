@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <csignal>
+#include <cstdint>
 #include <set>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <patchdiff/core/image_size.hpp>
+#include <patchdiff/io/read_picture.hpp>
 
 #include "cli/run_patchdiff.hpp"
 #include "cli/small_run.hpp"
@@ -48,6 +52,30 @@ TEST_CASE("sample needs no settings: the model file holds them") {
   CHECK_THAT(finished.out, ContainsSubstring(": 24 images, 18 steps of heun, guidance 1.5, seed 1\nrow  1  shirt\n"));
   // What train drew at its end is the same request.
   CHECK(folder.read("grid.png") == bytes_of(SmallRun::get().out / "samples.png"));
+}
+
+TEST_CASE("an image is its seed, however many are drawn with it") {
+  const TemporaryFolder folder;
+  const auto row = [&](const std::string& name, const std::string& seed, const std::string& count) {
+    const Finished finished =
+        run_patchdiff(sample(folder / name, {"--class", "0", "--steps", "1", "--seed", seed, "--count", count}));
+    CHECK(finished.code == 0);
+    return patchdiff::read_picture(folder / name);
+  };
+  // The program draws 100 images at once.
+  const patchdiff::DecodedPicture many = row("many.png", "1", "101"), one = row("one.png", "101", "1");
+  REQUIRE(many.shape == patchdiff::ImageShape{1, 100, 101 * 98 + 2});
+  REQUIRE(one.shape == patchdiff::ImageShape{1, 100, 100});
+  const auto image = [](const patchdiff::DecodedPicture& picture, std::int64_t index) {
+    std::vector<std::uint16_t> values;
+    for (std::int64_t y = 2; y < 98; ++y) {
+      const auto line = picture.values.begin() + y * picture.shape.width + 2 + 98 * index;
+      values.insert(values.end(), line, line + 96);
+    }
+    return values;
+  };
+  CHECK(image(many, 100) == image(one, 0));
+  CHECK(image(many, 0) != image(one, 0));
 }
 
 TEST_CASE("sample draws by the solver that is asked for") {
