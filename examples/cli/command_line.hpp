@@ -2,6 +2,7 @@
 // Options of the command line that come from described settings.
 #pragma once
 
+#include <concepts>
 #include <functional>
 #include <set>
 #include <string>
@@ -43,9 +44,11 @@ CLI::Option* add_value(CLI::App& command, const std::string& name, const std::st
     take(std::move(value));
   };
   // The last value counts: a configuration's come first.
-  return command.add_option_function<std::string>(name, read, help)
-      ->type_name("")
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  CLI::Option* option = command.add_option_function<std::string>(name, read, help)
+                            ->type_name("")
+                            ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  if constexpr (std::same_as<Value, bool>) option->expected(0, 1);  // alone, it is true
+  return option;
 }
 
 /// What the command line says about described settings: kept until the defaults that a model file holds are in place.

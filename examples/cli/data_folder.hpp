@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
 #include <string>
-#include <string_view>
-#include <vector>
 
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/data/array_dataset.hpp>
 
-/// Which half of a data set: the names of Fashion-MNIST's files begin so.
-enum class Split { train, test };
+#include "image_source.hpp"
 
 /// A folder with the files of Fashion-MNIST or others of the same names and format, plain or gzip.
 class DataFolder {
@@ -30,10 +26,3 @@ class DataFolder {
   std::filesystem::path folder_;
   std::string component_;
 };
-
-/// What tells a data set from another: number, size and classes of its images, and a checksum of pixels and labels.
-std::string data_fingerprint(const patchdiff::ArrayDataset& data);
-
-/// The names of a data set's classes: garments where the fingerprint is that of Fashion-MNIST's training images, else
-/// numbers.
-std::vector<std::string> default_class_names(const std::string& fingerprint, std::int64_t classes);

@@ -11,6 +11,7 @@
 #include "commands.hpp"
 #include "data_folder.hpp"
 #include "fashion_judge.hpp"
+#include "image_source.hpp"
 #include "model.hpp"
 #include "settings.hpp"
 
@@ -37,7 +38,8 @@ class Evaluate {
     evaluation_.check();
     Model model = load_model(model_, prepare_device(execution_, component));
     const DataFolder folder(data_, component);
-    require_same_data(model.record, data_fingerprint(folder.read(Split::train)), component);
+    require_same_data(model.record, open_images(data_, Split::train, Unreadable::stop, component).fingerprint,
+                      component);
     const pd::ImageSize size = model.denoiser.image().size();
     const pd::ArrayDataset images = folder.read(Split::train, size);
     const FashionJudge judge(
