@@ -176,6 +176,7 @@ set(PATCHDIFF_IO_HEADERS
     patchdiff/io/png_decoder.hpp
     patchdiff/io/png_error.hpp
     patchdiff/io/read_picture.hpp
+    patchdiff/io/read_settings.hpp
     patchdiff/io/safetensors_header.hpp
     patchdiff/io/safetensors_reader.hpp
     patchdiff/io/safetensors_writer.hpp
@@ -187,8 +188,10 @@ set(PATCHDIFF_IO_HEADERS
 set(PATCHDIFF_TORCH_HEADERS
     patchdiff/backend/torch/compat.hpp
     patchdiff/backend/torch/cpu_kernels.hpp
+    patchdiff/backend/torch/load_script.hpp
     patchdiff/backend/torch/peak_bytes.hpp
     patchdiff/backend/torch/torch_backend.hpp
+    patchdiff/backend/torch/torch_reason.hpp
     patchdiff/diffusion/torch/autograd_misfit.hpp
     patchdiff/metrics/torch/feature_classifier.hpp
     patchdiff/metrics/torch/torch_script_features.hpp
@@ -196,8 +199,12 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/autocast_guard.hpp
     patchdiff/nn/torch/autograd_network.hpp
     patchdiff/nn/torch/dhariwal_unet.hpp
+    patchdiff/nn/torch/foreign_network.hpp
+    patchdiff/nn/torch/function_network.hpp
+    patchdiff/nn/torch/module_network.hpp
     patchdiff/nn/torch/noise_embedding.hpp
     patchdiff/nn/torch/recompute.hpp
+    patchdiff/nn/torch/script_network.hpp
     patchdiff/nn/torch/song_unet.hpp
     patchdiff/nn/torch/song_unet_options.hpp
     patchdiff/nn/torch/torch_parameters.hpp
