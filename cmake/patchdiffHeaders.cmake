@@ -30,6 +30,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/data/data_order.hpp
     patchdiff/data/dataset.hpp
     patchdiff/data/dataset_statistics.hpp
+    patchdiff/data/encode_dataset.hpp
     patchdiff/data/loader.hpp
     patchdiff/data/mapped_array.hpp
     patchdiff/data/normalization.hpp
@@ -38,6 +39,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/data/padded_dataset.hpp
     patchdiff/data/patch_loader.hpp
     patchdiff/data/prefetcher.hpp
+    patchdiff/data/relabelled_dataset.hpp
     patchdiff/data/warp.hpp
     patchdiff/diffusion/any_denoiser.hpp
     patchdiff/diffusion/autoguided_denoiser.hpp
@@ -72,6 +74,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/io/decoded_picture.hpp
     patchdiff/io/image_grid.hpp
     patchdiff/io/mapped_file.hpp
+    patchdiff/io/npy_writer.hpp
     patchdiff/io/picture.hpp
     patchdiff/io/protobuf_message.hpp
     patchdiff/io/read_file.hpp
@@ -81,6 +84,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/metrics/feature_extractor.hpp
     patchdiff/metrics/per_class.hpp
     patchdiff/nn/any_network.hpp
+    patchdiff/nn/codec.hpp
     patchdiff/nn/conditioning.hpp
     patchdiff/nn/network.hpp
     patchdiff/nn/unet_options.hpp
@@ -207,6 +211,7 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/script_network.hpp
     patchdiff/nn/torch/song_unet.hpp
     patchdiff/nn/torch/song_unet_options.hpp
+    patchdiff/nn/torch/torch_codec.hpp
     patchdiff/nn/torch/torch_parameters.hpp
     patchdiff/nn/torch/unet_block.hpp
     patchdiff/nn/torch/unet_layers.hpp
