@@ -22,6 +22,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/core/precision.hpp
     patchdiff/core/random_stream.hpp
     patchdiff/core/shape.hpp
+    patchdiff/core/share.hpp
     patchdiff/core/train_state.hpp
     patchdiff/data/any_dataset.hpp
     patchdiff/data/array_dataset.hpp
@@ -88,6 +89,12 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/nn/conditioning.hpp
     patchdiff/nn/network.hpp
     patchdiff/nn/unet_options.hpp
+    patchdiff/parallel/bucketed_sum.hpp
+    patchdiff/parallel/gradient_sum.hpp
+    patchdiff/parallel/host_buffer.hpp
+    patchdiff/parallel/process_group.hpp
+    patchdiff/parallel/single_process.hpp
+    patchdiff/parallel/sum_losses.hpp
     patchdiff/patch/coord_encoder.hpp
     patchdiff/patch/image_batch.hpp
     patchdiff/patch/multiplier_rule.hpp
@@ -123,6 +130,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/training/ema.hpp
     patchdiff/training/learning_rate.hpp
     patchdiff/training/loss_table.hpp
+    patchdiff/training/one_process.hpp
     patchdiff/training/optimizer.hpp
     patchdiff/training/power_ema.hpp
     patchdiff/training/power_profile.hpp
@@ -216,5 +224,11 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/unet_block.hpp
     patchdiff/nn/torch/unet_layers.hpp
     patchdiff/nn/torch/unet_levels.hpp
+    patchdiff/parallel/torch/torch_buffer.hpp
     patchdiff/torch.hpp
     patchdiff/training/torch/torch_optimizer.hpp)
+
+# patchdiff::mpi: the headers below an mpi/ folder.
+set(PATCHDIFF_MPI_HEADERS
+    patchdiff/parallel/mpi/mpi_process_group.hpp
+    patchdiff/parallel/mpi/mpi_session.hpp)
