@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "support/catch.hpp"
+
 /// How a process ended: its exit code, or minus the signal that ended it, and what it wrote.
 struct Finished {
   int code = 0;
@@ -110,3 +112,13 @@ class Patchdiff {
 };
 
 inline Finished run_patchdiff(std::vector<std::string> arguments) { return Patchdiff(std::move(arguments)).wait(); }
+
+/// The error of a run that must be refused, without the program's name before it.
+inline std::string refusal(const std::vector<std::string>& arguments, int code = 1) {
+  const Finished finished = run_patchdiff(arguments);
+  CHECK(finished.code == code);
+  CHECK(finished.out == "");
+  REQUIRE(finished.err.starts_with("patchdiff: "));
+  REQUIRE(finished.err.find('\n') == finished.err.size() - 1);
+  return finished.err.substr(11, finished.err.size() - 12);
+}
