@@ -23,6 +23,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/core/random_stream.hpp
     patchdiff/core/shape.hpp
     patchdiff/core/train_state.hpp
+    patchdiff/data/any_dataset.hpp
     patchdiff/data/array_dataset.hpp
     patchdiff/data/augmentation.hpp
     patchdiff/data/batch_labels.hpp
@@ -34,6 +35,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/data/normalization.hpp
     patchdiff/data/normalized_dataset.hpp
     patchdiff/data/npy_layout.hpp
+    patchdiff/data/padded_dataset.hpp
     patchdiff/data/patch_loader.hpp
     patchdiff/data/prefetcher.hpp
     patchdiff/data/warp.hpp

@@ -2,6 +2,7 @@
 // Options of the command line that come from described settings.
 #pragma once
 
+#include <concepts>
 #include <functional>
 #include <set>
 #include <string>
@@ -37,15 +38,20 @@ CLI::Option* add_value(CLI::App& command, const std::string& name, const std::st
                        std::function<void(Value)> take) {
   const auto read = [component = command.get_name(), name, help, take = std::move(take)](const std::string& text) {
     Value value{};
+    if constexpr (std::same_as<Value, bool>) {
+      if (text.empty()) return take(true);
+    }
     if (!read_setting(text, value)) {
       throw UsageError(component, name, fmt::format("{} ({})", setting_form(value), help), fmt::format("\"{}\"", text));
     }
     take(std::move(value));
   };
   // The last value counts: a configuration's come first.
-  return command.add_option_function<std::string>(name, read, help)
-      ->type_name("")
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  CLI::Option* option = command.add_option_function<std::string>(name, read, help)
+                            ->type_name("")
+                            ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  if constexpr (std::same_as<Value, bool>) option->expected(0, 1);  // alone, it is true
+  return option;
 }
 
 /// What the command line says about described settings: kept until the defaults that a model file holds are in place.
@@ -63,9 +69,13 @@ class GivenSettings {
           names_.push_back(name);
           assignments_.push_back([&value, given = std::move(given)] { value = given; });
         };
-        add_value<Value>(command, option_name(key), std::string(help), take)
-            ->default_str(setting_text(value))
-            ->group(group);
+        CLI::Option* option = add_value<Value>(command, option_name(key), std::string(help), take)->group(group);
+        // CLI11 would take a default for the value of an option that stands alone.
+        if constexpr (std::same_as<Value, bool>) {
+          if (value) option->description(fmt::format("{} (default: true)", help));
+        } else {
+          option->default_str(setting_text(value));
+        }
       }
     });
   }

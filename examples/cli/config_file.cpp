@@ -2,6 +2,7 @@
 #include "config_file.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cstddef>
 #include <cstdint>
@@ -22,6 +23,10 @@ namespace pd = patchdiff;
 namespace {
 
 constexpr std::string_view flag = "--config";
+
+/// An option of a file that another one on the command line takes the place of.
+const std::array<std::pair<std::string, std::string>, 2> alternatives{
+    {{"--images", "--minutes"}, {"--minutes", "--images"}}};
 
 class ConfigFile {
  public:
@@ -117,6 +122,13 @@ std::vector<std::string> with_config(const CLI::App& command, std::vector<std::s
     if (words[index].starts_with(fmt::format("{}=", flag))) path = words[index].substr(flag.size() + 1);
     if (path.empty()) continue;
     std::vector<std::string> all = ConfigFile(command, path).words();
+    const auto given = [&](const std::string& option) {
+      return std::any_of(words.begin(), words.end(),
+                         [&](const std::string& word) { return word == option || word.starts_with(option + "="); });
+    };
+    for (const auto& [option, other] : alternatives) {
+      if (given(other)) std::erase_if(all, [&](const std::string& word) { return word.starts_with(option + "="); });
+    }
     all.insert(all.end(), words.begin(), words.end());
     return all;
   }

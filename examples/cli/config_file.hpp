@@ -18,8 +18,9 @@
 
 /// The words of a command line with those of the file after `--config` put in, before all others.
 ///
-/// A key is an option's name with `_` for `-`, at the top, or in a table named as the option's group.
-/// Errors: UsageError for a key or a value that is not known; FileError and DataError for a file that cannot be read.
+/// Of `--images` and `--minutes`, the command line's takes the place of the file's. A key is an option's name with `_`
+/// for `-`, at the top, or in a table named as the option's group. Errors: UsageError for a key or a value that is not
+/// known; FileError and DataError for a file that cannot be read.
 std::vector<std::string> with_config(const CLI::App& command, std::vector<std::string> words);
 
 /// The text of such a file.

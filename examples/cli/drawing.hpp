@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <vector>
 
 #include <patchdiff/core/log.hpp>
+#include <patchdiff/data/normalization.hpp>
 #include <patchdiff/io/picture.hpp>
 
 #include "model.hpp"
@@ -21,9 +23,18 @@ struct DrawingProgress {
 /// Called after each step; what it throws ends the drawing.
 using DrawingCallback = std::function<void(const DrawingProgress&)>;
 
+/// What a picture shows of a model, and how it is drawn.
+struct DrawingOptions {
+  std::vector<std::int64_t> classes{};  ///< one per row; of a model without classes, none
+  SamplingSettings sampling{};
+  patchdiff::Normalization normalization{};                              ///< undone in what is drawn; empty: none
+  std::int64_t longest_side = std::numeric_limits<std::int64_t>::max();  ///< of larger images, the middle is drawn
+};
+
 /// A picture of samples: `count` of each class side by side, one class per row; of a model without classes, a square.
-patchdiff::Picture draw_samples(const Denoiser& denoiser, const std::vector<std::int64_t>& classes,
-                                const SamplingSettings& settings, const patchdiff::Log& log = {},
+///
+/// Of images with neither 1 nor 3 channels, the first 3 are shown, or the first one of 2.
+patchdiff::Picture draw_samples(const Denoiser& denoiser, const DrawingOptions& options, const patchdiff::Log& log = {},
                                 const DrawingCallback& callback = {});
 
 /// Every class of a model once.

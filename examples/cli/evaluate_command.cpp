@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,8 +14,9 @@
 
 #include <patchdiff/backend/eigen/thread_executor.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/data/any_dataset.hpp>
 #include <patchdiff/data/data_order.hpp>
-#include <patchdiff/data/image_folder.hpp>
+#include <patchdiff/data/normalization.hpp>
 #include <patchdiff/diffusion/guided_denoiser.hpp>
 #include <patchdiff/io/atomic_file.hpp>
 #include <patchdiff/io/settings_json.hpp>
@@ -24,27 +24,29 @@
 #include <patchdiff/sampling/ode_sampler.hpp>
 
 #include "commands.hpp"
-#include "data_folder.hpp"
 #include "evaluation.hpp"
 #include "feature_network.hpp"
+#include "image_source.hpp"
 #include "model.hpp"
 #include "progress.hpp"
 #include "read_images.hpp"
 #include "settings.hpp"
 
-namespace fs = std::filesystem;
 namespace pd = patchdiff;
 
 namespace {
 
 constexpr const char* component = "evaluate";
-constexpr std::int64_t at_once = 100;
+
+/// How many images are worked on at once.
+std::int64_t part_of(pd::ImageShape image) {
+  return std::clamp<std::int64_t>(102'400 / pixel_count(image.size()), 1, 100);
+}
 
 void warn(std::string_view message) { fmt::print(stderr, "patchdiff: {}\n", message); }
 
 /// Labels for samples, one after the other, in the shares of a data set's classes.
-template <class Source>
-std::vector<std::int64_t> labels_in_shares(const Source& data, std::int64_t count) {
+std::vector<std::int64_t> labels_in_shares(const pd::AnyDataset& data, std::int64_t count) {
   std::vector<double> shares(static_cast<std::size_t>(data.class_count()), 0);
   for (std::int64_t index = 0; index < data.size(); ++index) {
     shares[static_cast<std::size_t>(data.label(index))] += 1 / static_cast<double>(data.size());
@@ -61,14 +63,25 @@ std::vector<std::int64_t> labels_in_shares(const Source& data, std::int64_t coun
   return labels;
 }
 
+/// Samples as values that are stored, in host memory.
+at::Tensor as_stored(const at::Tensor& samples, const pd::Normalization& normalization) {
+  at::Tensor images = samples.to(at::kCPU, at::kFloat).contiguous();
+  if (!normalization.mean.empty()) {
+    normalization.undo({images.data_ptr<float>(), static_cast<std::size_t>(images.numel())},
+                       static_cast<std::size_t>(images.size(2) * images.size(3)));
+  }
+  return images;
+}
+
 class Evaluate {
  public:
   explicit Evaluate(CLI::App& command) : command_(&command) {
     const auto take = [](auto& target) { return [&target](auto value) { target = std::move(value); }; };
-    add_value<std::string>(command, "--data", "folder of the training and the test images, train-* and t10k-*",
-                           take(data_));
+    add_value<std::string>(command, "--data", "training images, as train takes them", take(data_));
+    add_value<std::string>(command, "--test", "images that others are compared with, as --data", take(test_))
+        ->default_str("t10k-* in --data");
     add_value<std::string>(command, "--model", "file that train wrote, whose samples are judged", take(model_));
-    add_value<std::string>(command, "--images", "folder of drawn images that are judged, PNG or JPEG", take(images_));
+    add_value<std::string>(command, "--images", "drawn images that are judged, as --data", take(images_));
     add_value<std::string>(command, "--out", "file for all figures, JSON", take(out_));
     command.add_flag("--per-class", per_class_, "judge each class apart, too");
     given_.add_to(command, "Evaluation", evaluation_);
@@ -86,22 +99,26 @@ class Evaluate {
     std::optional<pd::AtomicFile> out;  // refuses what cannot be written before the work
     if (!out_.empty()) out.emplace(out_, component);
 
-    const DataFolder folder(data_, component);
-    const pd::ArrayDataset test = folder.read(Split::test), training = folder.read(Split::train);
-    const std::string fingerprint = data_fingerprint(training);
-    std::optional<pd::ImageFolder> drawn;
-    if (!images_.empty()) drawn = open_drawn();
+    const ImageSource source = open_images(data_, Split::train, Unreadable::stop, component);
+    const pd::AnyDataset& training = source.images;
+    const std::optional<ImageSource> test_source = open_test_images(data_, test_, component);
+    if (!test_source) {
+      throw pd::FileError(component, "--test", "images, as --data has no t10k-images-idx3-ubyte", "none");
+    }
+    const pd::AnyDataset& test = test_source->images;
+    std::optional<ImageSource> drawn;
+    if (!images_.empty()) drawn = open_images(images_, Split::train, Unreadable::stop, component, "--images");
     require_images("test images", test, training.shape());
     require_images("training images", training, training.shape(), evaluation_.count);
-    if (drawn) require_images("drawn images", *drawn, training.shape(), evaluation_.count);
+    if (drawn) require_images("drawn images", drawn->images, training.shape(), evaluation_.count);
     if (model) {
-      require_same_data(model->record, fingerprint, component);
+      require_same_data(model->record, source.fingerprint, component);
       require_shape("--model", model->denoiser.image(), training.shape());
     }
-    const std::vector<std::string> names = class_names(model, fingerprint, training.class_count());
+    const std::vector<std::string> names = class_names(model, source.fingerprint, training.class_count());
     const auto classes = static_cast<std::int64_t>(names.size());
     if (classes > 0) require_labels("test images", test.class_count(), classes);
-    if (classes > 0 && drawn) require_labels("drawn images", drawn->class_count(), classes);
+    if (classes > 0 && drawn) require_labels("drawn images", drawn->images.class_count(), classes);
 
     const FeatureNetwork network(features_, training.shape(), device);
     Progress progress;
@@ -117,7 +134,8 @@ class Evaluate {
     std::vector<ImageFeatures> judged{
         real_features("training images", training, evaluation_.count, labelled, network, advance)};
     if (model) judged.push_back(sample_features(*model, training, network, advance));
-    if (drawn) judged.push_back(real_features("drawn images", *drawn, evaluation_.count, labelled, network, advance));
+    if (drawn)
+      judged.push_back(real_features("drawn images", drawn->images, evaluation_.count, labelled, network, advance));
     progress.end_line();
 
     const Evaluation evaluation(
@@ -129,12 +147,6 @@ class Evaluate {
   }
 
  private:
-  pd::ImageFolder open_drawn() const {
-    std::error_code unknown;
-    const fs::path labels = fs::path(images_) / "dataset.json";
-    return pd::ImageFolder(images_, {.labels = fs::exists(labels, unknown) ? labels : fs::path()});
-  }
-
   /// There may be a border around what images of training show.
   static void require_shape(std::string_view argument, pd::ImageShape got, pd::ImageShape training) {
     if (got.channels == training.channels && fits(training.size(), got.size())) return;
@@ -143,8 +155,7 @@ class Evaluate {
                         to_string(got));
   }
 
-  template <class Source>
-  static void require_images(std::string_view argument, const Source& images, pd::ImageShape training,
+  static void require_images(std::string_view argument, const pd::AnyDataset& images, pd::ImageShape training,
                              std::int64_t count = 0) {
     require_shape(argument, images.shape(), training);
     if (images.size() >= count) return;
@@ -172,11 +183,12 @@ class Evaluate {
   }
 
   /// Features of images of a data set, drawn without repetition.
-  template <class Source, class Advance>
-  static ImageFeatures real_features(const std::string& name, const Source& data, std::int64_t count, bool labelled,
-                                     const FeatureNetwork& network, const Advance& advance) {
+  template <class Advance>
+  static ImageFeatures real_features(const std::string& name, const pd::AnyDataset& data, std::int64_t count,
+                                     bool labelled, const FeatureNetwork& network, const Advance& advance) {
     ImageFeatures images{.name = name, .features = pd::FeatureSet(network.dimension())};
     const pd::DataOrder order({}, static_cast<std::uint64_t>(data.size()));
+    const std::int64_t at_once = part_of(data.shape());
     for (std::int64_t first = 0; first < count; first += at_once) {
       const std::vector<std::int64_t> indices = indices_of(order, first, std::min(at_once, count - first));
       images.features.add(network(read_images(data, indices)));
@@ -188,8 +200,8 @@ class Evaluate {
     return images;
   }
 
-  template <class Source, class Advance>
-  ImageFeatures sample_features(const Model& model, const Source& training, const FeatureNetwork& network,
+  template <class Advance>
+  ImageFeatures sample_features(const Model& model, const pd::AnyDataset& training, const FeatureNetwork& network,
                                 const Advance& advance) const {
     const std::int64_t classes = model.denoiser.label_dim();
     ImageFeatures images{.name = "samples", .features = pd::FeatureSet(network.dimension())};
@@ -202,6 +214,7 @@ class Evaluate {
     }
     std::optional<pd::GuidedDenoiser<const Denoiser>> guided;
     if (classes > 0) guided.emplace(model.denoiser, evaluation_.guidance, pd::GuidanceInterval{}, pd::Log(warn));
+    const std::int64_t at_once = part_of(model.denoiser.image());
     const pd::ODESampler sampler({.num_steps = evaluation_.steps}, pd::NamedSolver{evaluation_.solver});
     for (std::int64_t first = 0; first < evaluation_.count; first += at_once) {
       const std::int64_t count = std::min(at_once, evaluation_.count - first);
@@ -216,7 +229,7 @@ class Evaluate {
       } else {
         drawn = sampler(model.denoiser, request);
       }
-      images.features.add(network(drawn.to(at::kCPU, at::kFloat)));
+      images.features.add(network(as_stored(drawn, model.record.normalization)));
       advance(images.name, count);
     }
     return images;
@@ -245,7 +258,7 @@ class Evaluate {
   }
 
   CLI::App* command_;
-  std::string data_, model_, images_, out_;
+  std::string data_, test_, model_, images_, out_;
   bool per_class_ = false;
   EvaluationSettings evaluation_{};
   FeatureSettings features_{};

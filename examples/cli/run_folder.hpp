@@ -23,7 +23,9 @@
 class RunFolder {
  public:
   static constexpr std::string_view model = "model.safetensors";
-  static constexpr std::string_view log = "loss.csv";
+  static constexpr std::string_view losses = "loss.csv";
+  static constexpr std::string_view losses_by_sigma = "loss_by_sigma.csv";
+  static constexpr std::string_view json_lines = "log.jsonl";
   static constexpr std::string_view loss_picture = "loss.png";
   static constexpr std::string_view samples = "samples.png";
   static constexpr std::string_view settings = "run.toml";
@@ -42,7 +44,7 @@ class RunFolder {
                                    fmt::format("\"{}\"", folder_.string()));
     }
     if (resume) return;
-    for (const std::string_view name : {model, log, loss_picture, samples, settings}) {
+    for (const std::string_view name : {model, losses, losses_by_sigma, json_lines, loss_picture, samples, settings}) {
       if (!std::filesystem::exists(folder_ / name, refused)) continue;
       ::close(lock_);
       throw patchdiff::ConfigError("train", "--out", "a folder without files of an earlier run",

@@ -66,7 +66,7 @@ class Sample {
         classes_.empty() ? all_classes(model.denoiser) : classes_of(classes_, model.record.class_names);
 
     { const pd::AtomicFile probe(out_, component); }  // refuses what cannot be written before the work
-    pd::write_png(out_, picture(model.denoiser, classes));
+    pd::write_png(out_, picture(model, classes));
     fmt::print("wrote {}: {} images, {} steps of {}, guidance {}, seed {}\n", out_,
                sampling_.count * std::max<std::int64_t>(1, static_cast<std::int64_t>(classes.size())), sampling_.steps,
                pd::name_of(sampling_.solver), sampling_.guidance, sampling_.seed);
@@ -77,7 +77,7 @@ class Sample {
 
  private:
   /// Draws with a progress bar and, if they are wanted, previews. Errors: Stopped.
-  pd::Picture picture(const Denoiser& denoiser, const std::vector<std::int64_t>& classes) const {
+  pd::Picture picture(const Model& model, const std::vector<std::int64_t>& classes) const {
     const StopSignal stop;
     Progress progress;
     std::int64_t previewed = 0;  // the last step of which `out_` is the estimate
@@ -100,7 +100,9 @@ class Sample {
                                               : fmt::format("{} is not written", out_)));
     };
     const auto log = [](std::string_view message) { fmt::print(stderr, "patchdiff: {}\n", message); };
-    return draw_samples(denoiser, classes, sampling_, log, watch);
+    return draw_samples(model.denoiser,
+                        {.classes = classes, .sampling = sampling_, .normalization = model.record.normalization}, log,
+                        watch);
   }
 
   CLI::App* command_;

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cmath>
-#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <filesystem>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,23 +14,27 @@
 #include <fmt/format.h>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/data/any_dataset.hpp>
+#include <patchdiff/data/normalization.hpp>
+#include <patchdiff/data/normalized_dataset.hpp>
+#include <patchdiff/data/padded_dataset.hpp>
 #include <patchdiff/io/atomic_file.hpp>
 #include <patchdiff/io/checkpoint.hpp>
 #include <patchdiff/io/checkpoint_folder.hpp>
-#include <patchdiff/io/csv_log.hpp>
 #include <patchdiff/io/png.hpp>
-#include <patchdiff/patch/coord_encoder.hpp>
 
 #include "class_names.hpp"
 #include "commands.hpp"
 #include "config_file.hpp"
-#include "data_folder.hpp"
 #include "drawing.hpp"
+#include "image_source.hpp"
 #include "loss_log.hpp"
 #include "loss_picture.hpp"
 #include "model.hpp"
+#include "new_model.hpp"
 #include "progress.hpp"
 #include "run_folder.hpp"
+#include "run_logs.hpp"
 #include "setting_text.hpp"
 #include "settings.hpp"
 #include "stop_signal.hpp"
@@ -45,20 +47,25 @@ namespace {
 
 constexpr const char* component = "train";
 
-/// Settings of the network that follow from the data, and of the denoiser that follow from training.
-const std::set<std::string_view> of_the_data{"in_channels", "out_channels", "label_dim", "augment_dim"};
-const std::set<std::string_view> of_training{"null_label_trained"};
+/// The longest side of what is drawn while and after a run trains.
+constexpr std::int64_t longest_drawn_side = 256;
 
 class Train {
  public:
   explicit Train(CLI::App& command) : command_(&command) {
     const auto take = [](auto& target) { return [&target](auto value) { target = std::move(value); }; };
     add_value<std::string>(command, "--config", "TOML file of options, which others given here replace", take(config_));
-    add_value<std::string>(command, "--data", "folder with train-images-idx3-ubyte and its labels, plain or .gz",
+    add_value<std::string>(command, "--data",
+                           "folder with train-images-idx3-ubyte and its labels, plain or .gz, or with PNG or JPEG "
+                           "files and dataset.json; or an NPY file",
                            take(data_));
+    add_value<Unreadable>(command, "--unreadable", "what happens to files that are no sound pictures",
+                          take(unreadable_))
+        ->default_str("stop");
     add_value<std::string>(command, "--out", "new folder for the model, the loss and samples", take(out_));
     add_value<double>(command, "--minutes", "time to train for", take(minutes_))->default_str("5");
     add_value<std::uint64_t>(command, "--images", "images to train on, instead of --minutes", take(images_));
+    command.add_flag("--dry-run", dry_run_, "tell what the run would take in time and memory, and write nothing");
     command.add_flag("--resume", resume_, "go on with the run in --out from its last checkpoint, or begin it");
     add_value<std::uint64_t>(command, "--checkpoint-every", "steps between checkpoints, the last two of which are kept",
                              take(checkpoint_every_))
@@ -67,10 +74,9 @@ class Train {
     add_value<std::vector<std::string>>(
         command, "--class-names", "of class 0, 1, ...; garments for Fashion-MNIST, else numbers", take(class_names_));
     given_.add_to(command, "Training", training_);
-    given_of_model_.add_to(command, "Model", network_, of_the_data);
-    given_of_model_.add_to(command, "Model", denoiser_, of_training);
-    given_of_model_.add_to(command, "Model", coords_);
-    given_of_model_.add_to(command, "Model", edm_);
+    new_model_.add_to(command, given_of_model_);
+    given_of_run_.add_to(command, "Logs", logs_);
+    given_of_run_.add_to(command, "Machine", reading_);
     given_of_execution_.add_to(command, "Machine", execution_);
   }
 
@@ -86,40 +92,41 @@ class Train {
     }
     given_.apply();
     training_.check();
+    given_of_run_.apply();
+    logs_.check();
 
-    const DataFolder folder(data_, component);
-    std::string fingerprint;
-    pd::ImageShape stored;
-    std::int64_t classes = 0;
-    {
-      const pd::ArrayDataset data = folder.read(Split::train);
-      fingerprint = data_fingerprint(data);
-      stored = data.shape();
-      classes = data.class_count();
-    }
-    std::vector<std::string> names = default_class_names(fingerprint, classes);
+    const ImageSource source = open_images(data_, Split::train, unreadable_, component);
+    for (const std::string& reason : source.skipped) fmt::print(stderr, "patchdiff: left out: {}\n", reason);
+    std::vector<std::string> names = default_class_names(source.fingerprint, source.images.class_count());
     if (start) {
-      require_same_data(start->record, fingerprint, component);
+      require_same_data(start->record, source.fingerprint, component);
       names = start->record.class_names;
     } else {
       given_of_model_.apply();
-      start = Model{new_denoiser(stored, classes, device)};
+      start = new_model_.build(source.images, training_, given_of_model_, device);
     }
     if (!class_names_.empty()) names = class_names_;
     check_class_names(names, start->denoiser.label_dim());
     start->record.class_names = names;
     start->record.training = training_;
-    start->record.data = fingerprint;
+    start->record.data = source.fingerprint;
 
-    const pd::ArrayDataset data = folder.read(Split::train, start->denoiser.image().size());
-    const TrainingRun training(data, training_, start->denoiser);
-    train(training, std::move(*start));
+    const pd::AnyDataset padded(pd::PaddedDataset(source.images, start->denoiser.image().size()));
+    const pd::Normalization& normalization = start->record.normalization;
+    const pd::AnyDataset images =
+        normalization.mean.empty() ? padded : pd::AnyDataset(pd::NormalizedDataset(padded, normalization));
+    const TrainingRun training(images, training_, reading_, start->denoiser);
+    if (dry_run_) {
+      print_estimate(training, *start);
+    } else {
+      train(training, std::move(*start));
+    }
   }
 
  private:
   void check_command_line() const {
     require_given(*command_, "--data");
-    require_given(*command_, "--out");
+    if (!dry_run_) require_given(*command_, "--out");
     if (images_ && minutes_) throw UsageError(component, "--images", "none beside --minutes", setting_text(*images_));
     if (images_ && *images_ < 1) throw pd::ConfigError(component, "--images", "at least 1", setting_text(*images_));
     if (checkpoint_every_ < 1) throw pd::ConfigError(component, "--checkpoint-every", "at least 1", "0");
@@ -131,21 +138,19 @@ class Train {
     }
   }
 
-  /// A network of the settings for images of that size, which grow until all three patch sizes suit the network.
-  Denoiser new_denoiser(pd::ImageShape stored, std::int64_t classes, pd::TorchDevice device) const {
-    pd::SongUNetOptions network = network_;
-    const std::size_t levels = std::min<std::size_t>(network.channel_mult.size(), 31);
-    const std::int64_t divisor = std::int64_t{2} << levels;  // a quarter of the side, divisible by 2^(levels - 1)
-    const auto grown = [&](std::int64_t side) { return (side + divisor - 1) / divisor * divisor; };
-    network.image = {grown(stored.height), grown(stored.width)};
-    network.in_channels = stored.channels + pd::CoordEncoder<B>(network.image, coords_).channels();
-    network.out_channels = stored.channels;
-    network.label_dim = classes;
-    pd::DenoiserOptions options = denoiser_;
-    options.image = {stored.channels, network.image.height, network.image.width};
-    options.coords = coords_;
-    options.formulation = edm_;
-    return {AnyUNet(pd::SongUNet(network, {training_.seed}, device)), options};
+  TrainingLength length() const { return {.images = images_, .minutes = minutes_.value_or(5)}; }
+
+  /// Errors: what the first steps throw.
+  void print_estimate(const TrainingRun& training, Model& start) const {
+    std::int64_t parameters = 0;
+    start.denoiser.visit_parameters(
+        [&](std::string_view, const at::Tensor& value, const at::Tensor&) { parameters += value.numel(); });
+    const TrainingEstimate estimate = training.estimate(start.denoiser, length());
+    fmt::print("data       {}\nnetwork    {} parameters\nrun        {} images in {}, {:.0f} images/s\n",
+               start.record.data, parameters, estimate.images, duration_text(estimate.seconds),
+               static_cast<double>(estimate.images) / estimate.seconds);
+    fmt::print("memory     {:.0f} MiB of tensors in a step on full images\n",
+               static_cast<double>(estimate.bytes) / (1 << 20));
   }
 
   /// What must be the same for a run to go on.
@@ -185,6 +190,7 @@ class Train {
   void write_settings(const fs::path& path, const Model& start) const {
     ConfigText config;
     config.add("data", data_);
+    config.add("unreadable", unreadable_);
     if (images_) config.add("images", *images_);
     if (!images_) config.add("minutes", minutes_.value_or(5));
     config.add("checkpoint_every", checkpoint_every_);
@@ -192,14 +198,11 @@ class Train {
     if (!start.record.class_names.empty()) config.add("class_names", start.record.class_names);
     config.table("training");
     config.add_all(start.record.training);
-    if (from_.empty()) {
-      config.table("model");
-      config.add_all(network_, of_the_data);
-      config.add_all(denoiser_, of_training);
-      config.add_all(coords_);
-      config.add_all(edm_);
-    }
+    if (from_.empty()) new_model_.write(config);
+    config.table("logs");
+    config.add_all(logs_);
     config.table("machine");
+    config.add_all(reading_);
     config.add_all(execution_);
     pd::AtomicFile file(path, component);
     file.write(config.text());
@@ -216,7 +219,7 @@ class Train {
       fmt::print("{} holds a finished run\n", out_);
       return;
     }
-    TrainingLength length{.images = images_, .minutes = minutes_.value_or(5)};
+    TrainingLength length = this->length();
     if (resuming.from) {
       const std::string total = resuming.from->settings().at("total");
       if (images_ && setting_text(*images_) != total) {
@@ -227,10 +230,16 @@ class Train {
       fmt::print("resuming after step {}\n", resuming.from->state().step);
     }
     write_settings(folder / RunFolder::settings, start);
-    cut_loss_log(folder / RunFolder::log, resuming.from ? resuming.from->state().step : 0);
-    pd::CsvLog log(folder / RunFolder::log, loss_columns);
+    const auto draw = [&record = start.record](const Denoiser& averaged) {
+      return draw_samples(averaged, {.classes = all_classes(averaged),
+                                     .sampling = record.sampling,
+                                     .normalization = record.normalization,
+                                     .longest_side = longest_drawn_side});
+    };
+    RunLogs logs(folder, logs_, training.loss_table(start.denoiser), draw,
+                 resuming.from ? resuming.from->state().step : 0);
     Progress progress;
-    TrainingResult result = training(std::move(start.denoiser), length, resuming, log, progress, stop);
+    TrainingResult result = training(std::move(start.denoiser), length, resuming, logs, progress, stop);
     start.record.images += result.images;
     try {
       save_model(folder / RunFolder::model, result.averaged, start.record);
@@ -238,11 +247,10 @@ class Train {
       if (!result.log_failed) throw;
     }
     if (result.log_failed) std::rethrow_exception(result.log_failed);
-    pd::write_png(folder / RunFolder::loss_picture, loss_picture(read_loss_log(folder / RunFolder::log)));
-    pd::write_png(folder / RunFolder::samples,
-                  draw_samples(result.averaged, all_classes(result.averaged), start.record.sampling));
+    pd::write_png(folder / RunFolder::loss_picture, loss_picture(read_loss_log(folder / RunFolder::losses)));
+    pd::write_png(folder / RunFolder::samples, draw(result.averaged));
     if (!result.stopped) resuming.folder.clear();
-    fmt::print("wrote {}, {}, {} and {} to {} after {} images\n", RunFolder::model, RunFolder::log,
+    fmt::print("wrote {}, {}, {} and {} to {} after {} images\n", RunFolder::model, RunFolder::losses,
                RunFolder::loss_picture, RunFolder::samples, out_, result.images);
     if (result.stopped) {
       fmt::print("stopped early; go on with: patchdiff train --config {} --out {} --resume\n",
@@ -252,20 +260,18 @@ class Train {
 
   CLI::App* command_;
   std::string config_, data_, out_, from_;
-  bool resume_ = false;
+  Unreadable unreadable_ = Unreadable::stop;
+  bool resume_ = false, dry_run_ = false;
   std::uint64_t checkpoint_every_ = 500;
   std::optional<double> minutes_{};
   std::optional<std::uint64_t> images_{};
   std::vector<std::string> class_names_{};
   TrainingSettings training_{};
-  pd::SongUNetOptions network_{
-      .model_channels = 32, .channel_mult = {1, 1, 2}, .num_blocks = 1, .attn_resolutions = {8}, .dropout = 0};
-  pd::DenoiserOptions denoiser_{.precision = __builtin_cpu_supports("avx512bf16") ? pd::Precision::bfloat16
-                                                                                  : pd::Precision::float32};
-  pd::CoordOptions coords_{};
-  pd::EDM edm_{};
+  ModelSettings new_model_{};
+  LogSettings logs_{};
+  ReadingSettings reading_{};
   ExecutionSettings execution_{};
-  GivenSettings given_, given_of_model_, given_of_execution_;
+  GivenSettings given_, given_of_model_, given_of_run_, given_of_execution_;
 };
 
 }  // namespace

@@ -3,15 +3,18 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <string>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include <patchdiff/backend/torch/peak_bytes.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/flow.hpp>
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/data/loader.hpp>
+#include <patchdiff/data/patch_loader.hpp>
 #include <patchdiff/training/adam.hpp>
 #include <patchdiff/training/ema.hpp>
 #include <patchdiff/training/learning_rate.hpp>
@@ -25,16 +28,19 @@ namespace pd = patchdiff;
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using Loader = pd::Loader<B, pd::ArrayDataset>;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-pd::TrainStepOptions step_options(const TrainingSettings& settings, pd::PatchSizeSchedule schedule) {
-  return {.schedule = std::move(schedule),
-          .batch = settings.batch,
-          .loss = {.sigma = pd::SigmaDistribution::log_normal(settings.p_mean, settings.p_std),
-                   .reduction = settings.reduction},
-          .label_dropout = settings.label_dropout};
+pd::TrainerOptions trainer_options(const TrainingSettings& settings, pd::PatchSizeSchedule schedule) {
+  return {.step = {.schedule = std::move(schedule),
+                   .batch = settings.batch,
+                   .loss = {.sigma = pd::SigmaDistribution::log_normal(settings.p_mean, settings.p_std),
+                            .reduction = settings.reduction},
+                   .label_dropout = settings.label_dropout,
+                   .max_gradient_norm = settings.max_gradient_norm > 0 ? settings.max_gradient_norm
+                                                                       : std::numeric_limits<double>::infinity(),
+                   .non_finite = settings.skip_non_finite ? pd::NonFinite::skip : pd::NonFinite::fail},
+          .micro_batch = settings.micro_batch > 0 ? std::optional(settings.micro_batch) : std::nullopt};
 }
 
 pd::EMA<B> make_average(const TrainingSettings& settings, Denoiser& denoiser, const pd::TrainState& state = {}) {
@@ -42,79 +48,149 @@ pd::EMA<B> make_average(const TrainingSettings& settings, Denoiser& denoiser, co
       denoiser, {.halflife_images = settings.ema_halflife_images, .rampup_ratio = settings.ema_rampup_ratio}, state);
 }
 
+pd::Adam<B> make_optimizer() { return pd::Adam<B>{{.beta2 = 0.99}}; }
+
+/// Calls `f` with a loader of the images: of patches, where parts of images can be read.
+template <class F>
+auto with_loader(const pd::AnyDataset& images, const TrainingSettings& settings, const ReadingSettings& reading,
+                 const Denoiser& denoiser, const F& f) {
+  if (images.has_regions()) {
+    pd::PatchLoader<B, pd::AnyDataset> loader(
+        images, denoiser.device(),
+        {.seed = settings.seed, .padding = denoiser.coords().padding, .augmentation = settings.augmentation()});
+    return f(loader);
+  }
+  pd::Loader<B, pd::AnyDataset> loader(
+      images, denoiser.device(),
+      {.seed = settings.seed, .workers = reading.workers, .augmentation = settings.augmentation()});
+  return f(loader);
+}
+
+/// The length of a run of so much time, of which a part is gone.
+std::uint64_t fitting_images(const pd::TrainingCost& cost, double minutes, double gone) {
+  return static_cast<std::uint64_t>(std::max(1.0, (60 * minutes - gone) / cost.left(0)));
+}
+
 }  // namespace
 
-TrainingRun::TrainingRun(const pd::ArrayDataset& data, TrainingSettings settings, Denoiser& denoiser)
-    : data_(&data), settings_(settings), size_divisor_(denoiser.network().size_divisor()) {
+TrainingRun::TrainingRun(const pd::AnyDataset& images, TrainingSettings settings, ReadingSettings reading,
+                         Denoiser& denoiser)
+    : images_(&images), settings_(settings), reading_(reading), size_divisor_(denoiser.network().size_divisor()) {
   make_average(settings_, denoiser);
-  pd::TrainStep<B>{step_options(settings_, schedule(1))};
+  pd::TrainStep<B>{trainer_options(settings_, schedule(1)).step};
+  if (reading.workers < 1)
+    throw pd::ConfigError("train", "--workers", "at least 1", fmt::format("{}", reading.workers));
+  const std::int64_t told = pd::Augmentation(settings.augmentation()).label_dim();
+  if (told > 0 && denoiser.network().augment_dim() != told) {
+    throw pd::ConfigError("train", "--augment-probability", "0, as the model reads no augmentation labels",
+                          fmt::format("{}", settings.augment_probability));
+  }
 }
 
 pd::PatchSizeSchedule TrainingRun::schedule(std::uint64_t total) const {
-  const pd::PatchMixture mixture{.image = data_->shape().size(),
+  const pd::PatchMixture mixture{.image = images_->shape().size(),
                                  .full_image_probability = settings_.full_image_probability,
                                  .size_divisor = size_divisor_};
   return settings_.schedule == ScheduleKind::progressive ? pd::PatchSizeSchedule::progressive(mixture, total)
                                                          : pd::PatchSizeSchedule::stochastic(mixture);
 }
 
+pd::LossTable TrainingRun::loss_table(const Denoiser& denoiser) const {
+  return pd::LossTable(denoiser, trainer_options(settings_, schedule(1)).step.loss);
+}
+
+TrainingEstimate TrainingRun::estimate(const Denoiser& denoiser, const TrainingLength& length) const {
+  return with_loader(*images_, settings_, reading_, denoiser, [&](auto& loader) {
+    TrainingEstimate estimate;
+    pd::TrainerOptions options = trainer_options(settings_, schedule(1));
+    const pd::TrainingCost cost(options.step.schedule,
+                                pd::measured_seconds_per_image(denoiser, loader, options.step, settings_.seed));
+    estimate.images = length.images.value_or(fitting_images(cost, length.minutes, 0));
+    estimate.seconds = static_cast<double>(estimate.images) * cost.left(0);
+    const auto train = [&] {
+      Denoiser model = denoiser.clone();
+      pd::Adam<B> optimizer = make_optimizer();
+      pd::TrainState state{.seed = settings_.seed};
+      optimizer.prepare(model);
+      const pd::EMA<B> average = make_average(settings_, model, state);
+      options.step.schedule =
+          pd::PatchSizeSchedule::stochastic_of({.image = images_->shape().size(), .sizes = {images_->shape().size()}});
+      pd::Trainer(model, optimizer, loader, state, options).step();
+    };
+    estimate.bytes = pd::peak_torch_bytes(train);
+    return estimate;
+  });
+}
+
 TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& length, const Resuming& resuming,
-                                       pd::CsvLog& log, Progress& progress, const StopSignal& stop) const {
-  const auto begin = Clock::now();
-  Loader loader(*data_, denoiser.device(), {.seed = settings_.seed});
-  const pd::PatchSizeSchedule trial = schedule(1);
-  const pd::TrainingCost cost(
-      trial, pd::measured_seconds_per_image(denoiser, loader, step_options(settings_, trial), settings_.seed));
-  const double fitting = std::max(1.0, (60 * length.minutes - seconds_since(begin)) / cost.left(0));
-  const std::uint64_t total = length.images.value_or(static_cast<std::uint64_t>(fitting));
+                                       RunLogs& logs, Progress& progress, const StopSignal& stop) const {
+  return with_loader(*images_, settings_, reading_, denoiser, [&](auto& loader) -> TrainingResult {
+    const auto begin = Clock::now();
+    const pd::TrainStepOptions trial = trainer_options(settings_, schedule(1)).step;
+    const pd::TrainingCost cost(trial.schedule,
+                                pd::measured_seconds_per_image(denoiser, loader, trial, settings_.seed));
+    const std::uint64_t total = length.images.value_or(fitting_images(cost, length.minutes, seconds_since(begin)));
 
-  pd::Adam<B> optimizer{{.beta2 = 0.99}};
-  optimizer.prepare(denoiser);
-  pd::TrainState state{.seed = settings_.seed};
-  if (resuming.from) state = resuming.from->state();
-  pd::EMA<B> ema = make_average(settings_, denoiser, state);
-  pd::CheckpointParts<B> parts;
-  parts.add("model", denoiser).add("adam", optimizer).add("ema", ema);
-  if (resuming.from) resuming.from->restore(parts);
-  pd::Checkpoint::Settings settings = resuming.settings;
-  settings["total"] = fmt::format("{}", total);
+    pd::Adam<B> optimizer = make_optimizer();
+    optimizer.prepare(denoiser);
+    pd::TrainState state{.seed = settings_.seed};
+    if (resuming.from) state = resuming.from->state();
+    pd::EMA<B> ema = make_average(settings_, denoiser, state);
+    pd::CheckpointParts<B> parts;
+    parts.add("model", denoiser).add("adam", optimizer).add("ema", ema);
+    if (resuming.from) resuming.from->restore(parts);
+    pd::Checkpoint::Settings settings = resuming.settings;
+    settings["total"] = fmt::format("{}", total);
 
-  const auto share = [&](std::uint64_t images) { return static_cast<double>(images) / static_cast<double>(total); };
-  pd::Trainer trainer(denoiser, optimizer, loader, state,
-                      {.step = step_options(settings_, schedule(total)), .learning_rate = [&](std::uint64_t images) {
-                         return pd::cosine_learning_rate(settings_.learning_rate, share(images), settings_.warmup);
-                       }});
-  const std::uint64_t first = state.images;
-  std::exception_ptr log_failed;
-  double recent = -1;  // mean loss of the last steps, negative before the first
-  const auto start = Clock::now();
-  const auto after_step = [&](const pd::StepReport<B>& report) {
-    ema.update(denoiser, state);
-    const double loss = report.loss(), seconds = seconds_since(start);
-    try {
-      log.append({state.step, state.images, report.plan.patch.height, loss, seconds});
-    } catch (const pd::FileError&) {
-      log_failed = std::current_exception();
-    }
-    const bool ends = stop.requested() || log_failed;
-    recent = recent < 0 ? loss : 0.95 * recent + 0.05 * loss;
-    progress.show(
-        std::min(1.0, share(state.images)),
-        fmt::format("step {:5}  images {:7} of {}", state.step, state.images, total),
-        fmt::format("{:5.0f} images/s  loss {:.4f}  {} left", static_cast<double>(state.images - first) / seconds,
-                    recent, duration_text(cost.seconds_left(share(first), share(state.images), seconds))),
-        ends || state.images >= total);
-    if (!log_failed && state.images < total && state.step % resuming.every == 0) {
-      resuming.folder.save(parts, state, settings);
-    }
-    return ends ? pd::Flow::stop : pd::Flow::proceed;
-  };
-  if (!stop.requested()) trainer.run(total, after_step);
-  progress.end_line();
-  const bool stopped = stop.requested() && state.images < total;
-  if (stopped && !log_failed) resuming.folder.save(parts, state, settings);
-  return {.averaged = ema.apply_to(std::move(denoiser)),
-          .images = state.images,
-          .stopped = stopped,
-          .log_failed = log_failed};
+    const auto share = [&](std::uint64_t images) { return static_cast<double>(images) / static_cast<double>(total); };
+    const auto learning_rate = [&](std::uint64_t images) {
+      return pd::cosine_learning_rate(settings_.learning_rate, share(images), settings_.warmup);
+    };
+    pd::TrainerOptions options = trainer_options(settings_, schedule(total));
+    options.learning_rate = learning_rate;
+    pd::Trainer trainer(denoiser, optimizer, loader, state, options);
+    const std::uint64_t first = state.images;
+    std::exception_ptr log_failed;
+    double recent = -1;  // mean loss of the last steps, negative before the first
+    const auto start = Clock::now();
+    const auto logged = [&](const auto& write) {
+      try {
+        write();
+      } catch (const pd::FileError&) {
+        log_failed = std::current_exception();
+      }
+    };
+    // Keeps the run; what was logged up to here stays when it is resumed.
+    const auto save = [&] {
+      logged([&] { logs.write_table(state); });
+      if (!log_failed) resuming.folder.save(parts, state, settings);
+    };
+    const auto after_step = [&](const pd::StepReport<B>& report) {
+      ema.update(denoiser, state);
+      const double loss = report.loss(), seconds = seconds_since(start);
+      recent = recent < 0 ? loss : 0.95 * recent + 0.05 * loss;
+      logged([&] {
+        logs.add(report, state, learning_rate(report.plan.first_image), seconds);
+        if (logs.wants_samples(state.step)) logs.add_samples(ema.apply_to(denoiser.clone()), state.step);
+      });
+      if (!log_failed && state.images < total && state.step % resuming.every == 0) save();
+      const bool ends = stop.requested() || log_failed;
+      progress.show(
+          std::min(1.0, share(state.images)),
+          fmt::format("step {:5}  images {:7} of {}", state.step, state.images, total),
+          fmt::format("{:5.0f} images/s  loss {:.4f}  {} left", static_cast<double>(state.images - first) / seconds,
+                      recent, duration_text(cost.seconds_left(share(first), share(state.images), seconds))),
+          ends || state.images >= total);
+      return ends ? pd::Flow::stop : pd::Flow::proceed;
+    };
+    if (!stop.requested()) trainer.run(total, after_step);
+    progress.end_line();
+    const bool stopped = stop.requested() && state.images < total;
+    if (stopped && !log_failed) save();
+    if (!stopped && !log_failed) logged([&] { logs.write_table(state); });
+    return {.averaged = ema.apply_to(std::move(denoiser)),
+            .images = state.images,
+            .stopped = stopped,
+            .log_failed = log_failed};
+  });
 }

@@ -6,14 +6,14 @@
 #include <optional>
 #include <vector>
 
-#include <patchdiff/data/array_dataset.hpp>
+#include <patchdiff/data/any_dataset.hpp>
 #include <patchdiff/io/checkpoint.hpp>
 #include <patchdiff/io/checkpoint_folder.hpp>
-#include <patchdiff/io/csv_log.hpp>
 #include <patchdiff/patch/patch_size_schedule.hpp>
 
 #include "model.hpp"
 #include "progress.hpp"
+#include "run_logs.hpp"
 #include "settings.hpp"
 #include "stop_signal.hpp"
 
@@ -39,23 +39,38 @@ struct TrainingResult {
   std::exception_ptr log_failed{};  ///< why the log could not be written, which ends a run too
 };
 
+/// What a run would take.
+struct TrainingEstimate {
+  std::uint64_t images = 0;
+  double seconds = 0;
+  std::int64_t bytes = 0;  ///< of tensors, at most
+};
+
 /// One run of training, from a model as it is.
 class TrainingRun {
  public:
-  /// Errors: ConfigError for settings that cannot work.
-  TrainingRun(const patchdiff::ArrayDataset& data, TrainingSettings settings, Denoiser& denoiser);
+  /// The images must outlive this. Errors: ConfigError for settings that cannot work.
+  TrainingRun(const patchdiff::AnyDataset& images, TrainingSettings settings, ReadingSettings reading,
+              Denoiser& denoiser);
+
+  /// Takes a few steps of each patch size and tells what the run would take.
+  TrainingEstimate estimate(const Denoiser& denoiser, const TrainingLength& length) const;
 
   /// Trains until the length is reached, the signal comes or the log cannot be written; a stopped run leaves a
   /// checkpoint.
   ///
   /// Errors: NumericError for a loss or gradient that is not finite; FileError and DataError of checkpoints.
-  TrainingResult operator()(Denoiser denoiser, const TrainingLength& length, const Resuming& resuming,
-                            patchdiff::CsvLog& log, Progress& progress, const StopSignal& stop) const;
+  TrainingResult operator()(Denoiser denoiser, const TrainingLength& length, const Resuming& resuming, RunLogs& logs,
+                            Progress& progress, const StopSignal& stop) const;
+
+  /// An empty table of losses for the run's logs.
+  patchdiff::LossTable loss_table(const Denoiser& denoiser) const;
 
  private:
   patchdiff::PatchSizeSchedule schedule(std::uint64_t total) const;
 
-  const patchdiff::ArrayDataset* data_;
+  const patchdiff::AnyDataset* images_;
   TrainingSettings settings_;
+  ReadingSettings reading_;
   std::int64_t size_divisor_;
 };

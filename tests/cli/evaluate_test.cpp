@@ -267,6 +267,11 @@ TEST_CASE("evaluate judges a model's samples and a folder of drawn images") {
   CHECK(samples["recall"]["value"] < 0.1);
 
   CHECK(judged({}) == json);
+  // Beside themselves, images could not be nearer.
+  const Json itself = judged({"--test", folder / "drawn"})["judged"][0];
+  CHECK(frechet(itself) < 1e-3 * frechet(training));
+  CHECK(itself["precision"]["value"] == 1);
+  CHECK(itself["recall"]["value"] == 1);
   CHECK(judged({"--seed", "1"})["judged"][0] == training);
   CHECK(frechet(judged({"--seed", "1"})["judged"][1]) != frechet(samples));
   CHECK(frechet(judged({"--guidance", "3"})["judged"][1]) != frechet(samples));
@@ -284,7 +289,7 @@ TEST_CASE("features writes a network that evaluate takes") {
   };
   const std::string out = trained("a.safetensors", "3");
   const std::string begin =
-      "wrote " + (folder / "a.safetensors").string() + ": 64 features of images of 1x32x32; tells the class of ";
+      "wrote " + (folder / "a.safetensors").string() + ": 64 features of images of 1x32x32\ntells the class of ";
   CHECK_THAT(out, ContainsSubstring(begin));
   CHECK(std::stod(out.substr(out.find(begin) + begin.size())) > 60);  // of three classes
   trained("b.safetensors", "3");
@@ -341,7 +346,7 @@ TEST_CASE("evaluate refuses what it cannot judge") {
   const TemporaryFolder folder;
   const fs::path data = write_small_data(folder / "data");
   const auto with = [&](const std::vector<std::string>& more) { return refusal(evaluate(data, more)); };
-  CHECK(refusal({"evaluate", "--model", run.model}, 2).starts_with("evaluate: --data: expected folder of "));
+  CHECK(refusal({"evaluate", "--model", run.model}, 2).starts_with("evaluate: --data: expected training images, as "));
   CHECK(with({"--steps", "0"}) == "evaluate: --steps: expected at least 1, got 0");
   CHECK(with({"--count", "3"}) == "evaluate: --count: expected at least 4, got 3");
   CHECK(with({"--bootstrap", "1"}) == "evaluate: --bootstrap: expected 0, or at least 2, got 1");
@@ -369,8 +374,11 @@ TEST_CASE("evaluate refuses what it cannot judge") {
   fs::remove(data / "train-labels-idx1-ubyte");
   CHECK(with({"--per-class", "--count", "4"}) == "evaluate: --per-class: expected images with labels, got none");
   fs::remove(data / "t10k-images-idx3-ubyte");
-  CHECK(with({}) ==
-        "evaluate: --data: expected a folder with t10k-images-idx3-ubyte or .gz, got \"" + data.string() + "\"");
+  CHECK(with({}) == "evaluate: --test: expected images, as --data has no t10k-images-idx3-ubyte, got none");
+  CHECK(with({"--test", folder / "none"}) ==
+        "evaluate: --test: expected a folder with train-images-idx3-ubyte or .gz, or with PNG or JPEG files, or an NPY "
+        "file, got \"" +
+            (folder / "none").string() + "\"");
   CHECK(folder.count() == 2);
 }
 

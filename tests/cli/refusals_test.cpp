@@ -87,8 +87,22 @@ TEST_CASE("train refuses settings that cannot work before it makes anything") {
   CHECK(refusal(train(run.data, folder / "out", {"--from", run.model, "--num-blocks", "2"}), 2) ==
         "train: --num-blocks: expected no settings of the model beside --from, got one");
   CHECK(refusal(train(folder / "none", folder / "out")) ==
-        "train: --data: expected a folder with train-images-idx3-ubyte or .gz, got \"" + (folder / "none").string() +
-            "\"");
+        "train: --data: expected a folder with train-images-idx3-ubyte or .gz, or with PNG or JPEG files, or an NPY "
+        "file, got \"" +
+            (folder / "none").string() + "\"");
+  CHECK(refusal(train(run.data, folder / "out", {"--image-scaling", "measured", "--sigma-data", "0.4"})) ==
+        "train: --sigma-data: expected none beside --image-scaling measured, got 0.4");
+  CHECK(refusal(train(run.data, folder / "out", {"--workers", "0"})) == "train: --workers: expected at least 1, got 0");
+  CHECK(refusal(train(run.data, folder / "out", {"--micro-batch", "-1"})) ==
+        "train: --micro-batch: expected at least 0, got -1");
+  CHECK(refusal(train(run.data, folder / "out", {"--max-gradient-norm", "-1"})) ==
+        "train: --max-gradient-norm: expected at least 0, got -1");
+  CHECK(refusal(train(run.data, folder / "out", {"--samples-every", "-1"})) ==
+        "train: --samples-every: expected at least 0, got -1");
+  CHECK(refusal(train(run.data, folder / "out", {"--augment-probability", "2"})) ==
+        "Augmentation: probability: expected a value in [0, 1], got 2");
+  CHECK(refusal(train(run.data, folder / "out", {"--from", run.model, "--augment-probability", "0.1"})) ==
+        "train: --augment-probability: expected 0, as the model reads no augmentation labels, got 0.1");
   CHECK(folder.count() == 0);
 }
 
@@ -197,7 +211,7 @@ TEST_CASE("A full disk leaves nothing half-written under a final name") {
   const auto only_log = [&] {
     for (const auto& entry : fs::directory_iterator(folder / "out")) {
       const std::string name = entry.path().filename();
-      if (name != "loss.csv" && name != "run.toml" && name != ".lock") return false;
+      if (name != "loss.csv" && name != "loss_by_sigma.csv" && name != "run.toml" && name != ".lock") return false;
     }
     return true;
   };

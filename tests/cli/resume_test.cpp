@@ -28,6 +28,7 @@ fs::path write_recipe(const TemporaryFolder& folder) {
                                     "[training]\nbatch = 4\n"
                                     "[model]\nmodel_channels = 4\nchannel_mult = [1, 1]\nattn_resolutions = [16]\n"
                                     "precision = \"float32\"\n"
+                                    "[logs]\njson_lines = true\n"
                                     "[machine]\nthreads = 1\n");
 }
 
@@ -80,11 +81,11 @@ TEST_CASE("A run that is killed at 20 moments ends as the one that was not, bit 
   CHECK(bytes_of(out / "model.safetensors") == bytes_of(whole / "model.safetensors"));
   CHECK(bytes_of(out / "samples.png") == bytes_of(whole / "samples.png"));
   CHECK(lines_of(out / "loss.csv") == steps + 1);
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(out)) names.push_back(entry.path().filename());
-  std::sort(names.begin(), names.end());
-  CHECK(names ==
-        std::vector<std::string>{".lock", "loss.csv", "loss.png", "model.safetensors", "run.toml", "samples.png"});
+  CHECK(names_in(out) == std::vector<std::string>{".lock", "log.jsonl", "loss.csv", "loss.png", "loss_by_sigma.csv",
+                                                  "model.safetensors", "run.toml", "samples.png"});
+  // Every step once, and the losses by noise level of all of them.
+  CHECK(lines_of(out / "log.jsonl") == steps);
+  CHECK(bytes_of(out / "loss_by_sigma.csv") == bytes_of(whole / "loss_by_sigma.csv"));
 
   const Finished again = run_patchdiff(train(recipe, out, {"--resume"}));
   CHECK(again.code == 0);
@@ -101,6 +102,17 @@ TEST_CASE("The settings beside a run are a configuration that repeats it") {
   CHECK(bytes_of(folder / "a/model.safetensors") == bytes_of(folder / "b/model.safetensors"));
   CHECK(bytes_of(folder / "a/run.toml") == bytes_of(folder / "b/run.toml"));
   CHECK_THAT(bytes_of(folder / "a/run.toml"), ContainsSubstring("p_mean = -0.5") && ContainsSubstring("images = 40"));
+}
+
+TEST_CASE("The command line's length of a run takes the place of the configuration's") {
+  const TemporaryFolder folder;
+  const fs::path recipe = write_recipe(folder);
+  const Finished by_time = run_patchdiff(train(recipe, folder / "a", {"--minutes", "0.01"}));
+  CHECK(by_time.err == "");
+  REQUIRE(by_time.code == 0);
+  CHECK_THAT(bytes_of(folder / "a/run.toml"), ContainsSubstring("minutes = 0.01") && !ContainsSubstring("\nimages ="));
+  CHECK(run_patchdiff(train(folder / "a/run.toml", folder / "b", {"--images", "40"})).code == 0);
+  CHECK_THAT(bytes_of(folder / "b/run.toml"), ContainsSubstring("images = 40") && !ContainsSubstring("minutes"));
 }
 
 TEST_CASE("A run is not resumed with other settings or other data") {
@@ -145,8 +157,8 @@ TEST_CASE("A configuration that is not understood is refused with the nearest wo
   CHECK(refusal("[training]\nbatch = \"many\"\n").starts_with("patchdiff: train: --batch: expected a whole number"));
   CHECK(refusal("batch = = 3\n", 1).starts_with(begin + "sound TOML, got line 1: "));
   CHECK(refusal("images = 3\nminutes = 1\n") ==
-        "patchdiff: train: --data: expected folder with "
-        "train-images-idx3-ubyte and its labels, plain or .gz, got none\n");
+        "patchdiff: train: --data: expected folder with train-images-idx3-ubyte and its labels, plain or .gz, or with "
+        "PNG or JPEG files and dataset.json; or an NPY file, got none\n");
   CHECK(run_patchdiff({"train", "--config", folder / "none.toml", "--out", folder / "out"}).err ==
         "patchdiff: train: " + (folder / "none.toml").string() +
             ": expected a readable file, got \"No such file or directory\"\n");

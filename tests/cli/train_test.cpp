@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <csignal>
+#include <cstdint>
 #include <filesystem>
+#include <sstream>
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <patchdiff/core/image_size.hpp>
@@ -26,8 +29,8 @@ nlohmann::json record_of(const fs::path& model) {
   return nlohmann::json::parse(SafetensorsReader(model).metadata().at("patchdiff_program"));
 }
 
-const std::vector<std::string> files_of_run{".lock",    "loss.csv",   "loss.png", "model.safetensors",
-                                            "run.toml", "samples.png"};
+const std::vector<std::string> files_of_run{
+    ".lock", "loss.csv", "loss.png", "loss_by_sigma.csv", "model.safetensors", "run.toml", "samples.png"};
 
 std::vector<std::string> endless(const fs::path& data, const fs::path& out) {
   return joined({"train", "--data", data, "--out", out, "--images", "1000000000", "--batch", "4", "--threads", "1"},
@@ -99,6 +102,53 @@ TEST_CASE("A run can start from a model's weights") {
   CHECK(record["training"]["batch"] == 4);
   CHECK(record["training"]["seed"] == 2);
   CHECK(record["images"] == 60 + 20);
+}
+
+TEST_CASE("A dry run tells time and memory, and writes nothing") {
+  const SmallRun& run = SmallRun::get();
+  const TemporaryFolder folder;
+  const Finished dry = run_patchdiff(joined({"train", "--data", run.data, "--out", folder / "out", "--images", "5000",
+                                             "--batch", "4", "--threads", "1", "--dry-run"},
+                                            small_network));
+  CHECK(dry.err == "");
+  CHECK(dry.code == 0);
+  CHECK_THAT(dry.out, ContainsSubstring("data       120 images of 1x28x28 in 3 classes, crc32 ") &&
+                          ContainsSubstring(" parameters\nrun        5000 images in ") &&
+                          ContainsSubstring(" images/s\nmemory     ") && ContainsSubstring(" MiB of tensors"));
+  CHECK(folder.count() == 0);
+}
+
+TEST_CASE("a run writes what its settings add to the losses") {
+  const TemporaryFolder folder;
+  const fs::path out = folder / "out";
+  const Finished finished = run_patchdiff(joined(
+      {"train", "--data", SmallRun::get().data, "--out", out, "--images", "60", "--batch", "4", "--micro-batch", "3",
+       "--max-gradient-norm", "2", "--threads", "1", "--json-lines", "--tensorboard", "--samples-every", "2"},
+      small_network));
+  CHECK(finished.err == "");
+  REQUIRE(finished.code == 0);
+  std::vector<std::string> files = names_in(out);
+  CHECK(std::erase_if(files, [](const std::string& name) { return name.starts_with("events.out.tfevents."); }) == 1);
+  std::vector<std::string> expected = files_of_run;
+  expected.emplace_back("log.jsonl");
+  for (int step = 2; step <= 10; step += 2) expected.push_back(fmt::format("samples-{:07}.png", step));
+  std::sort(expected.begin(), expected.end());
+  CHECK(files == expected);
+  CHECK(png_size(out / "samples-0000002.png") == png_size(out / "samples.png"));
+
+  std::istringstream lines(bytes_of(out / "log.jsonl"));
+  std::uint64_t step = 0, images = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const auto fields = nlohmann::json::parse(line);
+    CHECK(fields["step"] == ++step);
+    CHECK(fields["loss"] > 0);
+    CHECK(fields["gradient_norm"] > 0);
+    images = fields["images"];
+  }
+  CHECK(images >= 60);
+  CHECK_THAT(bytes_of(out / "loss_by_sigma.csv"),
+             ContainsSubstring("step,images,patch,sigma_begin,sigma_end,samples,loss,gradient_norm\n" +
+                               std::to_string(step) + "," + std::to_string(images) + ",8,"));
 }
 
 TEST_CASE("A second Ctrl-C ends the program at once") {

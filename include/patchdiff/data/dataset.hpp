@@ -43,6 +43,16 @@ concept RegionDataset = Dataset<Source> &&
   source.read_patch(index, place, patch, out);
 };
 
+/// Whether a dataset reads parts of its images: one around another that it learns at run time says so itself.
+template <Dataset Source>
+bool has_regions(const Source& source) {
+  if constexpr (requires { source.has_regions(); }) {
+    return source.has_regions();
+  } else {
+    return RegionDataset<Source>;
+  }
+}
+
 /// A dataset that can tell the class of each image: labels are 0 to `class_count() - 1`; a count of 0 means no labels.
 template <class Source>
 concept LabelledDataset = Dataset<Source> && requires(const Source& source, std::int64_t index) {

@@ -28,6 +28,7 @@ class NormalizedDataset {
 
   std::int64_t size() const { return source_->size(); }
   ImageShape shape() const { return source_->shape(); }
+  bool has_regions() const requires RegionDataset<Source> { return patchdiff::has_regions(*source_); }
   const Normalization& normalization() const noexcept { return normalization_; }
 
   std::int64_t class_count() const requires LabelledDataset<Source> { return source_->class_count(); }

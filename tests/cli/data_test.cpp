@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+// What train reads, and what it makes of it.
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <patchdiff/data/idx_dataset.hpp>
+#include <patchdiff/io/safetensors_reader.hpp>
+
+#include "cli/run_patchdiff.hpp"
+#include "cli/small_run.hpp"
+#include "support/catch.hpp"
+#include "support/files.hpp"
+#include "support/picture_files.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace fs = std::filesystem;
+using namespace patchdiff;
+
+namespace {
+
+std::string text_of(std::span<const std::uint8_t> bytes) { return {bytes.begin(), bytes.end()}; }
+
+/// The small data's training images as they are, in memory.
+ArrayDataset small_images() {
+  const fs::path& data = SmallRun::get().data;
+  return read_idx_dataset({.images = data / "train-images-idx3-ubyte", .labels = data / "train-labels-idx1-ubyte"});
+}
+
+/// The same as PNG files, in the same order, and EDM's labels.
+fs::path write_pictures(const TemporaryFolder& folder) {
+  const ArrayDataset images = small_images();
+  fs::create_directory(folder / "pictures");
+  nlohmann::json labels;
+  for (std::int64_t index = 0; index < images.size(); ++index) {
+    const std::string pixels = text_of(images.pixels(index));
+    std::string rows;
+    for (std::size_t row = 0; row < 28; ++row) rows += '\0' + pixels.substr(28 * row, 28);
+    const std::string name = fmt::format("{:04}.png", index);
+    folder.add("pictures/" + name, png_file({.height = 28, .width = 28}, rows));
+    labels.push_back({name, images.label(index)});
+  }
+  folder.add("pictures/dataset.json", nlohmann::json{{"labels", labels}}.dump());
+  return folder / "pictures";
+}
+
+/// The same as an array, which has no labels.
+fs::path write_array(const TemporaryFolder& folder) {
+  const ArrayDataset images = small_images();
+  std::string header = "{'descr': '|u1', 'fortran_order': False, 'shape': (120, 28, 28), }";
+  header.resize(117, ' ');
+  std::string file = "\x93NUMPY\x01" + std::string(1, '\0') + "\x76" + std::string(1, '\0') + header + '\n';
+  for (std::int64_t index = 0; index < images.size(); ++index) file += text_of(images.pixels(index));
+  return folder.add("images.npy", file);
+}
+
+std::vector<std::string> train(const fs::path& data, const fs::path& out, const std::vector<std::string>& more = {}) {
+  return joined(joined({"train", "--data", data, "--out", out, "--images", "60", "--batch", "4", "--threads", "1"},
+                       small_network),
+                more);
+}
+
+/// Trains, and gives the weights: the bytes of each tensor, by name.
+std::map<std::string, std::string> trained(const fs::path& data, const fs::path& out,
+                                           const std::vector<std::string>& more = {}) {
+  const Finished finished = run_patchdiff(train(data, out, more));
+  CHECK(finished.err == "");
+  REQUIRE(finished.code == 0);
+  const SafetensorsReader file(out / "model.safetensors");
+  std::map<std::string, std::string> weights;
+  for (const SafetensorsTensor& tensor : file.tensors()) {
+    weights[tensor.name] = {reinterpret_cast<const char*>(tensor.data.data()), tensor.data.size()};
+  }
+  return weights;
+}
+
+nlohmann::json metadata_of(const fs::path& model, const std::string& key) {
+  return nlohmann::json::parse(SafetensorsReader(model).metadata().at(key));
+}
+
+}  // namespace
+
+TEST_CASE("The same images train the same model, whatever files they come in") {
+  const TemporaryFolder folder;
+  const fs::path pictures = write_pictures(folder);
+  CHECK(trained(pictures, folder / "a") == trained(SmallRun::get().data, folder / "b"));
+  CHECK_THAT(metadata_of(folder / "a/model.safetensors", "patchdiff_program")["data"].get<std::string>(),
+             ContainsSubstring("120 images of 1x28x28 in 3 classes, crc32 "));
+
+  // Without labels; of an array, patches are read alone.
+  fs::remove(pictures / "dataset.json");
+  const fs::path array = write_array(folder);
+  CHECK(trained(pictures, folder / "c") == trained(array, folder / "d"));
+  CHECK(trained(pictures, folder / "e", {"--x-flip"}) == trained(array, folder / "f", {"--x-flip"}));
+  CHECK(metadata_of(folder / "c/model.safetensors", "patchdiff_program")["class_names"].empty());
+}
+
+TEST_CASE("Augmented images train the same model whatever the number of workers") {
+  const TemporaryFolder folder;
+  const std::vector<std::string> changes{"--x-flip", "--augment-probability", "0.5"};
+  const auto one = trained(SmallRun::get().data, folder / "a", changes);
+  CHECK(one == trained(SmallRun::get().data, folder / "b", joined(changes, {"--workers", "3"})));
+  CHECK(one != trained(SmallRun::get().data, folder / "c", {"--x-flip"}));
+  CHECK(metadata_of(folder / "a/model.safetensors", "network_settings")["augment_dim"] == 9);
+  CHECK(metadata_of(folder / "c/model.safetensors", "network_settings")["augment_dim"] == 0);
+}
+
+TEST_CASE("Images are brought to a deviation of 1, or theirs is measured, and the model says so") {
+  const TemporaryFolder folder;
+  const auto& data = SmallRun::get().data;
+  trained(data, folder / "measured", {"--image-scaling", "measured"});
+  trained(data, folder / "normalized", {"--image-scaling", "normalized"});
+  const auto sigma_data = [&](const std::string& run) {
+    return metadata_of(folder / (run + "/model.safetensors"), "denoiser_settings")["formulation"]["sigma_data"]
+        .get<double>();
+  };
+  const auto normalization = [&](const std::string& run) {
+    return metadata_of(folder / (run + "/model.safetensors"), "patchdiff_program")["normalization"];
+  };
+  // The images and the black around them.
+  const ArrayDataset images = small_images();
+  double sum = 0, squares = 0;
+  std::vector<float> image(28 * 28);
+  for (std::int64_t index = 0; index < images.size(); ++index) {
+    images.read(index, image);
+    for (const float value : image) sum += value, squares += value * value;
+  }
+  const double frame = 120.0 * (32 * 32 - 28 * 28), count = 120.0 * 32 * 32;
+  const double mean = (sum - frame) / count, deviation = std::sqrt((squares + frame) / count - mean * mean);
+  CHECK(sigma_data("measured") == Approx(deviation).epsilon(1e-5));
+  CHECK(normalization("measured")["mean"].empty());
+  CHECK(sigma_data("normalized") == 1);
+  CHECK(normalization("normalized")["mean"][0].get<double>() == Approx(mean).epsilon(1e-5));
+  CHECK(normalization("normalized")["deviation"][0].get<double>() == Approx(deviation).epsilon(1e-5));
+  CHECK_THAT(bytes_of(folder / "measured/run.toml"),
+             ContainsSubstring("image_scaling = 'measured'") && !ContainsSubstring("sigma_data"));
+}
+
+TEST_CASE("Pictures that cannot be read stop a run, or are left out and named") {
+  const TemporaryFolder folder;
+  const fs::path pictures = write_pictures(folder);
+  const fs::path broken = pictures / "0007.png";
+  fs::resize_file(broken, 60);
+  const Finished stopped = run_patchdiff(train(pictures, folder / "out", {"--images", "200"}));
+  CHECK(stopped.code == 1);
+  CHECK_THAT(stopped.err, ContainsSubstring(broken.string() + ": expected "));
+  const Finished left_out = run_patchdiff(train(pictures, folder / "out2", {"--unreadable", "skip"}));
+  CHECK(left_out.code == 0);
+  CHECK_THAT(left_out.err, ContainsSubstring("patchdiff: left out: ") && ContainsSubstring(broken.string()));
+  CHECK_THAT(metadata_of(folder / "out2/model.safetensors", "patchdiff_program")["data"].get<std::string>(),
+             ContainsSubstring("119 images of 1x28x28 in 3 classes"));
+}
+
+TEST_CASE("A data set that was changed in one file is another") {
+  const TemporaryFolder folder;
+  const fs::path pictures = write_pictures(folder);
+  trained(pictures, folder / "out");
+  const fs::path model = folder / "out/model.safetensors";
+  const auto refusal = [&] {
+    return run_patchdiff({"train", "--data", pictures, "--out", folder / "next", "--from", model, "--images", "8"}).err;
+  };
+  fs::rename(pictures / "0003.png", folder / "kept.png");
+  fs::copy_file(pictures / "0004.png", pictures / "0003.png");
+  CHECK_THAT(refusal(), ContainsSubstring("train: --data: expected the images that the model was trained on, 120 "));
+  fs::rename(folder / "kept.png", pictures / "0003.png");
+  CHECK(refusal() == "");
+}
