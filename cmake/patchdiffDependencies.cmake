@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What each component needs, for the build tree and for the installed package alike.
 
-set(PATCHDIFF_COMPONENTS eigen io torch)
+set(PATCHDIFF_COMPONENTS eigen io mpi torch)
 set(_PATCHDIFF_CMAKE_DIR "${CMAKE_CURRENT_LIST_DIR}")
 
 # Finds the needs of `component`; sets patchdiff_<component>_FOUND and, when it is false, patchdiff_<component>_REASON.
@@ -27,6 +27,12 @@ macro(patchdiff_find_component component)
       set(patchdiff_${component}_REASON "not found: Eigen3 (Debian: apt install libeigen3-dev)")
     elseif(Eigen3_VERSION VERSION_LESS 3.4)
       set(patchdiff_${component}_REASON "Eigen 3.4 or newer is needed, ${Eigen3_VERSION} was found")
+    endif()
+  elseif("${component}" STREQUAL "mpi")
+    set(MPI_CXX_SKIP_MPICXX TRUE) # its old C++ interface
+    find_package(MPI QUIET GLOBAL COMPONENTS CXX)
+    if(NOT MPI_CXX_FOUND)
+      set(patchdiff_${component}_REASON "no MPI found (Debian: apt install libopenmpi-dev openmpi-bin)")
     endif()
   elseif("${component}" STREQUAL "torch")
     include("${_PATCHDIFF_CMAKE_DIR}/patchdiffLibTorch.cmake")

@@ -22,6 +22,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/core/precision.hpp
     patchdiff/core/random_stream.hpp
     patchdiff/core/shape.hpp
+    patchdiff/core/share.hpp
     patchdiff/core/train_state.hpp
     patchdiff/data/any_dataset.hpp
     patchdiff/data/array_dataset.hpp
@@ -30,6 +31,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/data/data_order.hpp
     patchdiff/data/dataset.hpp
     patchdiff/data/dataset_statistics.hpp
+    patchdiff/data/encode_dataset.hpp
     patchdiff/data/loader.hpp
     patchdiff/data/mapped_array.hpp
     patchdiff/data/normalization.hpp
@@ -38,6 +40,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/data/padded_dataset.hpp
     patchdiff/data/patch_loader.hpp
     patchdiff/data/prefetcher.hpp
+    patchdiff/data/relabelled_dataset.hpp
     patchdiff/data/warp.hpp
     patchdiff/diffusion/any_denoiser.hpp
     patchdiff/diffusion/autoguided_denoiser.hpp
@@ -72,6 +75,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/io/decoded_picture.hpp
     patchdiff/io/image_grid.hpp
     patchdiff/io/mapped_file.hpp
+    patchdiff/io/npy_writer.hpp
     patchdiff/io/picture.hpp
     patchdiff/io/protobuf_message.hpp
     patchdiff/io/read_file.hpp
@@ -81,9 +85,16 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/metrics/feature_extractor.hpp
     patchdiff/metrics/per_class.hpp
     patchdiff/nn/any_network.hpp
+    patchdiff/nn/codec.hpp
     patchdiff/nn/conditioning.hpp
     patchdiff/nn/network.hpp
     patchdiff/nn/unet_options.hpp
+    patchdiff/parallel/bucketed_sum.hpp
+    patchdiff/parallel/gradient_sum.hpp
+    patchdiff/parallel/host_buffer.hpp
+    patchdiff/parallel/process_group.hpp
+    patchdiff/parallel/single_process.hpp
+    patchdiff/parallel/sum_losses.hpp
     patchdiff/patch/coord_encoder.hpp
     patchdiff/patch/image_batch.hpp
     patchdiff/patch/multiplier_rule.hpp
@@ -119,6 +130,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/training/ema.hpp
     patchdiff/training/learning_rate.hpp
     patchdiff/training/loss_table.hpp
+    patchdiff/training/one_process.hpp
     patchdiff/training/optimizer.hpp
     patchdiff/training/power_ema.hpp
     patchdiff/training/power_profile.hpp
@@ -176,6 +188,7 @@ set(PATCHDIFF_IO_HEADERS
     patchdiff/io/png_decoder.hpp
     patchdiff/io/png_error.hpp
     patchdiff/io/read_picture.hpp
+    patchdiff/io/read_settings.hpp
     patchdiff/io/safetensors_header.hpp
     patchdiff/io/safetensors_reader.hpp
     patchdiff/io/safetensors_writer.hpp
@@ -187,8 +200,10 @@ set(PATCHDIFF_IO_HEADERS
 set(PATCHDIFF_TORCH_HEADERS
     patchdiff/backend/torch/compat.hpp
     patchdiff/backend/torch/cpu_kernels.hpp
+    patchdiff/backend/torch/load_script.hpp
     patchdiff/backend/torch/peak_bytes.hpp
     patchdiff/backend/torch/torch_backend.hpp
+    patchdiff/backend/torch/torch_reason.hpp
     patchdiff/diffusion/torch/autograd_misfit.hpp
     patchdiff/metrics/torch/feature_classifier.hpp
     patchdiff/metrics/torch/torch_script_features.hpp
@@ -196,13 +211,24 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/autocast_guard.hpp
     patchdiff/nn/torch/autograd_network.hpp
     patchdiff/nn/torch/dhariwal_unet.hpp
+    patchdiff/nn/torch/foreign_network.hpp
+    patchdiff/nn/torch/function_network.hpp
+    patchdiff/nn/torch/module_network.hpp
     patchdiff/nn/torch/noise_embedding.hpp
     patchdiff/nn/torch/recompute.hpp
+    patchdiff/nn/torch/script_network.hpp
     patchdiff/nn/torch/song_unet.hpp
     patchdiff/nn/torch/song_unet_options.hpp
+    patchdiff/nn/torch/torch_codec.hpp
     patchdiff/nn/torch/torch_parameters.hpp
     patchdiff/nn/torch/unet_block.hpp
     patchdiff/nn/torch/unet_layers.hpp
     patchdiff/nn/torch/unet_levels.hpp
+    patchdiff/parallel/torch/torch_buffer.hpp
     patchdiff/torch.hpp
     patchdiff/training/torch/torch_optimizer.hpp)
+
+# patchdiff::mpi: the headers below an mpi/ folder.
+set(PATCHDIFF_MPI_HEADERS
+    patchdiff/parallel/mpi/mpi_process_group.hpp
+    patchdiff/parallel/mpi/mpi_session.hpp)

@@ -41,6 +41,9 @@ build|header|zlib.h|zlib1g-dev|zlib|zlib|zlib
 build|header|CLI/CLI.hpp|libcli11-dev|cli11|cli11|cli11
 build|header|toml++/toml.h|libtomlplusplus-dev|tomlplusplus|tomlplusplus|tomlplusplus
 build|file|/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz|dataset-fashion-mnist|the data set's own site|the data set's own site|the data set's own site
+test|debian|-|libopenmpi-dev|-|-|-
+test|debian|-|openmpi-bin|-|-|-
+test|debian|-|libgloo-dev|-|-|-
 test|header|catch2/catch.hpp|catch2|catch2|catch2|catch2
 format|command|clang-format-14|clang-format-14|clang-format 14|clang-format 14|clang-format 14
 wheel|command|python3|python3|Python 3.10 or newer|Python 3.10 or newer|python3

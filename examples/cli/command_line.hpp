@@ -38,6 +38,9 @@ CLI::Option* add_value(CLI::App& command, const std::string& name, const std::st
                        std::function<void(Value)> take) {
   const auto read = [component = command.get_name(), name, help, take = std::move(take)](const std::string& text) {
     Value value{};
+    if constexpr (std::same_as<Value, bool>) {
+      if (text.empty()) return take(true);
+    }
     if (!read_setting(text, value)) {
       throw UsageError(component, name, fmt::format("{} ({})", setting_form(value), help), fmt::format("\"{}\"", text));
     }
@@ -66,9 +69,13 @@ class GivenSettings {
           names_.push_back(name);
           assignments_.push_back([&value, given = std::move(given)] { value = given; });
         };
-        add_value<Value>(command, option_name(key), std::string(help), take)
-            ->default_str(setting_text(value))
-            ->group(group);
+        CLI::Option* option = add_value<Value>(command, option_name(key), std::string(help), take)->group(group);
+        // CLI11 would take a default for the value of an option that stands alone.
+        if constexpr (std::same_as<Value, bool>) {
+          if (value) option->description(fmt::format("{} (default: true)", help));
+        } else {
+          option->default_str(setting_text(value));
+        }
       }
     });
   }

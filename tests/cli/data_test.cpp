@@ -150,7 +150,7 @@ TEST_CASE("Pictures that cannot be read stop a run, or are left out and named") 
   const fs::path pictures = write_pictures(folder);
   const fs::path broken = pictures / "0007.png";
   fs::resize_file(broken, 60);
-  const Finished stopped = run_patchdiff(train(pictures, folder / "out"));
+  const Finished stopped = run_patchdiff(train(pictures, folder / "out", {"--images", "200"}));
   CHECK(stopped.code == 1);
   CHECK_THAT(stopped.err, ContainsSubstring(broken.string() + ": expected "));
   const Finished left_out = run_patchdiff(train(pictures, folder / "out2", {"--unreadable", "skip"}));

@@ -4,7 +4,7 @@
 # places too. Lists every violation, then fails.
 cmake_minimum_required(VERSION 3.25)
 
-set(layers core backend patch nn diffusion nn-backends io data sampling training metrics)
+set(layers core backend patch nn diffusion nn-backends io data sampling training metrics parallel)
 
 # Sets `result` to the number of the layer of a header, or to -1 for an umbrella such as patchdiff/torch.hpp.
 function(layer_of result header)
@@ -77,6 +77,9 @@ foreach(header IN LISTS headers)
       if(included MATCHES "/eigen/" AND NOT may_eigen)
         violation("includes ${included}, but only */eigen/, metrics/ and eigen.hpp may")
       endif()
+      if(included MATCHES "/mpi/" AND NOT header MATCHES "/mpi/")
+        violation("includes ${included}, but only */mpi/ may")
+      endif()
       layer_of(included_row "${included}")
       if(row EQUAL -1)
         continue() # umbrellas are free
@@ -98,6 +101,8 @@ foreach(header IN LISTS headers)
     elseif(included MATCHES "^(zlib\\.h|zconf\\.h|png\\.h|libpng|nlohmann/|jpeglib\\.h|jerror\\.h|turbojpeg\\.h)"
            AND NOT header MATCHES "^patchdiff/io/")
       violation("includes <${included}>: zlib, libpng, JPEG and JSON are for io/")
+    elseif(included STREQUAL "mpi.h" AND NOT header MATCHES "/mpi/")
+      violation("includes <${included}>: MPI is for */mpi/")
     elseif(included MATCHES "^(catch2|gtest|benchmark)/")
       violation("includes <${included}>, which is for tests")
     endif()

@@ -60,4 +60,10 @@ class NumericError : public Error {
   using Error::Error;
 };
 
+/// Another process of the run is lost, stalled or failed; what all of them were to do was not done.
+class ProcessError : public Error {
+ public:
+  using Error::Error;
+};
+
 }  // namespace patchdiff

@@ -13,18 +13,24 @@
 
 namespace patchdiff {
 
-/// Mean and standard deviation by channel, by which images are brought to mean 0 and deviation 1, and back.
+/// Shift and scale by channel, by which images or latents are brought to mean 0 and one deviation, and back.
 ///
-/// A model that trains on such images has a sigma_data of 1.
+/// A model that trains on what `of(statistics)` makes has a sigma_data of 1.
 struct Normalization {
   std::vector<double> mean{};
-  std::vector<double> deviation{};
+  std::vector<double> deviation{};  ///< what the difference from the mean is divided by
 
-  static Normalization of(const DatasetStatistics& statistics) {
+  /// What brings data of these statistics to a deviation of `sigma_data` in each channel; EDM's networks take 0.5.
+  ///
+  /// Errors: ConfigError unless that is finite and > 0.
+  static Normalization of(const DatasetStatistics& statistics, double sigma_data = 1) {
+    if (!(sigma_data > 0) || !std::isfinite(sigma_data)) {
+      throw ConfigError("Normalization", "sigma_data", "a finite value > 0", fmt::format("{}", sigma_data));
+    }
     Normalization measured;
     for (const Moments& channel : statistics.channels()) {
       measured.mean.push_back(channel.mean);
-      measured.deviation.push_back(channel.deviation());
+      measured.deviation.push_back(channel.deviation() / sigma_data);
     }
     return measured;
   }
@@ -68,7 +74,7 @@ struct Normalization {
   template <class Self, class Visitor>
   static void describe(Self& self, Visitor&& visit) {
     visit("mean", self.mean, "mean of the stored values, by channel");
-    visit("deviation", self.deviation, "standard deviation of the stored values, by channel");
+    visit("deviation", self.deviation, "what the difference from it is divided by, by channel");
   }
 
   friend bool operator==(const Normalization&, const Normalization&) = default;

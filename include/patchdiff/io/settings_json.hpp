@@ -89,9 +89,12 @@ inline void read(const Json& json, Formulation& value) {
                              [&](std::string_view key, double) { return json.at(std::string(key)).get<double>(); });
 }
 
-/// Reads every field; `source` is what errors call the place that the JSON came from.
+/// Which fields must be there.
+enum class Keys : std::uint8_t { all, some };
+
+/// Reads the fields; `source` is what errors call the place that the JSON came from.
 template <Described Options>
-void read(const Json& json, Options& options, const std::string& source) {
+void read(const Json& json, Options& options, const std::string& source, Keys keys = Keys::all) {
   if (!json.is_object())
     throw DataError("settings", source, "a JSON object", json.is_discarded() ? "other text" : json.dump());
   std::vector<std::string> known;
@@ -104,11 +107,12 @@ void read(const Json& json, Options& options, const std::string& source) {
   }
   describe(options, [&](std::string_view key, auto& value, std::string_view help) {
     const auto found = json.find(std::string(key));
+    if (found == json.end() && keys == Keys::some) return;
     if (found == json.end())
       throw DataError("settings", source, fmt::format("a value of \"{}\" ({})", key, help), "none");
     try {
       if constexpr (Described<std::remove_cvref_t<decltype(value)>>) {
-        read(*found, value, source);
+        read(*found, value, source, keys);
       } else {
         read(*found, value);
       }

@@ -139,6 +139,12 @@ class TrainStep {
     state.pixels += images * static_cast<std::uint64_t>(pixel_count(report.plan.patch));
   }
 
+  /// The noise levels of all samples of a step; what `gradients` uses of them is in its report.
+  template <class D>
+  std::vector<double> sigma(const D& denoiser, const PatchPlan& plan) const {
+    return loss_.draw_sigma(denoiser.formulation(), plan, plan.images);
+  }
+
   const TrainStepOptions& options() const noexcept { return options_; }
 
  private:

@@ -12,8 +12,10 @@
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/flow.hpp>
+#include <patchdiff/core/share.hpp>
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/patch/patch_plan.hpp>
+#include <patchdiff/training/one_process.hpp>
 #include <patchdiff/training/optimizer.hpp>
 #include <patchdiff/training/step_report.hpp>
 #include <patchdiff/training/train_step.hpp>
@@ -22,8 +24,8 @@ namespace patchdiff {
 
 struct TrainerOptions {
   TrainStepOptions step;
-  /// Images of a full-size step that are worked on at once, >= 1; smaller patches take their multiplier more. Absent:
-  /// all. The gradients of the parts add up, so only memory and time depend on it.
+  /// Images of a full-size step that a process works on at once, >= 1; smaller patches take their multiplier more.
+  /// Absent: all. The gradients of the parts add up, so only memory and time depend on it.
   std::optional<std::int64_t> micro_batch{};
   std::function<double(std::uint64_t)> learning_rate{};  ///< by the images seen so far; absent: the optimiser's own
   std::uint64_t max_consecutive_skips = 10;              ///< more under `NonFinite::skip` are an error
@@ -32,19 +34,25 @@ struct TrainerOptions {
 /// A run of training steps over a model, an optimiser, a loader and a state, all of which the host owns.
 ///
 /// The loader hands out `take(plan, first_sample, count)`: images or patches of a part of a step. Averages, logs and
-/// checkpoints are what the host does after a step.
-template <class D, class O, class Loader>
+/// checkpoints are what the host does after a step. `Processes` shares the steps among several processes, as
+/// GradientSum does; each of them then has a Trainer, and gets the report of the whole step.
+template <class D, class O, class Loader, class Processes = const OneProcess>
   requires Optimizer<O, D>
 class Trainer {
  public:
   using Backend = typename D::Backend;
 
   /// All but the options must outlive this. Errors: ConfigError for settings that cannot work.
-  Trainer(D& denoiser, O& optimizer, Loader& loader, TrainState& state, TrainerOptions options)
+  Trainer(D& denoiser, O& optimizer, Loader& loader, TrainState& state,
+          TrainerOptions options) requires std::same_as<Processes, const OneProcess>
+      : Trainer(denoiser, optimizer, loader, state, std::move(options), one_process) {}
+
+  Trainer(D& denoiser, O& optimizer, Loader& loader, TrainState& state, TrainerOptions options, Processes& processes)
       : denoiser_(&denoiser),
         optimizer_(&optimizer),
         loader_(&loader),
         state_(&state),
+        processes_(&processes),
         options_(std::move(options)),
         step_(options_.step) {
     if (options_.micro_batch && *options_.micro_batch < 1) {
@@ -61,8 +69,8 @@ class Trainer {
     const std::int64_t at_once =
         options_.micro_batch ? *options_.micro_batch * (plan.images / options_.step.batch) : plan.images;
     zero_gradients(*denoiser_);
-    StepReport<Backend> report = part(plan, 0, at_once);
-    for (std::int64_t first = at_once; first < plan.images; first += at_once) report.append(part(plan, first, at_once));
+    StepReport<Backend> report = share_of_step(plan, at_once);
+    processes_->finish(step_, report);
     step_.update(*denoiser_, *optimizer_, report, *state_);
     skips_ = report.skipped ? skips_ + 1 : 0;
     if (skips_ > options_.max_consecutive_skips) {
@@ -83,16 +91,28 @@ class Trainer {
   const TrainStep<Backend>& train_step() const noexcept { return step_; }
 
  private:
-  /// Adds the gradients of the samples from `first` on, `at_once` of them or what is left.
-  StepReport<Backend> part(const PatchPlan& plan, std::int64_t first, std::int64_t at_once) {
-    const std::int64_t count = std::min(at_once, plan.images - first);
-    return step_.gradients(*denoiser_, loader_->take(plan, static_cast<std::uint64_t>(first), count), plan);
+  static constexpr OneProcess one_process{};
+
+  /// Adds the gradients of this process's samples, `at_once` of them at a time.
+  StepReport<Backend> share_of_step(const PatchPlan& plan, std::int64_t at_once) {
+    const Share share = processes_->share(plan);
+    std::optional<StepReport<Backend>> report;
+    for (std::int64_t done = 0; done < share.count; done += at_once) {
+      const std::int64_t count = std::min(at_once, share.count - done);
+      if (done + count == share.count) processes_->last_part();
+      StepReport<Backend> part =
+          step_.gradients(*denoiser_, loader_->take(plan, share.first + static_cast<std::uint64_t>(done), count), plan);
+      report ? report->append(part) : void(report = std::move(part));
+    }
+    if (report) return *std::move(report);
+    return {.plan = plan, .per_sample = Backend::zeros({0}, denoiser_->device())};
   }
 
   D* denoiser_;
   O* optimizer_;
   Loader* loader_;
   TrainState* state_;
+  Processes* processes_;
   TrainerOptions options_;
   TrainStep<Backend> step_;
   std::uint64_t skips_ = 0;  ///< steps left out in a row

@@ -37,6 +37,8 @@
 
 namespace patchdiff {
 
+class TorchBuffer;
+
 /// Where a LibTorch tensor lives, and its scalar type.
 struct TorchDevice {
   at::Device device = at::kCPU;
@@ -54,6 +56,7 @@ struct TorchBackend {
   using Tensor = at::Tensor;
   using Device = TorchDevice;
   using Wide = TorchBackend;
+  using MessageBuffer = TorchBuffer;  ///< in parallel/torch/torch_buffer.hpp
 
   static Shape shape(const Tensor& x) { return x.sizes().vec(); }
 

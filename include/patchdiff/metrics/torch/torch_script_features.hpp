@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -19,9 +18,10 @@
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 #include <torch/csrc/jit/api/module.h>
-#include <torch/csrc/jit/serialization/import.h>
 
+#include <patchdiff/backend/torch/load_script.hpp>
 #include <patchdiff/backend/torch/torch_backend.hpp>
+#include <patchdiff/backend/torch/torch_reason.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/shape.hpp>
@@ -51,7 +51,10 @@ class TorchScriptFeatures {
   using Backend = TorchBackend;
 
   TorchScriptFeatures(const std::filesystem::path& file, TorchScriptFeaturesOptions options, TorchDevice device = {})
-      : options_(checked(std::move(options))), device_(device), file_(file.string()), network_(load(file, device)) {
+      : options_(checked(std::move(options))),
+        device_(device),
+        file_(file.string()),
+        network_(load_script(file, device, component)) {
     const auto [channels, height, width] = options_.image;
     at::Tensor black;
     try {
@@ -60,7 +63,7 @@ class TorchScriptFeatures {
       throw;
     } catch (const std::exception& error) {
       throw DataError(component, file_, fmt::format("a network of images {}", to_string(options_.image)),
-                      first_line(error));
+                      torch_reason(error));
     }
     dimension_ = black.size(1);
   }
@@ -112,26 +115,6 @@ class TorchScriptFeatures {
       throw ConfigError(component, "white", fmt::format("above {}", options.black), fmt::format("{}", options.white));
     }
     return options;
-  }
-
-  static torch::jit::Module load(const std::filesystem::path& file, TorchDevice device) {
-    std::error_code unknown;
-    if (!std::filesystem::is_regular_file(file, unknown)) {
-      throw FileError(component, file.string(), "a readable file", "none");
-    }
-    try {
-      torch::jit::Module network = torch::jit::load(file.string(), device.device);
-      network.eval();
-      return network;
-    } catch (const std::exception& error) {
-      throw DataError(component, file.string(), "a TorchScript file", first_line(error));
-    }
-  }
-
-  /// LibTorch's messages go on with where in its code they arose.
-  static std::string first_line(const std::exception& error) {
-    const std::string_view text = error.what();
-    return fmt::format("\"{}\"", text.substr(0, text.find('\n')));
   }
 
   at::Tensor prepared(const at::Tensor& images) const {

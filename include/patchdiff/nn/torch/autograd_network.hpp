@@ -9,6 +9,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <patchdiff/backend/torch/torch_backend.hpp>
+#include <patchdiff/core/error.hpp>
 #include <patchdiff/nn/conditioning.hpp>
 #include <patchdiff/nn/network.hpp>
 #include <patchdiff/nn/torch/autocast_guard.hpp>
@@ -50,6 +51,9 @@ class AutogradNetwork : public TorchParameters {
     if (!record.parameter_gradients) {
       if (!record.input.requires_grad()) return std::nullopt;
       return ::torch::autograd::grad({record.root}, {record.input}, {cotangent}, /*retain_graph=*/true).front();
+    }
+    if (!record.root.requires_grad()) {
+      throw ConfigError("AutogradNetwork", "backward", "weights that ask for gradients", "none");
     }
     ::torch::autograd::backward({record.root}, {cotangent});
     if (!record.input.requires_grad()) return std::nullopt;

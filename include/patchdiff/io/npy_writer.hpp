@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/core/shape.hpp>
+#include <patchdiff/io/atomic_file.hpp>
+
+namespace patchdiff {
+
+/// Writes an array of float32 to an NPY file, part by part; it appears under its name when it is whole.
+///
+/// Errors: FileError where the file cannot be written; ShapeError for more or fewer values than the shape has.
+/// Source: NumPy Enhancement Proposal 1, "A simple file format for NumPy arrays".
+class NpyWriter {
+ public:
+  NpyWriter(const std::filesystem::path& path, const Shape& shape)
+      : file_(path, component), missing_(element_count(shape)) {
+    static_assert(std::endian::native == std::endian::little);
+    const std::string_view comma = shape.size() == 1 ? "," : "";
+    std::string header =
+        fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}{}), }}", fmt::join(shape, ", "), comma);
+    constexpr std::size_t before = 10, alignment = 64;
+    header.append((alignment - (before + header.size() + 1) % alignment) % alignment, ' ').push_back('\n');
+    file_.write(std::string_view("\x93NUMPY\x01\0", 8));
+    const std::string length{static_cast<char>(header.size() & 0xFF), static_cast<char>(header.size() >> 8)};
+    file_.write(length);
+    file_.write(header);
+  }
+
+  /// Adds values, in the order of the last dimension first.
+  void write(std::span<const float> values) {
+    if (static_cast<std::int64_t>(values.size()) > missing_) refuse(static_cast<std::int64_t>(values.size()));
+    file_.write(std::as_bytes(values));
+    missing_ -= static_cast<std::int64_t>(values.size());
+  }
+
+  /// Gives the file its name; the last call.
+  void commit() {
+    if (missing_ != 0) refuse(0);
+    file_.commit();
+  }
+
+ private:
+  static constexpr const char* component = "NpyWriter";
+
+  [[noreturn]] void refuse(std::int64_t got) const {
+    throw ShapeError(component, "values", fmt::format("{} more", missing_), fmt::format("{}", got));
+  }
+
+  AtomicFile file_;
+  std::int64_t missing_;
+};
+
+}  // namespace patchdiff
