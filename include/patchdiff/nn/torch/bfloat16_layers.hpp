@@ -74,7 +74,7 @@ struct BFloat16Convolution : ::torch::autograd::Function<BFloat16Convolution> {
     if (at::GradMode::is_enabled()) {
       Variables found = differentiable_gradients(
           [&](const Variables& from) {
-            return at::conv2d(from[0], from[1].to(at::kBFloat16), from[2].to(at::kBFloat16), 1, padding);
+            return at::conv2d(from[0].to(at::kFloat), from[1], from[2], 1, padding).to(at::kBFloat16);
           },
           inputs, gradients);
       found.emplace_back();
