@@ -3,7 +3,6 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -18,6 +17,7 @@
 #include "cli/run_patchdiff.hpp"
 #include "cli/small_run.hpp"
 #include "support/catch.hpp"
+#include "support/child_process.hpp"
 #include "support/files.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -31,9 +31,8 @@ using Json = nlohmann::json;
 /// A TorchScript network with this body of `forward(self, x)`.
 fs::path script(const TemporaryFolder& folder, const std::string& body) {
   const fs::path file = folder / "network.pt";
-  const std::string command =
-      fmt::format("'{}' '{}' 'def forward(self, x):\n  {}\n'", PATCHDIFF_WRITE_TORCH_SCRIPT, file.string(), body);
-  REQUIRE(std::system(command.c_str()) == 0);
+  const std::string forward = fmt::format("def forward(self, x):\n  {}\n", body);
+  REQUIRE(ChildProcess({PATCHDIFF_WRITE_TORCH_SCRIPT, file, forward}).wait().code == 0);
   return file;
 }
 
