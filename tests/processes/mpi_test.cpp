@@ -6,7 +6,10 @@
 
 #include <fmt/format.h>
 
+#include <patchdiff/core/share.hpp>
 #include <patchdiff/metrics/feature_set.hpp>
+#include <patchdiff/parallel/gradient_sum.hpp>
+#include <patchdiff/parallel/single_process.hpp>
 #include <patchdiff/training/one_process.hpp>
 
 #include "processes/compare_results.hpp"
@@ -126,6 +129,34 @@ TEST_CASE("a lost process ends the others within the time-out, with an error tha
   }
   SECTION("killed") { CHECK(lose(SIGKILL, "--quiet").code != 0); }
   SECTION("killed, and mpirun leaves the rest to the others") { check_error(lose(SIGKILL, "--enable-recovery").err); }
+}
+
+/// One step of a process with its host's own loop.
+template <class D, class O, class Loader, class G>
+StepReport<EigenBackend<double>> shared_step(D& denoiser, O& optimizer, Loader& loader, TrainState& state,
+                                             const TrainStep<EigenBackend<double>>& step, G& group) {
+  GradientSum processes(denoiser, group);
+  const PatchPlan plan = step.plan(state);
+  const Share share = processes.share(plan);
+  zero_gradients(denoiser);
+  auto report = step.gradients(denoiser, loader.take(plan, share.first, share.count), plan);
+  processes.finish(step, report);
+  step.update(denoiser, optimizer, report, state);
+  return report;
+}
+
+TEST_CASE("a host's own loop with a group of one takes the Trainer's steps") {
+  SmallTraining<SmallUNet<double>> run(small_network<double>()), by_hand(small_network<double>());
+  const OneProcess alone;
+  const std::vector<double> losses = run.train(4, alone);
+  TrainerOptions options = run.options();
+  const TrainStep<EigenBackend<double>> step(options.step);
+  SingleProcess group;
+  for (const double loss : losses) {
+    const auto report = shared_step(by_hand.denoiser, by_hand.adam, by_hand.loader, by_hand.state, step, group);
+    CHECK(report.loss() == Approx(loss).epsilon(1e-10));
+  }
+  CHECK(by_hand.state == run.state);
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ struct NoiseImages {
   }
 };
 
-/// Patches of 2, 4 and 8 pixels from steps of 80, 20 and 5 images, with labels that are dropped, mirrored images,
+/// Patches of 2, 4 and 8 pixels from steps of 20, 10 and 5 images, with labels that are dropped, mirrored images,
 /// clipped gradients and dropout where the network has it.
 template <class Net>
 struct SmallTraining {
