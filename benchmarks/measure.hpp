@@ -53,7 +53,7 @@ inline void add_threads(CLI::App& app, int& threads) {
 }
 
 inline void add_dtype(CLI::App& app, patchdiff::Precision& precision) {
-  app.add_option("--dtype", precision, "float32 or bfloat16")
+  app.add_option("--dtype", precision, "float32, bfloat16 or float16")
       ->transform(CLI::CheckedTransformer(patchdiff::values_by_name<patchdiff::Precision>()))
       ->default_str(std::string(name_of(precision)));
 }

@@ -131,6 +131,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/training/adam.hpp
     patchdiff/training/ema.hpp
     patchdiff/training/learning_rate.hpp
+    patchdiff/training/loss_scaling.hpp
     patchdiff/training/loss_table.hpp
     patchdiff/training/one_process.hpp
     patchdiff/training/optimizer.hpp
@@ -213,6 +214,8 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/attention.hpp
     patchdiff/nn/torch/autocast_guard.hpp
     patchdiff/nn/torch/autograd_network.hpp
+    patchdiff/nn/torch/bfloat16_kernels.hpp
+    patchdiff/nn/torch/bfloat16_layers.hpp
     patchdiff/nn/torch/dhariwal_unet.hpp
     patchdiff/nn/torch/foreign_network.hpp
     patchdiff/nn/torch/function_network.hpp
@@ -227,8 +230,12 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/unet_block.hpp
     patchdiff/nn/torch/unet_layers.hpp
     patchdiff/nn/torch/unet_levels.hpp
+    patchdiff/parallel/torch/autograd_sum.hpp
+    patchdiff/parallel/torch/c10d_process_group.hpp
     patchdiff/parallel/torch/torch_buffer.hpp
+    patchdiff/nn/torch/usable_precision.hpp
     patchdiff/torch.hpp
+    patchdiff/training/torch/loss_scale.hpp
     patchdiff/training/torch/torch_optimizer.hpp)
 
 # patchdiff::mpi: the headers below an mpi/ folder.

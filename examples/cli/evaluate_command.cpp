@@ -101,6 +101,7 @@ class Evaluate {
 
     const ImageSource source = open_images(data_, Split::train, Unreadable::stop, component);
     const pd::AnyDataset& training = source.images;
+    if (model) require_same_data(model->record, source.fingerprint, component);
     const std::optional<ImageSource> test_source = open_test_images(data_, test_, component);
     if (!test_source) {
       throw pd::FileError(component, "--test", "images, as --data has no t10k-images-idx3-ubyte", "none");
@@ -111,10 +112,7 @@ class Evaluate {
     require_images("test images", test, training.shape());
     require_images("training images", training, training.shape(), evaluation_.count);
     if (drawn) require_images("drawn images", drawn->images, training.shape(), evaluation_.count);
-    if (model) {
-      require_same_data(model->record, source.fingerprint, component);
-      require_shape("--model", model->denoiser.image(), training.shape());
-    }
+    if (model) require_shape("--model", model->denoiser.image(), training.shape());
     const std::vector<std::string> names = class_names(model, source.fingerprint, training.class_count());
     const auto classes = static_cast<std::int64_t>(names.size());
     if (classes > 0) require_labels("test images", test.class_count(), classes);

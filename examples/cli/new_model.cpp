@@ -44,7 +44,7 @@ void ModelSettings::write(ConfigText& config) const {
 }
 
 Model ModelSettings::build(const pd::AnyDataset& images, const TrainingSettings& training, const GivenSettings& given,
-                           pd::TorchDevice device) const {
+                           pd::TorchDevice device, const pd::Log& log) const {
   const std::vector<std::string>& names = given.names();
   if (image_scaling != ImageScaling::as_stored &&
       std::find(names.begin(), names.end(), "--sigma-data") != names.end()) {
@@ -64,6 +64,7 @@ Model ModelSettings::build(const pd::AnyDataset& images, const TrainingSettings&
   pd::DenoiserOptions options = denoiser;
   options.image = {stored.channels, of_network.image.height, of_network.image.width};
   options.coords = coords;
+  options.precision = pd::usable_precision(denoiser.precision, device, log);
   pd::EDM formulation = edm;
   ModelRecord record;
   if (image_scaling != ImageScaling::as_stored) {

@@ -6,12 +6,14 @@
 #include <string>
 #include <vector>
 
+#include <patchdiff/core/log.hpp>
 #include <patchdiff/core/named_enum.hpp>
 #include <patchdiff/core/precision.hpp>
 #include <patchdiff/data/any_dataset.hpp>
 #include <patchdiff/diffusion/denoiser_wrapper.hpp>
 #include <patchdiff/diffusion/edm.hpp>
 #include <patchdiff/nn/torch/song_unet_options.hpp>
+#include <patchdiff/nn/torch/usable_precision.hpp>
 #include <patchdiff/patch/coord_encoder.hpp>
 
 #include "command_line.hpp"
@@ -36,9 +38,8 @@ struct ModelSettings {
   ImageScaling image_scaling = ImageScaling::as_stored;
   patchdiff::SongUNetOptions network{
       .model_channels = 32, .channel_mult = {1, 1, 2}, .num_blocks = 1, .attn_resolutions = {8}, .dropout = 0};
-  patchdiff::DenoiserOptions denoiser{.precision = __builtin_cpu_supports("avx512bf16")
-                                                       ? patchdiff::Precision::bfloat16
-                                                       : patchdiff::Precision::float32};
+  patchdiff::DenoiserOptions denoiser{.precision = patchdiff::processor_has_bfloat16() ? patchdiff::Precision::bfloat16
+                                                                                       : patchdiff::Precision::float32};
   patchdiff::CoordOptions coords{};
   patchdiff::EDM edm{};
 
@@ -55,9 +56,9 @@ struct ModelSettings {
   void write(ConfigText& config) const;
 
   /// A network of fresh weights for the images, which grow until all three patch sizes suit it; measures the images
-  /// where the settings say so.
+  /// where the settings say so. The log says where the device lacks the precision.
   ///
   /// Errors: ConfigError for settings that cannot work, of sigma_data beside a measured one too.
   Model build(const patchdiff::AnyDataset& images, const TrainingSettings& training, const GivenSettings& given,
-              patchdiff::TorchDevice device) const;
+              patchdiff::TorchDevice device, const patchdiff::Log& log) const;
 };

@@ -122,7 +122,8 @@ class Train {
       names = start->record.class_names;
     } else {
       given_of_model_.apply();
-      start = new_model_.build(source.images, training_, given_of_model_, device);
+      start = new_model_.build(source.images, training_, given_of_model_, device,
+                               [](std::string_view text) { fmt::print(stderr, "patchdiff: {}\n", text); });
     }
     if (!class_names_.empty()) names = class_names_;
     check_class_names(names, start->denoiser.label_dim());

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -48,7 +49,7 @@ struct Settings {
   pd::Fusion fusion = pd::Fusion::feathered;
   int threads = 2;
   std::uint64_t seed = 1;
-  pd::Precision precision = __builtin_cpu_supports("avx512bf16") ? pd::Precision::bfloat16 : pd::Precision::float32;
+  pd::Precision precision = pd::Precision::bfloat16;
 };
 
 constexpr pd::ImageSize largest_patch{64, 64};
@@ -118,7 +119,9 @@ Denoiser train(const pd::MappedArray& texture, const Settings& settings) {
                                               return pd::pixel_count(largest_patch) / pd::pixel_count(patch);
                                             }},
                              .size_divisor = network.size_divisor()};
-  Denoiser denoiser{std::move(network), {.image = image, .precision = settings.precision}};
+  const pd::Precision precision = pd::usable_precision(
+      settings.precision, {}, [](std::string_view text) { fmt::print(stderr, "large_texture: {}\n", text); });
+  Denoiser denoiser{std::move(network), {.image = image, .precision = precision}};
   const pd::TrainStep<B> step{
       {.schedule = pd::PatchSizeSchedule::stochastic_of(sizes),
        .batch = batch,

@@ -10,6 +10,7 @@
 #include <exception>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -44,7 +45,7 @@ struct Settings {
   double minutes = 5;
   int threads = 2;
   std::uint64_t seed = 1;
-  pd::Precision precision = __builtin_cpu_supports("avx512bf16") ? pd::Precision::bfloat16 : pd::Precision::float32;
+  pd::Precision precision = pd::Precision::bfloat16;
   std::string device = "cpu";
 };
 
@@ -111,7 +112,9 @@ void run(const Settings& settings) {
                         .attn_resolutions = {8},
                         .dropout = 0},
                        {settings.seed}, device);
-  Denoiser denoiser{std::move(network), {.image = {1, image.height, image.width}, .precision = settings.precision}};
+  const pd::Precision precision = pd::usable_precision(
+      settings.precision, device, [](std::string_view text) { fmt::print(stderr, "quickstart: {}\n", text); });
+  Denoiser denoiser{std::move(network), {.image = {1, image.height, image.width}, .precision = precision}};
   const Denoiser untrained = denoiser.clone();
   pd::Loader<B, pd::ArrayDataset> loader(images, device, {.seed = settings.seed});
 

@@ -8,3 +8,5 @@
 #include <patchdiff/diffusion/torch/autograd_misfit.hpp>
 #include <patchdiff/nn/torch/dhariwal_unet.hpp>
 #include <patchdiff/nn/torch/song_unet.hpp>
+#include <patchdiff/nn/torch/usable_precision.hpp>
+#include <patchdiff/training/torch/loss_scale.hpp>

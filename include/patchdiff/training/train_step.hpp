@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,7 @@
 #include <patchdiff/patch/patch_plan.hpp>
 #include <patchdiff/patch/patch_sampler.hpp>
 #include <patchdiff/patch/patch_size_schedule.hpp>
+#include <patchdiff/training/loss_scaling.hpp>
 #include <patchdiff/training/optimizer.hpp>
 #include <patchdiff/training/step_report.hpp>
 
@@ -49,8 +51,8 @@ struct TrainStepOptions {
 
 /// One step of patch training: crop, noise, denoise, loss, backward, update.
 ///
-/// Everything that it draws is a function of seed, step and sample, so a step may be taken in parts.
-/// Source: Patch Diffusion (arXiv 2304.12526), section 3.
+/// Everything that it draws is a function of seed, step and sample, so a step may be taken in parts. In float16 it
+/// takes a loss scale, the same at every call. Source: Patch Diffusion (arXiv 2304.12526), section 3.
 template <Backend B>
 class TrainStep {
  public:
@@ -73,12 +75,13 @@ class TrainStep {
   /// A whole step: `gradients` and `update` in a row, from zeroed gradients.
   ///
   /// Errors: as of both; weights, optimiser and state are as before where it throws.
-  template <class D, class O, class Batch = ImageBatch<B>>
+  template <class D, class O, class Batch = ImageBatch<B>, class Scaling = NoLossScaling>
     requires Optimizer<O, D> StepReport<B>
-  operator()(D& denoiser, O& optimizer, const Batch& batch, const PatchPlan& plan, TrainState& state) const {
+  operator()(D& denoiser, O& optimizer, const Batch& batch, const PatchPlan& plan, TrainState& state,
+             Scaling&& scaling = {}) const {
     zero_gradients(denoiser);
-    StepReport<B> report = gradients(denoiser, batch, plan);
-    update(denoiser, optimizer, report, state);
+    StepReport<B> report = gradients(denoiser, batch, plan, scaling);
+    update(denoiser, optimizer, report, state, scaling);
     return report;
   }
 
@@ -87,38 +90,47 @@ class TrainStep {
   /// The batch holds images, or a PatchBatch of what was cut from them at `PatchSampler::places` of the plan. The sum
   /// of the losses is divided by `plan.images`, so parts add up to the whole step. Errors: ShapeError and DataError for
   /// a batch that does not fit, before any work.
-  template <class D, class Batch = ImageBatch<B>>
-  StepReport<B> gradients(D& denoiser, const Batch& batch, const PatchPlan& plan) const {
+  template <class D, class Batch = ImageBatch<B>, class Scaling = NoLossScaling>
+  StepReport<B> gradients(D& denoiser, const Batch& batch, const PatchPlan& plan, Scaling&& scaling = {}) const {
     if constexpr (std::same_as<Batch, PatchBatch<B>>) {
       check_patches(denoiser, batch, plan);
-      return patch_gradients(denoiser, batch, plan);
+      return patch_gradients(denoiser, batch, plan, scaling);
     } else {
       const Shape shape = check_batch(denoiser, batch, plan);
       const PatchSampler<B> crop(denoiser.coords().padding);
-      return patch_gradients(denoiser,
-                             crop(batch, crop.places(plan, {shape[2], shape[3]}, shape[0], batch.first_sample)), plan);
+      return patch_gradients(
+          denoiser, crop(batch, crop.places(plan, {shape[2], shape[3]}, shape[0], batch.first_sample)), plan, scaling);
     }
   }
 
   /// Checks that loss and gradients are finite, clips these, moves the weights, and moves `state` on.
   ///
-  /// Errors: NumericError under `NonFinite::fail`; ConfigError for an optimiser that cannot be guarded.
-  template <class D, class O>
+  /// Errors: NumericError under `NonFinite::fail`; ConfigError for an optimiser that cannot be guarded, and for
+  /// `NonFinite::fail` beside a loss scale, which finds its size by steps that are not finite.
+  template <class D, class O, class Scaling = NoLossScaling>
     requires Optimizer<O, D>
-  void update(D& denoiser, O& optimizer, StepReport<B>& report, TrainState& state) const {
+  void update(D& denoiser, O& optimizer, StepReport<B>& report, TrainState& state, Scaling&& scaling = {}) const {
+    constexpr bool scales = !std::same_as<std::remove_cvref_t<Scaling>, NoLossScaling>;
+    if (scales && options_.non_finite == NonFinite::fail) {
+      throw ConfigError("TrainStep", "non_finite", "NonFinite::skip or NonFinite::guarded with a loss scale",
+                        "NonFinite::fail");
+    }
     if (options_.non_finite == NonFinite::guarded && !O::obeys_flag) {
       throw ConfigError("TrainStep", "non_finite", "NonFinite::fail or NonFinite::skip with this optimiser",
                         "NonFinite::guarded");
     }
     std::vector<typename B::Tensor> judged;
-    denoiser.visit_parameters(
-        [&](auto, typename B::Tensor&, typename B::Tensor& gradient) { judged.push_back(gradient); });
+    denoiser.visit_parameters([&](auto, typename B::Tensor&, typename B::Tensor& gradient) {
+      if constexpr (scales) scaling.unscale(gradient);
+      judged.push_back(gradient);
+    });
     if (std::isfinite(options_.max_gradient_norm)) {
       report.gradient_norm = B::norm(judged);
       judged = {*report.gradient_norm};
     }
     judged.push_back(report.per_sample);
     report.finite = B::finite_flag(judged);
+    if constexpr (scales) scaling.update(*report.finite);
     if (options_.non_finite != NonFinite::guarded && !B::read_flag(*report.finite)) {
       if (options_.non_finite == NonFinite::fail) throw report.not_finite();
       report.skipped = true;
@@ -148,8 +160,13 @@ class TrainStep {
   const TrainStepOptions& options() const noexcept { return options_; }
 
  private:
-  template <class D>
-  StepReport<B> patch_gradients(D& denoiser, const PatchBatch<B>& patches, const PatchPlan& plan) const {
+  template <class D, class Scaling>
+  StepReport<B> patch_gradients(D& denoiser, const PatchBatch<B>& patches, const PatchPlan& plan,
+                                Scaling& scaling) const {
+    constexpr bool scales = !std::same_as<std::remove_cvref_t<Scaling>, NoLossScaling>;
+    if constexpr (scales) {
+      static_assert(LossScaling<Scaling, B>, "TrainStep: the loss scale does not fit the concept LossScaling");
+    }
     const std::int64_t count = B::shape(patches.images).front();
     const std::uint64_t first = patches.first_sample;
     std::vector<double> sigma = loss_.draw_sigma(denoiser.formulation(), plan, count, first);
@@ -160,7 +177,8 @@ class TrainStep {
         .class_labels = kept_labels(patches, plan), .fields = patches.fields, .augment_labels = patches.augment_labels};
     const Pass pass{.training = true, .key = plan.key, .step = plan.step, .first_sample = first};
     const auto record = denoiser.record(noisy, sigma, patches.places, conditioning, pass);
-    const LossValue<B> value = loss_(denoiser.formulation(), record.denoised, patches.images, sigma, patches.mask);
+    LossValue<B> value = loss_(denoiser.formulation(), record.denoised, patches.images, sigma, patches.mask);
+    if constexpr (scales) value.gradient = scaling.scaled(value.gradient);
     denoiser.backward(record, value.gradient, 1 / static_cast<double>(plan.images));
     return {.plan = plan, .sigma = std::move(sigma), .per_sample = per_pixel(value.per_sample, patches.images)};
   }

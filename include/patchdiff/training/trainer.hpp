@@ -15,6 +15,7 @@
 #include <patchdiff/core/share.hpp>
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/patch/patch_plan.hpp>
+#include <patchdiff/training/loss_scaling.hpp>
 #include <patchdiff/training/one_process.hpp>
 #include <patchdiff/training/optimizer.hpp>
 #include <patchdiff/training/step_report.hpp>
@@ -35,8 +36,9 @@ struct TrainerOptions {
 ///
 /// The loader hands out `take(plan, first_sample, count)`: images or patches of a part of a step. Averages, logs and
 /// checkpoints are what the host does after a step. `Processes` shares the steps among several processes, as
-/// GradientSum does; each of them then has a Trainer, and gets the report of the whole step.
-template <class D, class O, class Loader, class Processes = const OneProcess>
+/// GradientSum does; each of them then has a Trainer, and gets the report of the whole step. Training in float16 takes
+/// a loss scale, an equal one in each process.
+template <class D, class O, class Loader, class Processes = const OneProcess, class Scaling = const NoLossScaling>
   requires Optimizer<O, D>
 class Trainer {
  public:
@@ -47,12 +49,18 @@ class Trainer {
           TrainerOptions options) requires std::same_as<Processes, const OneProcess>
       : Trainer(denoiser, optimizer, loader, state, std::move(options), one_process) {}
 
-  Trainer(D& denoiser, O& optimizer, Loader& loader, TrainState& state, TrainerOptions options, Processes& processes)
+  Trainer(D& denoiser, O& optimizer, Loader& loader, TrainState& state, TrainerOptions options,
+          Processes& processes) requires std::same_as<Scaling, const NoLossScaling>
+      : Trainer(denoiser, optimizer, loader, state, std::move(options), processes, no_scaling) {}
+
+  Trainer(D& denoiser, O& optimizer, Loader& loader, TrainState& state, TrainerOptions options, Processes& processes,
+          Scaling& scaling)
       : denoiser_(&denoiser),
         optimizer_(&optimizer),
         loader_(&loader),
         state_(&state),
         processes_(&processes),
+        scaling_(&scaling),
         options_(std::move(options)),
         step_(options_.step) {
     if (options_.micro_batch && *options_.micro_batch < 1) {
@@ -71,7 +79,7 @@ class Trainer {
     zero_gradients(*denoiser_);
     StepReport<Backend> report = share_of_step(plan, at_once);
     processes_->finish(step_, report);
-    step_.update(*denoiser_, *optimizer_, report, *state_);
+    step_.update(*denoiser_, *optimizer_, report, *state_, *scaling_);
     skips_ = report.skipped ? skips_ + 1 : 0;
     if (skips_ > options_.max_consecutive_skips) {
       throw NumericError("Trainer", "max_consecutive_skips", fmt::format("at most {}", options_.max_consecutive_skips),
@@ -92,6 +100,7 @@ class Trainer {
 
  private:
   static constexpr OneProcess one_process{};
+  static constexpr NoLossScaling no_scaling{};
 
   /// Adds the gradients of this process's samples, `at_once` of them at a time.
   StepReport<Backend> share_of_step(const PatchPlan& plan, std::int64_t at_once) {
@@ -100,8 +109,8 @@ class Trainer {
     for (std::int64_t done = 0; done < share.count; done += at_once) {
       const std::int64_t count = std::min(at_once, share.count - done);
       if (done + count == share.count) processes_->last_part();
-      StepReport<Backend> part =
-          step_.gradients(*denoiser_, loader_->take(plan, share.first + static_cast<std::uint64_t>(done), count), plan);
+      StepReport<Backend> part = step_.gradients(
+          *denoiser_, loader_->take(plan, share.first + static_cast<std::uint64_t>(done), count), plan, *scaling_);
       report ? report->append(part) : void(report = std::move(part));
     }
     if (report) return *std::move(report);
@@ -113,6 +122,7 @@ class Trainer {
   Loader* loader_;
   TrainState* state_;
   Processes* processes_;
+  Scaling* scaling_;
   TrainerOptions options_;
   TrainStep<Backend> step_;
   std::uint64_t skips_ = 0;  ///< steps left out in a row

@@ -33,7 +33,7 @@ TEST_CASE("The values of an enumeration and their names are one list") {
   CHECK(name_of(Precision::bfloat16) == "bfloat16");
   CHECK(value_named<Precision>("float32") == Precision::float32);
   CHECK_FALSE(value_named<Precision>("float64"));
-  CHECK(all_names<Precision>() == std::vector<std::string>{"float32", "bfloat16"});
+  CHECK(all_names<Precision>() == std::vector<std::string>{"float32", "bfloat16", "float16"});
 }
 
 }  // namespace

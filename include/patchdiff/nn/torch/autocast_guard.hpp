@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <string>
-
 #include <ATen/autocast_mode.h>
+#include <fmt/format.h>
 
 #include <patchdiff/backend/torch/compat.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/named_enum.hpp>
 #include <patchdiff/core/precision.hpp>
 
 namespace patchdiff {
@@ -18,7 +18,8 @@ namespace patchdiff {
 ///
 /// A device without autocast (`meta`) is left alone.
 ///
-/// Errors: ConfigError for bfloat16 on such a device.
+/// Errors: ConfigError for another precision than float32 on such a device, and for float16 on the processor, where
+/// LibTorch's versions differ in what they have of it.
 class AutocastGuard {
  public:
   AutocastGuard(at::DeviceType device, Precision precision)
@@ -26,14 +27,17 @@ class AutocastGuard {
     if (!available_) {
       if (precision == Precision::float32) return;
       throw ConfigError("AutocastGuard", "precision", "float32 on a device without autocast",
-                        "bfloat16 on " + c10::DeviceTypeName(device, true));
+                        fmt::format("{} on {}", name_of(precision), c10::DeviceTypeName(device, true)));
+    }
+    if (device == at::kCPU && precision == Precision::float16) {
+      throw ConfigError("AutocastGuard", "precision", "float32 or bfloat16 on the processor", "float16");
     }
     enabled_ = torch_compat::autocast_enabled(device);
     cached_ = at::autocast::is_autocast_cache_enabled();
     type_ = torch_compat::autocast_type(device);
     at::autocast::set_autocast_cache_enabled(false);
-    torch_compat::set_autocast_enabled(device, precision == Precision::bfloat16);
-    torch_compat::set_autocast_type(device, at::kBFloat16);
+    torch_compat::set_autocast_enabled(device, precision != Precision::float32);
+    torch_compat::set_autocast_type(device, precision == Precision::float16 ? at::kHalf : at::kBFloat16);
   }
 
   ~AutocastGuard() {

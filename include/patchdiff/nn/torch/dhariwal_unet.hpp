@@ -122,7 +122,7 @@ class DhariwalUNet : public AutogradNetwork<DhariwalUNet> {
     std::vector<at::Tensor> skips = levels_->encode((*stem_)(input), embedding, pass,
                                                     [](std::size_t, const at::Tensor& entered) { return entered; });
     const at::Tensor x = levels_->decode(std::move(skips), embedding, pass, [](std::size_t, const at::Tensor&) {});
-    return (*out_conv_)(at::silu((*out_norm_)(x)));
+    return (*out_conv_)(out_norm_->with_silu(x));
   }
 
   std::int64_t input_channels() const noexcept { return options_.in_channels; }

@@ -108,7 +108,7 @@ class SongUNet : public AutogradNetwork<SongUNet> {
   struct Output {
     unet::GroupNorm norm;
     unet::Conv2d conv;
-    at::Tensor operator()(const at::Tensor& x) const { return conv(at::silu(norm(x))); }
+    at::Tensor operator()(const at::Tensor& x) const { return conv(norm.with_silu(x)); }
   };
 
   static constexpr double epsilon = 1e-6;

@@ -13,7 +13,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/silu.h>
 #include <fmt/format.h>
 
 #include <patchdiff/backend/torch/torch_backend.hpp>
@@ -116,16 +115,16 @@ class Block {
 
  private:
   at::Tensor output(const at::Tensor& x, const at::Tensor& embedding, const Pass& pass) const {
-    at::Tensor h = told(conv0_(at::silu(norm0_(x))), affine_(embedding).unsqueeze(2).unsqueeze(3));
-    h = conv1_(dropout(at::silu(h), settings_.dropout, pass, layer_));
+    at::Tensor h = norm1_.with_silu(conv0_(norm0_.with_silu(x)), told(affine_(embedding)));
+    h = conv1_(dropout(h, settings_.dropout, pass, layer_));
     h = (h + (skip_ ? (*skip_)(x) : resampled_skip_ ? (*resampled_skip_)(x) : x)) * settings_.skip_scale;
     return heads_ > 0 ? ((*projection_)(attended(h)) + h) * settings_.skip_scale : h;
   }
 
-  at::Tensor told(const at::Tensor& h, const at::Tensor& embedding) const {
-    if (!settings_.embedding_scales) return norm1_(h + embedding);
+  ChannelChange told(const at::Tensor& embedding) const {
+    if (!settings_.embedding_scales) return {.shift = embedding};
     const std::vector<at::Tensor> halves = embedding.chunk(2, 1);
-    return norm1_(h) * (halves[0] + 1) + halves[1];
+    return {.scale = halves[0], .offset = halves[1]};
   }
 
   /// Softmax attention over pixels, in float32 or the network's precision where that is higher.

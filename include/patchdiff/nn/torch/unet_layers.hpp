@@ -17,9 +17,11 @@
 #include <ATen/ops/avg_pool2d.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/conv_transpose2d.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/group_norm.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/silu.h>
 #include <ATen/ops/upsample_nearest2d.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
@@ -28,6 +30,7 @@
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/nn/torch/bfloat16_layers.hpp>
 #include <patchdiff/nn/torch/torch_parameters.hpp>
 
 /// Layers of the U-Nets of EDM (arXiv 2206.00364, appendix F), named as in published checkpoints.
@@ -168,12 +171,22 @@ struct Conv2d {
   at::Tensor then_halved(const at::Tensor& x) const { return resampler->halved(convolved(x, resampler->padding()), 0); }
 
   at::Tensor convolved(const at::Tensor& x, std::int64_t more_padding) const {
-    return at::conv2d(x, weight, bias, 1, weight.size(2) / 2 + more_padding);
+    const std::int64_t padding = weight.size(2) / 2 + more_padding;
+    if (in_bfloat16_on_cpu(weight)) return BFloat16Convolution::apply(channels_last(x), weight, bias, padding);
+    return at::conv2d(x, weight, bias, 1, padding);
   }
 
   at::Tensor weight;
   at::Tensor bias;
   std::optional<Resampler> resampler{};
+};
+
+/// What a norm is told, by channel of each sample [N, C]: norm(x + shift) (1 + scale) + offset; scale and offset come
+/// together.
+struct ChannelChange {
+  at::Tensor shift{};
+  at::Tensor scale{};
+  at::Tensor offset{};
 };
 
 /// Errors: ConfigError for channels that do not divide into groups.
@@ -188,15 +201,43 @@ struct GroupNorm {
     }
   }
 
-  /// In the scalar type of its weights: LibTorch 1.13 refuses bfloat16 activations beside float weights.
   at::Tensor operator()(const at::Tensor& x) const {
-    return at::group_norm(x.to(weight.scalar_type()), groups, weight, bias, epsilon);
+    if (in_bfloat16_on_cpu(weight)) return in_bfloat16(x, {}, false);
+    return normalised(x);
+  }
+
+  /// SiLU of the norm, told something by channel.
+  at::Tensor with_silu(const at::Tensor& x, const ChannelChange& change = {}) const {
+    if (in_bfloat16_on_cpu(weight)) return in_bfloat16(x, change, true);
+    const auto by_channel = [](const at::Tensor& values) { return values.unsqueeze(2).unsqueeze(3); };
+    at::Tensor h = normalised(change.shift.defined() ? x + by_channel(change.shift) : x);
+    if (change.scale.defined()) h = h * (by_channel(change.scale) + 1) + by_channel(change.offset);
+    return at::silu(h);
   }
 
   at::Tensor weight;
   at::Tensor bias;
   std::int64_t groups;
   double epsilon;
+
+ private:
+  /// In the scalar type of its weights: LibTorch 1.13 refuses bfloat16 activations beside float weights.
+  at::Tensor normalised(const at::Tensor& x) const {
+    return at::group_norm(x.to(weight.scalar_type()), groups, weight, bias, epsilon);
+  }
+
+  at::Tensor in_bfloat16(const at::Tensor& x, const ChannelChange& change, bool silu) const {
+    at::Tensor scale = weight.expand({x.size(0), -1}), offset = bias.expand({x.size(0), -1});
+    if (change.scale.defined()) {
+      const at::Tensor gain = change.scale.to(at::kFloat) + 1;
+      scale = scale * gain;
+      offset = offset * gain + change.offset;
+    }
+    const at::Tensor shift =
+        change.shift.defined() ? change.shift.to(at::kFloat).contiguous() : at::empty({0}, weight.options());
+    return BFloat16GroupNorm::apply(channels_last(x), shift, scale.contiguous(), offset.contiguous(), groups, epsilon,
+                                    silu);
+  }
 };
 
 }  // namespace patchdiff::unet

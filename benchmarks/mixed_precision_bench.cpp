@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+// A whole TrainStep in bfloat16 beside the same one in float32, step by step in turns, on Fashion-MNIST: what mixed
+// precision gains at each patch size. With --losses also two whole runs of the same draws, and whether their losses
+// agree. Prints medians and, with --json, writes every figure.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <torch/version.h>
+
+#include <patchdiff/core/named_enum.hpp>
+#include <patchdiff/data/idx_dataset.hpp>
+#include <patchdiff/data/loader.hpp>
+#include <patchdiff/torch.hpp>
+
+#include "measure.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+namespace pd = patchdiff;
+using B = pd::TorchBackend;
+
+struct Settings {
+  fs::path data = "/usr/share/datasets/fashion-mnist";  // where Debian's dataset-fashion-mnist puts it
+  std::int64_t resolution = 32;
+  std::int64_t model_channels = 64;
+  std::vector<std::int64_t> channel_mult{1, 2, 2};
+  std::int64_t num_blocks = 1;
+  std::vector<std::int64_t> attn_resolutions{8};
+  std::vector<std::int64_t> patches{32, 16, 8};
+  std::int64_t batch = 32;
+  std::int64_t steps = 10;
+  std::int64_t loss_steps = 0;
+  std::int64_t loss_batch = 16;
+  int threads = static_cast<int>(std::thread::hardware_concurrency());
+  std::string json;
+};
+
+/// A model and all that trains it, from the same weights and draws whatever the precision.
+class Run {
+ public:
+  Run(const Settings& settings, const pd::ArrayDataset& images, pd::Precision precision, pd::TrainStepOptions options)
+      : denoiser_(network(settings), {.image = images.shape(), .precision = precision}),
+        step_(std::move(options)),
+        ema_(denoiser_),
+        loader_(images, {}, {.seed = state_.seed}) {}
+
+  /// All that a host pays for, but reading images: crop, coordinates, noise, loss, backward, check, Adam, average.
+  double timed_step() {
+    const pd::PatchPlan plan = step_.plan(state_);
+    const pd::ImageBatch<B> batch = loader_.take(plan);
+    return seconds([&] {
+      step_(denoiser_, adam_, batch, plan, state_);
+      ema_.update(denoiser_, state_);
+    });
+  }
+
+  double step_loss() {
+    const pd::PatchPlan plan = step_.plan(state_);
+    return step_(denoiser_, adam_, loader_.take(plan), plan, state_).loss();
+  }
+
+ private:
+  static pd::SongUNet network(const Settings& settings) {
+    return pd::SongUNet({.image = {settings.resolution, settings.resolution},
+                         .in_channels = 1 + 2,
+                         .out_channels = 1,
+                         .label_dim = 10,
+                         .model_channels = settings.model_channels,
+                         .channel_mult = settings.channel_mult,
+                         .num_blocks = settings.num_blocks,
+                         .attn_resolutions = settings.attn_resolutions,
+                         .dropout = 0},
+                        {1});
+  }
+
+  pd::DenoiserWrapper<pd::SongUNet> denoiser_;
+  pd::TrainStep<B> step_;
+  pd::Adam<B> adam_{{.learning_rate = 1e-3}};
+  pd::EMA<B> ema_;
+  pd::TrainState state_{.seed = 1};
+  pd::Loader<B, pd::ArrayDataset> loader_;
+};
+
+Json time_steps(const Settings& settings, const pd::ArrayDataset& images, std::int64_t patch) {
+  const pd::TrainStepOptions options{
+      .schedule = pd::PatchSizeSchedule::stochastic_of({.image = images.shape().size(), .sizes = {{patch, patch}}}),
+      .batch = settings.batch};
+  Run exact(settings, images, pd::Precision::float32, options),
+      mixed(settings, images, pd::Precision::bfloat16, options);
+  for (int warm_up = 0; warm_up < 2; ++warm_up) {
+    exact.timed_step();
+    mixed.timed_step();
+  }
+  std::vector<double> float32, bfloat16, gain;
+  for (std::int64_t step = 0; step < settings.steps; ++step) {
+    float32.push_back(exact.timed_step());
+    bfloat16.push_back(mixed.timed_step());
+    gain.push_back(float32.back() / bfloat16.back());
+  }
+  fmt::print("patch {:4}: float32 {:8.2f} ms, bfloat16 {:8.2f} ms, {:.2f} times as fast ({:.2f} to {:.2f})\n", patch,
+             1e3 * spread_of(float32).median, 1e3 * spread_of(bfloat16).median, spread_of(gain).median,
+             spread_of(gain).least, spread_of(gain).most);
+  std::fflush(stdout);
+  return {{"patch", patch},
+          {"images", options.schedule.plan({}, options.batch).images},
+          {"float32", to_json(spread_of(float32))},
+          {"bfloat16", to_json(spread_of(bfloat16))},
+          {"gain_median", spread_of(gain).median},
+          {"gain_min", spread_of(gain).least},
+          {"gain_max", spread_of(gain).most}};
+}
+
+/// Both precisions' mean loss of the last tenth of a run over all patch sizes, of the same draws.
+Json compare_losses(const Settings& settings, const pd::ArrayDataset& images) {
+  const pd::TrainStepOptions options{.schedule = pd::PatchSizeSchedule::stochastic({.image = images.shape().size()}),
+                                     .batch = settings.loss_batch};
+  Run exact(settings, images, pd::Precision::float32, options),
+      mixed(settings, images, pd::Precision::bfloat16, options);
+  const std::int64_t last = std::max<std::int64_t>(1, settings.loss_steps / 10);
+  double float32 = 0, bfloat16 = 0;
+  for (std::int64_t step = 0; step < settings.loss_steps; ++step) {
+    const double counts = step >= settings.loss_steps - last ? 1.0 / static_cast<double>(last) : 0;
+    float32 += counts * exact.step_loss();
+    bfloat16 += counts * mixed.step_loss();
+  }
+  const double difference = 100 * (bfloat16 / float32 - 1);
+  fmt::print("mean loss of the last {} of {} steps: float32 {:.5f}, bfloat16 {:.5f}, {:+.2f} %\n", last,
+             settings.loss_steps, float32, bfloat16, difference);
+  return {{"steps", settings.loss_steps}, {"last", last},         {"batch", settings.loss_batch},
+          {"float32", float32},           {"bfloat16", bfloat16}, {"difference_percent", difference}};
+}
+
+void run(const Settings& settings) {
+  at::set_num_threads(settings.threads);
+  const pd::ArrayDataset images = pd::read_idx_dataset({.images = settings.data / "train-images-idx3-ubyte.gz",
+                                                        .labels = settings.data / "train-labels-idx1-ubyte.gz",
+                                                        .pad_to = {settings.resolution, settings.resolution}});
+  Json results = Json::array();
+  double logarithms = 0;
+  for (const std::int64_t patch : settings.patches) {
+    results.push_back(time_steps(settings, images, patch));
+    logarithms += std::log(results.back()["gain_median"].get<double>());
+  }
+  const double mean = std::exp(logarithms / static_cast<double>(std::max<std::size_t>(1, results.size())));
+  if (!results.empty()) fmt::print("geometric mean: {:.2f} times as fast\n", mean);
+  const Json losses = settings.loss_steps > 0 ? compare_losses(settings, images) : Json();
+  const Json figures{{"benchmark", "mixed_precision"},
+                     {"libtorch", TORCH_VERSION},
+                     {"compiler", __VERSION__},
+                     {"threads", settings.threads},
+                     {"resolution", settings.resolution},
+                     {"model_channels", settings.model_channels},
+                     {"channel_mult", settings.channel_mult},
+                     {"num_blocks", settings.num_blocks},
+                     {"attn_resolutions", settings.attn_resolutions},
+                     {"batch", settings.batch},
+                     {"steps", settings.steps},
+                     {"results", results},
+                     {"gain_geometric_mean", mean},
+                     {"losses", losses}};
+  write_figures(settings.json, "mixed_precision_bench", figures);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Settings settings;
+  CLI::App app{"Times training steps in bfloat16 beside float32 in the same run.", "mixed_precision_bench"};
+  app.add_option("--data", settings.data, "folder of Fashion-MNIST")->capture_default_str();
+  app.add_option("--resolution", settings.resolution, "side of the full image")->capture_default_str();
+  app.add_option("--model-channels", settings.model_channels, "width of the first level")->capture_default_str();
+  app.add_option("--channel-mult", settings.channel_mult, "width of each level")->delimiter(',')->capture_default_str();
+  app.add_option("--num-blocks", settings.num_blocks, "residual blocks a level")->capture_default_str();
+  app.add_option("--attn-resolutions", settings.attn_resolutions, "levels with attention, 0: none")
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_option("--patch", settings.patches, "sides of the patches, 0: no timing")
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_option("--batch", settings.batch, "images of a full-size step; smaller patches take more, as published")
+      ->capture_default_str();
+  app.add_option("--steps", settings.steps, "timed steps of each kind")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_flag("--losses{1000}", settings.loss_steps, "steps of a run of each kind, whose last losses are compared");
+  app.add_option("--loss-batch", settings.loss_batch, "images of a full-size step of those runs")
+      ->capture_default_str();
+  add_threads(app, settings.threads);
+  add_json(app, settings.json);
+  return run_benchmark(app, argc, argv, [&] {
+    std::erase(settings.attn_resolutions, 0);
+    std::erase(settings.patches, 0);
+    run(settings);
+  });
+}

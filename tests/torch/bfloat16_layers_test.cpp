@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <patchdiff/nn/torch/bfloat16_kernels.hpp>
+#include <patchdiff/nn/torch/bfloat16_layers.hpp>
+#include <patchdiff/torch.hpp>
+
+#include "support/torch_catch.hpp"
+
+#include "support/tensors.hpp"
+
+namespace patchdiff {
+namespace {
+
+using B = TorchBackend;
+
+/// Largest difference, relative to the largest value.
+double error(const at::Tensor& got, const at::Tensor& expected) {
+  return ((got.to(at::kDouble) - expected.to(at::kDouble)).abs().max() / expected.to(at::kDouble).abs().max())
+      .item<double>();
+}
+
+/// Group norm told by shift, scale and offset, in float64 by LibTorch.
+at::Tensor reference(const std::vector<at::Tensor>& of, std::int64_t groups, bool silu) {
+  const auto by_channel = [](const at::Tensor& values) { return values.unsqueeze(2).unsqueeze(3); };
+  const at::Tensor h = of[1].numel() > 0 ? of[0] + by_channel(of[1]) : of[0];
+  const at::Tensor y = at::group_norm(h, groups, {}, {}, 1e-6) * by_channel(of[2]) + by_channel(of[3]);
+  return silu ? at::silu(y) : y;
+}
+
+struct Case {
+  std::int64_t channels, groups, height, width;
+  double mean;
+};
+
+TEST_CASE("group norm with SiLU in bfloat16 is that in float64, rounded once; its gradients too") {
+  // Less than a vector, some vectors and a rest, single pixels, more pixels than a block; a mean far above the
+  // deviation.
+  const Case given = GENERATE(Case{4, 1, 3, 5, 0}, Case{8, 2, 1, 1, 0}, Case{24, 6, 9, 9, 0.5}, Case{64, 16, 8, 8, 30},
+                              Case{96, 24, 2, 3, 0}, Case{192, 32, 4, 4, -1});
+  const bool shifted = GENERATE(false, true), silu = GENERATE(false, true);
+  CAPTURE(given.channels, given.height, given.mean, shifted, silu);
+  const Shape shape{3, given.channels, given.height, given.width}, by_channel{3, given.channels};
+  const at::Tensor x = (random_tensor<B>(shape, 1) + given.mean).to(at::kBFloat16);
+  const at::Tensor cotangent = random_tensor<B>(shape, 2).to(at::kBFloat16);
+  const at::Tensor shift = shifted ? random_tensor<B>(by_channel, 3) : at::empty({0});
+  const std::vector<at::Tensor> inputs{x, shift, random_tensor<B>(by_channel, 4), random_tensor<B>(by_channel, 5)};
+
+  std::vector<at::Tensor> ours, exact;
+  for (const at::Tensor& input : inputs) {
+    ours.push_back(input.dim() == 4 ? unet::channels_last(input).detach().requires_grad_() : input.detach().clone());
+    exact.push_back(input.to(at::kDouble).requires_grad_());
+    ours.back().requires_grad_();
+  }
+  const at::Tensor got = unet::BFloat16GroupNorm::apply(ours[0], ours[1], ours[2], ours[3], given.groups, 1e-6, silu);
+  const at::Tensor expected = reference(exact, given.groups, silu);
+  CHECK(got.scalar_type() == at::kBFloat16);
+  CHECK(((got.to(at::kDouble) - expected).abs() <= expected.abs() * 0x1p-8 + 2e-5).all().item<bool>());
+
+  std::vector<at::Tensor> wanted, exactly;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].numel() == 0) continue;
+    wanted.push_back(ours[i]);
+    exactly.push_back(exact[i]);
+  }
+  const auto gradients = torch::autograd::grad({got}, wanted, {cotangent});
+  const auto exact_gradients = torch::autograd::grad({expected}, exactly, {cotangent.to(at::kDouble)});
+  for (std::size_t i = 0; i < gradients.size(); ++i) {
+    CAPTURE(i);
+    // A single pixel of a group of few values has a gradient of x of almost zero.
+    const bool nothing = exact_gradients[i].abs().max().item<double>() < 1e-3;
+    if (!nothing) CHECK(error(gradients[i], exact_gradients[i]) < (i == 0 ? 4e-3 : 2e-4));
+  }
+}
+
+TEST_CASE("both ways of compiling the kernels agree") {
+  const std::int64_t channels = 24, groups = 6, pixels = 70;
+  const at::Tensor x = random_tensor<B>({pixels, channels}, 1).to(at::kBFloat16);
+  const at::Tensor cotangent = random_tensor<B>({pixels, channels}, 2).to(at::kBFloat16);
+  const at::Tensor told = random_tensor<B>({3, channels}, 3);
+  const auto run = [&](auto&& norm, auto&& backward) {
+    std::vector<at::Tensor> results{at::empty_like(x),    at::empty({groups}),   at::empty({groups}),
+                                    at::empty_like(x),    at::empty({channels}), at::empty({channels}),
+                                    at::empty({channels})};
+    bfloat16_cpu::ChannelArrays work(10, channels);
+    const float* values = told.data_ptr<float>();
+    const bfloat16_cpu::NormSample sample{.pixels = pixels,
+                                          .channels = channels,
+                                          .groups = groups,
+                                          .epsilon = 1e-6,
+                                          .silu = true,
+                                          .x = unet::bits(x),
+                                          .shift = values,
+                                          .scale = values + channels,
+                                          .offset = values + 2 * channels,
+                                          .mean = results[1].data_ptr<float>(),
+                                          .inverse_deviation = results[2].data_ptr<float>(),
+                                          .y = unet::bits(results[0])};
+    norm(sample, work);
+    backward(sample,
+             bfloat16_cpu::NormGradients{.y = unet::bits(cotangent),
+                                         .x = unet::bits(results[3]),
+                                         .shift = results[4].data_ptr<float>(),
+                                         .scale = results[5].data_ptr<float>(),
+                                         .offset = results[6].data_ptr<float>()},
+             work);
+    return results;
+  };
+  const auto chosen = run([](const auto& sample, auto& work) { bfloat16_cpu::norm(sample, work); },
+                          [](const auto& sample, const auto& gradients, auto& work) {
+                            bfloat16_cpu::norm_backward(sample, gradients, work);
+                          });
+  const auto plain = run([](const auto& sample, auto& work) { bfloat16_cpu::norm_body(sample, work); },
+                         [](const auto& sample, const auto& gradients, auto& work) {
+                           bfloat16_cpu::norm_backward_body(sample, gradients, work);
+                         });
+  for (std::size_t i = 0; i < plain.size(); ++i) {
+    CAPTURE(i);
+    CHECK(error(chosen[i], plain[i]) < (i == 0 || i == 3 ? 8e-3 : 2e-5));
+  }
+}
+
+TEST_CASE("what is not finite stays so") {
+  const float bad = GENERATE(std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+                             std::numeric_limits<float>::quiet_NaN());
+  CAPTURE(bad);
+  at::Tensor x = at::zeros({1, 8, 2, 2});
+  x[0][0][0][0] = bad;
+  const at::Tensor ones = at::ones({1, 8});
+  const at::Tensor y =
+      unet::BFloat16GroupNorm::apply(unet::channels_last(x), at::empty({0}), ones, ones, 2, 1e-6, true);
+  CHECK_FALSE(at::isfinite(y.select(1, 0)).any().item<bool>());
+  CHECK(at::isfinite(y.narrow(1, 4, 4)).all().item<bool>());
+
+  // Every NaN, not only the usual one: rounding adds to its bits.
+  const std::int32_t every_bit = 0x7fffffff;
+  float nan;
+  std::memcpy(&nan, &every_bit, sizeof nan);
+  std::vector<float> weight(20, nan);
+  std::vector<bfloat16_cpu::Bits16> cast(20);
+  bfloat16_cpu::cast_weights(weight.data(), cast.data(), 0, 2, 10, 1);
+  for (const bfloat16_cpu::Bits16 bits : cast) CHECK((bits & 0x7fff) > 0x7f80);
+}
+
+TEST_CASE("weights are cast as LibTorch casts them, and come back where they were") {
+  for (const Shape& shape : {Shape{5, 3, 3, 3}, Shape{2, 40, 1, 1}, Shape{1, 17, 5, 5}}) {
+    const std::int64_t taps = shape[2] * shape[3];
+    const at::Tensor weight = random_tensor<B>(shape, 1);
+    const at::Tensor cast = at::empty(shape, at::TensorOptions(at::kBFloat16), at::MemoryFormat::ChannelsLast);
+    const at::Tensor back = at::empty(shape);
+    bfloat16_cpu::cast_weights(weight.data_ptr<float>(), unet::bits(cast), 0, shape[0], shape[1], taps);
+    bfloat16_cpu::widen_weights(unet::bits(cast), back.data_ptr<float>(), 0, shape[0], shape[1], taps);
+    CHECK(at::equal(cast, weight.to(at::kBFloat16)));
+    CHECK(at::equal(back, weight.to(at::kBFloat16).to(at::kFloat)));
+  }
+}
+
+TEST_CASE("a convolution in bfloat16 has the gradients of one in float, and second derivatives") {
+  const at::Tensor x = random_tensor<B>({2, 3, 6, 5}, 1).requires_grad_();
+  const at::Tensor weight = (random_tensor<B>({4, 3, 3, 3}, 2) * 0.2).requires_grad_();
+  const at::Tensor bias = random_tensor<B>({4}, 3).requires_grad_();
+  const at::Tensor cotangent = random_tensor<B>({2, 4, 6, 5}, 4);
+  const auto gradients = [&](bool in_bfloat16, bool again) {
+    const at::Tensor y =
+        in_bfloat16 ? unet::BFloat16Convolution::apply(unet::channels_last(x), weight, bias, 1).to(at::kFloat)
+                    : at::conv2d(x.to(at::kDouble), weight.to(at::kDouble), bias.to(at::kDouble), 1, 1).to(at::kFloat);
+    return torch::autograd::grad({y.square()}, {x, weight, bias}, {cotangent}, again, again);
+  };
+  const auto expected = gradients(false, false), got = gradients(true, false), again = gradients(true, true);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CAPTURE(i);
+    CHECK(got[i].scalar_type() == at::kFloat);
+    CHECK(error(got[i], expected[i]) < 0.02);
+    CHECK(error(again[i], expected[i]) < 0.02);
+  }
+  const auto second = [&](bool in_bfloat16) {
+    const auto first = gradients(in_bfloat16, true);
+    return torch::autograd::grad({first[0].square().sum()}, {weight}).front();
+  };
+  CHECK(error(second(true), second(false)) < 0.05);
+}
+
+}  // namespace
+}  // namespace patchdiff
