@@ -143,8 +143,9 @@ TEST_CASE("info tells every setting with its description, the classes and the pa
   CHECK(finished.err == "");
   REQUIRE(finished.code == 0);
   for (const char* text :
-       {"SongUNet, ", "model_channels           4                        width of the first level",
-        "shirt,trousers,pullover", "padding                  0                        zeros around the image",
+       {"SongUNet, ", " parameters, written by patchdiff 0.",
+        "model_channels           4                        width of the first level", "shirt,trousers,pullover",
+        "padding                  0                        zeros around the image",
         "formulation              edm, sigma_data 0.5      preconditioning and loss weight",
         "guidance                 1.5                      classifier-free guidance, 1: none",
         "enc.32x32_conv                 112", "120 images of 1x28x28 in 3 classes"}) {

@@ -78,7 +78,10 @@ class SafetensorsReader {
     std::uint64_t length = 0;
     std::memcpy(&length, bytes.data(), length_size);
     const std::uint64_t maximum = std::min<std::uint64_t>(bytes.size() - length_size, maximum_header);
-    if (length > maximum) refuse(fmt::format("a header of at most {} bytes", maximum), fmt::format("{}", length));
+    if (length > maximum) {
+      const std::string_view other = kind_of(bytes);
+      refuse(fmt::format("a header of at most {} bytes", maximum), other.empty() ? fmt::format("{}", length) : other);
+    }
 
     const auto header_size = static_cast<std::size_t>(length);
     const std::string_view text{reinterpret_cast<const char*>(bytes.data()) + length_size, header_size};
@@ -86,6 +89,14 @@ class SafetensorsReader {
     SafetensorsHeader header = SafetensorsHeaderParser::parse(text, path_);
     metadata_ = std::move(header.metadata);
     place(std::move(header.items), bytes.subspan(length_size + header_size));
+  }
+
+  /// What other kinds of files that hold weights start with.
+  static std::string_view kind_of(std::span<const std::byte> bytes) noexcept {
+    const std::string_view start{reinterpret_cast<const char*>(bytes.data()), length_size};
+    if (start.starts_with("PK")) return "a ZIP archive, as TorchScript and PyTorch's own files are";
+    if (start.starts_with('\x80')) return "a pickle, as of Python";
+    return {};
   }
 
   void place(std::vector<SafetensorsHeader::Item> items, std::span<const std::byte> data) {

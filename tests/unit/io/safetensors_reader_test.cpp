@@ -193,6 +193,23 @@ TEST_CASE("SafetensorsReader refuses a length that does not fit the file") {
                        Message("SafetensorsReader: f: expected a header of at most 100000000 bytes, got 100000001"));
 }
 
+TEST_CASE("SafetensorsReader tells what else a file of weights may be") {
+  const auto message = [](const std::string& text) {
+    try {
+      const SafetensorsReader file(bytes_of(text), "f");
+    } catch (const DataError& error) {
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  CHECK(
+      message(std::string("PK\x03\x04\0\0\x08\x08\0\0", 10)) ==
+      "SafetensorsReader: f: expected a header of at most 2 bytes, got a ZIP archive, as TorchScript and PyTorch's own "
+      "files are");
+  CHECK(message("\x80\x04\x95 a pickle") ==
+        "SafetensorsReader: f: expected a header of at most 4 bytes, got a pickle, as of Python");
+}
+
 TEST_CASE("SafetensorsReader refuses headers that are not JSON") {
   check_refused("", "", "expected a header that starts with {, got something else");
   check_refused(" {}", "", "expected a header that starts with {, got something else");
