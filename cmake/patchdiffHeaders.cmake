@@ -230,10 +230,10 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/unet_block.hpp
     patchdiff/nn/torch/unet_layers.hpp
     patchdiff/nn/torch/unet_levels.hpp
+    patchdiff/nn/torch/usable_precision.hpp
     patchdiff/parallel/torch/autograd_sum.hpp
     patchdiff/parallel/torch/c10d_process_group.hpp
     patchdiff/parallel/torch/torch_buffer.hpp
-    patchdiff/nn/torch/usable_precision.hpp
     patchdiff/torch.hpp
     patchdiff/training/torch/loss_scale.hpp
     patchdiff/training/torch/torch_optimizer.hpp)
