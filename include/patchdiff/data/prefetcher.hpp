@@ -44,14 +44,18 @@ class Prefetcher {
   Prefetcher(const Prefetcher&) = delete;
   Prefetcher& operator=(const Prefetcher&) = delete;
 
-  /// Goes on at a position, and throws away what was made ahead where that is not the next one.
+  /// Goes on at a position. What was made ahead is kept from there on where it reaches that far, else thrown away.
   void seek(std::uint64_t position) {
     {
       const std::lock_guard lock(mutex_);
       if (position == next_) return;
-      for (Slot& slot : slots_) slot = {};
-      next_ = begun_ = position;
-      ++generation_;
+      if (position > next_ && position <= begun_) {
+        while (next_ < position) slot_of(next_++) = {};
+      } else {
+        for (Slot& slot : slots_) slot = {};
+        next_ = begun_ = position;
+        ++generation_;
+      }
     }
     wake_workers_.notify_all();
   }
@@ -94,7 +98,7 @@ class Prefetcher {
         made.error = std::current_exception();
       }
       lock.lock();
-      if (generation != generation_) continue;
+      if (generation != generation_ || position < next_) continue;  // made in vain
       slot_of(position) = std::move(made);
       if (position == next_) wake_host_.notify_one();
     }

@@ -98,6 +98,23 @@ struct Tracked {
   }
 };
 
+TEST_CASE("a short jump ahead keeps what was made, and each position is made once") {
+  constexpr std::uint64_t end = 400;
+  std::vector<std::atomic<int>> made(end + 64);
+  Prefetcher<std::uint64_t> positions(
+      [&](std::uint64_t position) {
+        ++made[position];
+        return position;
+      },
+      {.ahead = 32, .workers = 3});
+  for (std::uint64_t position = 0; position < end; position += 9) {
+    positions.seek(position);
+    for (std::uint64_t n = 0; n < 3; ++n) CHECK(positions.next() == position + n);
+    while (made[position + 8] == 0) std::this_thread::yield();  // so that the jump is a short one
+  }
+  for (std::uint64_t position = 0; position < end; ++position) CHECK(made[position] == 1);
+}
+
 TEST_CASE("after a jump nothing of before is handed out") {
   std::latch begun(1), jumped(1), ahead(1), late(1);
   Prefetcher<std::unique_ptr<Tracked>> positions(
