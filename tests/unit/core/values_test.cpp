@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cstdint>
 #include <string>
 
 #include <patchdiff/core/error.hpp>
@@ -6,6 +7,7 @@
 #include <patchdiff/core/pixel_map.hpp>
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/share.hpp>
 
 #include "support/catch.hpp"
 #include "support/errors.hpp"
@@ -57,6 +59,21 @@ TEST_CASE("places are plain shifts unless they say otherwise") {
   CHECK(turned.row(2, 3) == 3);
   CHECK(turned.column(2, 3) == 5);
   CHECK(Places::whole({4, 6}, 3) == Places{{4, 6}, {Place::at(0, 0), Place::at(0, 0), Place::at(0, 0)}});
+}
+
+TEST_CASE("shares of a task follow each other and differ by one at most") {
+  for (const std::int64_t samples : {0, 1, 3, 8, 13}) {
+    for (const int size : {1, 2, 3, 8}) {
+      std::uint64_t next = 0;
+      for (int rank = 0; rank < size; ++rank) {
+        const Share share = share_of(samples, rank, size);
+        CHECK(share.first == next);
+        CHECK((share.count == samples / size || share.count == (samples + size - 1) / size));
+        next += static_cast<std::uint64_t>(share.count);
+      }
+      CHECK(next == static_cast<std::uint64_t>(samples));
+    }
+  }
 }
 
 }  // namespace
