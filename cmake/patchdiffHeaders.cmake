@@ -90,9 +90,11 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/nn/network.hpp
     patchdiff/nn/unet_options.hpp
     patchdiff/parallel/bucketed_sum.hpp
+    patchdiff/parallel/gather.hpp
     patchdiff/parallel/gradient_sum.hpp
     patchdiff/parallel/host_buffer.hpp
     patchdiff/parallel/process_group.hpp
+    patchdiff/parallel/require_equal.hpp
     patchdiff/parallel/single_process.hpp
     patchdiff/parallel/sum_losses.hpp
     patchdiff/patch/coord_encoder.hpp
@@ -169,7 +171,8 @@ set(PATCHDIFF_EIGEN_HEADERS
     patchdiff/nn/eigen/sample_unet.hpp
     patchdiff/nn/eigen/small_unet.hpp
     patchdiff/nn/eigen/small_unet_options.hpp
-    patchdiff/nn/eigen/weights.hpp)
+    patchdiff/nn/eigen/weights.hpp
+    patchdiff/parallel/merge_features.hpp)
 
 # patchdiff::io: reaches zlib, libpng, libjpeg or nlohmann-json.
 set(PATCHDIFF_IO_HEADERS
@@ -227,6 +230,8 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/unet_block.hpp
     patchdiff/nn/torch/unet_layers.hpp
     patchdiff/nn/torch/unet_levels.hpp
+    patchdiff/parallel/torch/autograd_sum.hpp
+    patchdiff/parallel/torch/c10d_process_group.hpp
     patchdiff/parallel/torch/torch_buffer.hpp
     patchdiff/nn/torch/usable_precision.hpp
     patchdiff/torch.hpp

@@ -18,6 +18,7 @@ struct Command {
 Command train_command(CLI::App& program);
 Command sample_command(CLI::App& program);
 Command evaluate_command(CLI::App& program);
+Command features_command(CLI::App& program);
 Command info_command(CLI::App& program);
 
 /// Errors: UsageError for an option that must be given and is not.

@@ -1,18 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
+#include <patchdiff/backend/eigen/thread_executor.hpp>
 #include <patchdiff/core/error.hpp>
-#include <patchdiff/diffusion/any_denoiser.hpp>
+#include <patchdiff/data/any_dataset.hpp>
+#include <patchdiff/data/data_order.hpp>
+#include <patchdiff/data/normalization.hpp>
+#include <patchdiff/diffusion/guided_denoiser.hpp>
+#include <patchdiff/io/atomic_file.hpp>
+#include <patchdiff/io/settings_json.hpp>
+#include <patchdiff/sampling/named_solver.hpp>
+#include <patchdiff/sampling/ode_sampler.hpp>
 
 #include "commands.hpp"
-#include "data_folder.hpp"
-#include "fashion_judge.hpp"
+#include "evaluation.hpp"
+#include "feature_network.hpp"
 #include "image_source.hpp"
 #include "model.hpp"
+#include "progress.hpp"
+#include "read_images.hpp"
 #include "settings.hpp"
 
 namespace pd = patchdiff;
@@ -21,41 +38,228 @@ namespace {
 
 constexpr const char* component = "evaluate";
 
+/// How many images are worked on at once.
+std::int64_t part_of(pd::ImageShape image) {
+  return std::clamp<std::int64_t>(102'400 / pixel_count(image.size()), 1, 100);
+}
+
+void warn(std::string_view message) { fmt::print(stderr, "patchdiff: {}\n", message); }
+
+/// Labels for samples, one after the other, in the shares of a data set's classes.
+std::vector<std::int64_t> labels_in_shares(const pd::AnyDataset& data, std::int64_t count) {
+  std::vector<double> shares(static_cast<std::size_t>(data.class_count()), 0);
+  for (std::int64_t index = 0; index < data.size(); ++index) {
+    shares[static_cast<std::size_t>(data.label(index))] += 1 / static_cast<double>(data.size());
+  }
+  std::vector<std::int64_t> labels;
+  std::vector<double> lacking(shares.size(), 0);  // of each class, beside its share of the labels so far
+  for (std::int64_t sample = 0; sample < count; ++sample) {
+    for (std::size_t label = 0; label < shares.size(); ++label) lacking[label] += shares[label];
+    const auto most =
+        std::max_element(lacking.begin(), lacking.end(), [](double one, double other) { return one < other - 1e-9; });
+    *most -= 1;
+    labels.push_back(most - lacking.begin());
+  }
+  return labels;
+}
+
+/// Samples as values that are stored, in host memory.
+at::Tensor as_stored(const at::Tensor& samples, const pd::Normalization& normalization) {
+  at::Tensor images = samples.to(at::kCPU, at::kFloat).contiguous();
+  if (!normalization.mean.empty()) {
+    normalization.undo({images.data_ptr<float>(), static_cast<std::size_t>(images.numel())},
+                       static_cast<std::size_t>(images.size(2) * images.size(3)));
+  }
+  return images;
+}
+
 class Evaluate {
  public:
   explicit Evaluate(CLI::App& command) : command_(&command) {
-    add_value<std::string>(command, "--model", "file that train wrote", [this](auto value) { model_ = value; });
-    add_value<std::string>(command, "--data", "folder of the training and the test images, train-* and t10k-*",
-                           [this](auto value) { data_ = value; });
+    const auto take = [](auto& target) { return [&target](auto value) { target = std::move(value); }; };
+    add_value<std::string>(command, "--data", "training images, as train takes them", take(data_));
+    add_value<std::string>(command, "--test", "images that others are compared with, as --data", take(test_))
+        ->default_str("t10k-* in --data");
+    add_value<std::string>(command, "--model", "file that train wrote, whose samples are judged", take(model_));
+    add_value<std::string>(command, "--images", "drawn images that are judged, as --data", take(images_));
+    add_value<std::string>(command, "--out", "file for all figures, JSON", take(out_));
+    command.add_flag("--per-class", per_class_, "judge each class apart, too");
     given_.add_to(command, "Evaluation", evaluation_);
+    given_.add_to(command, "Features", features_);
     given_.add_to(command, "Machine", execution_);
   }
 
   void run() {
-    require_given(*command_, "--model");
     require_given(*command_, "--data");
     given_.apply();
     evaluation_.check();
-    Model model = load_model(model_, prepare_device(execution_, component));
-    const DataFolder folder(data_, component);
-    require_same_data(model.record, open_images(data_, Split::train, Unreadable::stop, component).fingerprint,
-                      component);
-    const pd::ImageSize size = model.denoiser.image().size();
-    const pd::ArrayDataset images = folder.read(Split::train, size);
-    const FashionJudge judge(
-        folder.read(Split::test, size),
-        {.count = evaluation_.count, .solver = {evaluation_.solver}, .num_steps = evaluation_.steps});
-    const double real = judge.real(images);
-    const double trained = judge.samples(pd::AnyDenoiser<B>(std::move(model.denoiser)));
-    fmt::print("Fréchet distances of {} images to the test images, samples in {} steps of {}:\n", evaluation_.count,
-               evaluation_.steps, pd::name_of(evaluation_.solver));
-    fmt::print("FD real images {:8.2f}\nFD trained     {:8.2f}\n", real, trained);
+    const pd::TorchDevice device = prepare_device(execution_, component);
+    std::optional<Model> model;
+    if (!model_.empty()) model = load_model(model_, device);
+    std::optional<pd::AtomicFile> out;  // refuses what cannot be written before the work
+    if (!out_.empty()) out.emplace(out_, component);
+
+    const ImageSource source = open_images(data_, Split::train, Unreadable::stop, component);
+    const pd::AnyDataset& training = source.images;
+    if (model) require_same_data(model->record, source.fingerprint, component);
+    const std::optional<ImageSource> test_source = open_test_images(data_, test_, component);
+    if (!test_source) {
+      throw pd::FileError(component, "--test", "images, as --data has no t10k-images-idx3-ubyte", "none");
+    }
+    const pd::AnyDataset& test = test_source->images;
+    std::optional<ImageSource> drawn;
+    if (!images_.empty()) drawn = open_images(images_, Split::train, Unreadable::stop, component, "--images");
+    require_images("test images", test, training.shape());
+    require_images("training images", training, training.shape(), evaluation_.count);
+    if (drawn) require_images("drawn images", drawn->images, training.shape(), evaluation_.count);
+    if (model) require_shape("--model", model->denoiser.image(), training.shape());
+    const std::vector<std::string> names = class_names(model, source.fingerprint, training.class_count());
+    const auto classes = static_cast<std::int64_t>(names.size());
+    if (classes > 0) require_labels("test images", test.class_count(), classes);
+    if (classes > 0 && drawn) require_labels("drawn images", drawn->images.class_count(), classes);
+
+    const FeatureNetwork network(features_, training.shape(), device);
+    Progress progress;
+    std::int64_t total = test.size() + evaluation_.count * (1 + (model ? 1 : 0) + (drawn ? 1 : 0)), done = 0;
+    const auto advance = [&](std::string_view kind, std::int64_t count) {
+      done += count;
+      progress.show(static_cast<double>(done) / static_cast<double>(total), fmt::format("features of {}", kind),
+                    fmt::format("{} of {} images", done, total), done == total);
+    };
+    const bool labelled = !names.empty();
+    pd::ThreadExecutor threads(static_cast<int>(execution_.threads));
+    const ImageFeatures reference = real_features("test images", test, test.size(), labelled, network, advance);
+    std::vector<ImageFeatures> judged{
+        real_features("training images", training, evaluation_.count, labelled, network, advance)};
+    if (model) judged.push_back(sample_features(*model, training, network, advance));
+    if (drawn)
+      judged.push_back(real_features("drawn images", drawn->images, evaluation_.count, labelled, network, advance));
+    progress.end_line();
+
+    const Evaluation evaluation(
+        reference, {.resamples = evaluation_.bootstrap, .class_names = names, .executor = threads, .log = warn});
+    std::vector<Judgement> judgements;
+    for (const ImageFeatures& images : judged) judgements.push_back(evaluation.judge(images));
+    print(judgements, names, network, test.size());
+    if (out) write(*out, judgements, names, network, test.size());
   }
 
  private:
+  /// There may be a border around what images of training show.
+  static void require_shape(std::string_view argument, pd::ImageShape got, pd::ImageShape training) {
+    if (got.channels == training.channels && fits(training.size(), got.size())) return;
+    throw pd::DataError(component, argument,
+                        fmt::format("images of {}, as those of training, or with a border", to_string(training)),
+                        to_string(got));
+  }
+
+  static void require_images(std::string_view argument, const pd::AnyDataset& images, pd::ImageShape training,
+                             std::int64_t count = 0) {
+    require_shape(argument, images.shape(), training);
+    if (images.size() >= count) return;
+    throw pd::DataError(component, argument, fmt::format("at least {}, as of --count", count),
+                        fmt::format("{}", images.size()));
+  }
+
+  static void require_labels(std::string_view argument, std::int64_t got, std::int64_t classes) {
+    if (got > 0 && got <= classes) return;
+    throw pd::DataError(component, argument, fmt::format("labels of at most {} classes", classes),
+                        got == 0 ? "none" : fmt::format("{}", got));
+  }
+
+  /// Of the classes that are judged apart.
+  std::vector<std::string> class_names(const std::optional<Model>& model, const std::string& fingerprint,
+                                       std::int64_t classes) const {
+    if (!per_class_) return {};
+    if (classes == 0) throw pd::ConfigError(component, "--per-class", "images with labels", "none");
+    if (!model) return default_class_names(fingerprint, classes);
+    if (model->denoiser.label_dim() != classes) {
+      throw pd::ConfigError(component, "--per-class", fmt::format("a model of {} classes", classes),
+                            fmt::format("{}", model->denoiser.label_dim()));
+    }
+    return model->record.class_names;
+  }
+
+  /// Features of images of a data set, drawn without repetition.
+  template <class Advance>
+  static ImageFeatures real_features(const std::string& name, const pd::AnyDataset& data, std::int64_t count,
+                                     bool labelled, const FeatureNetwork& network, const Advance& advance) {
+    ImageFeatures images{.name = name, .features = pd::FeatureSet(network.dimension())};
+    const pd::DataOrder order({}, static_cast<std::uint64_t>(data.size()));
+    const std::int64_t at_once = part_of(data.shape());
+    for (std::int64_t first = 0; first < count; first += at_once) {
+      const std::vector<std::int64_t> indices = indices_of(order, first, std::min(at_once, count - first));
+      images.features.add(network(read_images(data, indices)));
+      for (const std::int64_t index : indices) {
+        if (labelled) images.labels.push_back(data.label(index));
+      }
+      advance(name, static_cast<std::int64_t>(indices.size()));
+    }
+    return images;
+  }
+
+  template <class Advance>
+  ImageFeatures sample_features(const Model& model, const pd::AnyDataset& training, const FeatureNetwork& network,
+                                const Advance& advance) const {
+    const std::int64_t classes = model.denoiser.label_dim();
+    ImageFeatures images{.name = "samples", .features = pd::FeatureSet(network.dimension())};
+    if (classes > 0) {
+      if (training.class_count() != classes) {
+        throw pd::DataError(component, "--data", fmt::format("images in {} classes, as of the model", classes),
+                            fmt::format("{}", training.class_count()));
+      }
+      images.labels = labels_in_shares(training, evaluation_.count);
+    }
+    std::optional<pd::GuidedDenoiser<const Denoiser>> guided;
+    if (classes > 0) guided.emplace(model.denoiser, evaluation_.guidance, pd::GuidanceInterval{}, pd::Log(warn));
+    const std::int64_t at_once = part_of(model.denoiser.image());
+    const pd::ODESampler sampler({.num_steps = evaluation_.steps}, pd::NamedSolver{evaluation_.solver});
+    for (std::int64_t first = 0; first < evaluation_.count; first += at_once) {
+      const std::int64_t count = std::min(at_once, evaluation_.count - first);
+      pd::SampleRequest<B> request{.seeds = pd::seed_range(evaluation_.seed + static_cast<std::uint64_t>(first),
+                                                           static_cast<std::size_t>(count))};
+      at::Tensor drawn;
+      if (guided) {
+        const auto begin = images.labels.begin() + first;
+        request.conditioning.class_labels =
+            pd::one_hot_labels<B>(std::vector<std::int64_t>(begin, begin + count), classes, model.denoiser.device());
+        drawn = sampler(*guided, request);
+      } else {
+        drawn = sampler(model.denoiser, request);
+      }
+      images.features.add(network(as_stored(drawn, model.record.normalization)));
+      advance(images.name, count);
+    }
+    return images;
+  }
+
+  void print(const std::vector<Judgement>& judgements, const std::vector<std::string>& names,
+             const FeatureNetwork& network, std::int64_t reference) const {
+    fmt::print("{} features of {}, beside {} test images", network.dimension(), network.name(), reference);
+    if (!model_.empty()) {
+      fmt::print("; samples by {} steps of {}, guidance {}, from seed {}", evaluation_.steps,
+                 pd::name_of(evaluation_.solver), evaluation_.guidance, evaluation_.seed);
+    }
+    fmt::print("\n{}", table_of(judgements, names));
+  }
+
+  void write(pd::AtomicFile& file, const std::vector<Judgement>& judgements, const std::vector<std::string>& names,
+             const FeatureNetwork& network, std::int64_t reference) const {
+    pd::settings_json::Json json{{"features", {{"network", network.name()}, {"dimension", network.dimension()}}},
+                                 {"test_images", reference},
+                                 {"settings", pd::settings_json::write(evaluation_)}};
+    if (!model_.empty()) json["model"] = model_;
+    if (!images_.empty()) json["images"] = images_;
+    json["judged"] = json_of(judgements, names);
+    file.write(json.dump(2) + '\n');
+    file.commit();
+  }
+
   CLI::App* command_;
-  std::string model_, data_;
+  std::string data_, test_, model_, images_, out_;
+  bool per_class_ = false;
   EvaluationSettings evaluation_{};
+  FeatureSettings features_{};
   ExecutionSettings execution_{};
   GivenSettings given_;
 };
@@ -64,6 +268,6 @@ class Evaluate {
 
 Command evaluate_command(CLI::App& program) {
   CLI::App* command = program.add_subcommand(
-      component, "Tells how far a model's images are from test images, in the feature space for Fashion-MNIST.");
+      component, "Tells how alike test images are training images, a model's samples or drawn images.");
   return {command, [evaluate = std::make_shared<Evaluate>(*command)] { evaluate->run(); }};
 }

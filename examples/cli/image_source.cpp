@@ -78,10 +78,15 @@ ImageSource source_of(pd::ImageFolder images, const fs::path& folder) {
   return source_of(std::move(images), checksum, std::move(skipped));
 }
 
-fs::path idx_file(const fs::path& folder, const std::string& name) {
+std::string_view prefix_of(Split split) { return split == Split::train ? "train" : "t10k"; }
+
+/// An IDX file of a folder, plain or gzip; empty where there is none.
+fs::path idx_file(const fs::path& folder, Split split, std::string_view kind) {
   std::error_code unknown;
   for (const char* suffix : {"", ".gz"}) {
-    if (fs::path path = folder / (name + suffix); fs::exists(path, unknown)) return path;
+    if (fs::path path = folder / fmt::format("{}-{}{}", prefix_of(split), kind, suffix); fs::exists(path, unknown)) {
+      return path;
+    }
   }
   return {};
 }
@@ -99,17 +104,14 @@ ImageSource open_images(const fs::path& path, Split split, Unreadable unreadable
     checksum.add_spread(file.bytes(), 256);
     return source_of(std::move(images), checksum);
   }
-  const std::string prefix = split == Split::train ? "train" : "t10k";
-  if (const fs::path images = idx_file(path, prefix + "-images-idx3-ubyte"); !images.empty()) {
-    return source_of(pd::read_idx_dataset({.images = images, .labels = idx_file(path, prefix + "-labels-idx1-ubyte")}));
+  if (const fs::path images = idx_file(path, split, "images-idx3-ubyte"); !images.empty()) {
+    return source_of(pd::read_idx_dataset({.images = images, .labels = idx_file(path, split, "labels-idx1-ubyte")}));
   }
-  if (split == Split::test || !fs::is_directory(path, unknown)) {
+  if (!fs::is_directory(path, unknown)) {
     throw pd::FileError(component, option,
-                        split == Split::test
-                            ? fmt::format("a folder with {}-images-idx3-ubyte or .gz", prefix)
-                            : fmt::format("a folder with {}-images-idx3-ubyte or .gz, or with PNG or JPEG files, or an "
-                                          "NPY file",
-                                          prefix),
+                        fmt::format("a folder with {}-images-idx3-ubyte or .gz, or with PNG or JPEG files, or an NPY "
+                                    "file",
+                                    prefix_of(split)),
                         fmt::format("\"{}\"", path.string()));
   }
   const fs::path labels = path / "dataset.json";
@@ -117,6 +119,13 @@ ImageSource open_images(const fs::path& path, Split split, Unreadable unreadable
                                           .refused = unreadable == Unreadable::skip ? pd::RefusedFiles::skip
                                                                                     : pd::RefusedFiles::stop}),
                    path);
+}
+
+std::optional<ImageSource> open_test_images(const fs::path& data, const fs::path& test, const std::string& component) {
+  const fs::path& path = test.empty() ? data : test;
+  const Split split = idx_file(path, Split::test, "images-idx3-ubyte").empty() ? Split::train : Split::test;
+  if (test.empty() && split == Split::train) return std::nullopt;
+  return open_images(path, split, Unreadable::stop, component, "--test");
 }
 
 pd::DatasetStatistics measure_some(const pd::AnyDataset& images) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,6 +39,13 @@ struct ImageSource {
 /// errors say. Errors: FileError where there is nothing such; what the readers throw.
 ImageSource open_images(const std::filesystem::path& path, Split split, Unreadable unreadable,
                         const std::string& component, std::string_view option = "--data");
+
+/// The test images of training images in `data`: what `test` is, or, where that is empty, the IDX files beside those of
+/// training; nothing where there are none.
+///
+/// Errors: as of `open_images`.
+std::optional<ImageSource> open_test_images(const std::filesystem::path& data, const std::filesystem::path& test,
+                                            const std::string& component);
 
 /// Statistics of the images, of 10,000 at most that are spread over all; of fewer where those are too large.
 patchdiff::DatasetStatistics measure_some(const patchdiff::AnyDataset& images);

@@ -54,7 +54,8 @@ void print_model(const std::string& file) {
   std::int64_t total = 0;
   for (const auto& [block, count] : blocks) total += count;
   model.denoiser.network().visit([&](const auto& network) {
-    fmt::print("{}: {}, {} parameters\n", file, network.name, total);
+    fmt::print("{}: {}, {} parameters{}\n", file, network.name, total,
+               model.program.empty() ? "" : ", written by " + model.program);
     print_settings("network", network.options());
   });
   print_settings("denoiser", model.denoiser.options());

@@ -67,7 +67,7 @@ int main(int argc, char** argv) {
   program.require_subcommand(0, 1);
   program.allow_extras();
   const std::vector<Command> commands{train_command(program), sample_command(program), evaluate_command(program),
-                                      info_command(program)};
+                                      features_command(program), info_command(program)};
   for (const Command& command : commands) command.app->allow_extras();
   try {
     run(program, commands, {argv + 1, argv + argc});

@@ -18,6 +18,7 @@ namespace pd = patchdiff;
 namespace {
 
 constexpr const char* record_key = "patchdiff_program";
+constexpr const char* program_key = "program";
 
 std::optional<at::Device> device_named(const std::string& name) {
   try {
@@ -46,6 +47,9 @@ pd::TorchDevice prepare_device(const ExecutionSettings& execution, const std::st
 Model load_model(const std::filesystem::path& path, pd::TorchDevice device) {
   const pd::SafetensorsReader file(path);
   Model model{pd::model_file::load<AnyUNet>(file, path.string(), device)};
+  if (const auto found = file.metadata().find(program_key); found != file.metadata().end()) {
+    model.program = found->second;
+  }
   const std::int64_t classes = model.denoiser.label_dim();
   if (const auto found = file.metadata().find(record_key); found != file.metadata().end()) {
     model.record = pd::settings_json::options<ModelRecord>(found->second, path.string());
@@ -63,7 +67,8 @@ Model load_model(const std::filesystem::path& path, pd::TorchDevice device) {
 }
 
 void save_model(const std::filesystem::path& path, Denoiser& denoiser, const ModelRecord& record) {
-  pd::model_file::save(path, denoiser, {{record_key, pd::settings_json::text(record)}});
+  pd::model_file::save(path, denoiser,
+                       {{record_key, pd::settings_json::text(record)}, {program_key, "patchdiff " PATCHDIFF_VERSION}});
 }
 
 void require_same_data(const ModelRecord& record, const std::string& fingerprint, const std::string& component) {

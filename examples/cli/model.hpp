@@ -21,6 +21,7 @@ struct Model {
   Denoiser denoiser;
   ModelRecord record{};
   bool recorded = false;  ///< whether a file held the record
+  std::string program{};  ///< what wrote the file, where it says so
 };
 
 /// The device to compute on; sets LibTorch's number of threads. Errors: ConfigError.

@@ -56,10 +56,10 @@ class RunFolder {
   RunFolder& operator=(const RunFolder&) = delete;
   ~RunFolder() { ::close(lock_); }
 
-  /// Whether a run has written all that it leaves; checkpoints are then removed.
-  bool is_finished() const {
+  /// Whether a run has written all that it leaves in the folder; checkpoints are then removed.
+  static bool is_finished(const std::filesystem::path& folder) {
     std::error_code unknown;
-    return std::filesystem::exists(folder_ / model, unknown) && std::filesystem::exists(folder_ / samples, unknown);
+    return std::filesystem::exists(folder / model, unknown) && std::filesystem::exists(folder / samples, unknown);
   }
 
   std::filesystem::path operator/(std::string_view name) const { return folder_ / name; }

@@ -104,6 +104,7 @@ inline std::string setting_form(std::uint64_t) { return "a whole number of at le
 inline std::string setting_form(double) { return "a number"; }
 inline std::string setting_form(const std::string&) { return "a text"; }
 inline std::string setting_form(const std::vector<std::int64_t>&) { return "whole numbers with commas between"; }
+inline std::string setting_form(const std::vector<double>&) { return "numbers with commas between"; }
 inline std::string setting_form(const std::vector<std::string>&) { return "texts with commas between"; }
 template <patchdiff::NamedEnum Enum>
 std::string setting_form(Enum) {

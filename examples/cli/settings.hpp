@@ -112,22 +112,33 @@ struct SamplingSettings {
   }
 };
 
-/// How many images a model is judged by.
+/// How images are judged.
 struct EvaluationSettings {
   std::int64_t count = 1000;
+  std::int64_t bootstrap = 0;
   patchdiff::SolverName solver = patchdiff::SolverName::heun;
   std::int64_t steps = 9;
+  double guidance = 1;
+  std::uint64_t seed = 0;
 
   template <class Self, class Visitor>
   static void describe(Self& self, Visitor&& visit) {
-    visit("count", self.count, "samples, and as many real images, that are compared with the test images");
-    visit("solver", self.solver, "how samples are drawn, without guidance");
+    visit("count", self.count, "images of each kind that are compared with the test images");
+    visit("bootstrap", self.bootstrap, "times that images are drawn again for intervals of 95 %, 0: no intervals");
+    visit("solver", self.solver, "how samples are drawn");
     visit("steps", self.steps, "steps of the solver");
+    visit("guidance", self.guidance, "classifier-free guidance of the samples, 1: none");
+    visit("seed", self.seed, "of the first sample; the next one has the next seed");
   }
 
   void check() const {
-    if (steps < 1) throw patchdiff::ConfigError("evaluate", "--steps", "at least 1", fmt::format("{}", steps));
-    if (count < 2) throw patchdiff::ConfigError("evaluate", "--count", "at least 2", fmt::format("{}", count));
+    const auto refuse = [](std::string_view option, std::string_view expected, const auto& got) {
+      throw patchdiff::ConfigError("evaluate", option, expected, fmt::format("{}", got));
+    };
+    if (steps < 1) refuse("--steps", "at least 1", steps);
+    if (count < 4) refuse("--count", "at least 4", count);
+    if (bootstrap < 0 || bootstrap == 1) refuse("--bootstrap", "0, or at least 2", bootstrap);
+    if (!std::isfinite(guidance)) refuse("--guidance", "a finite value", guidance);
   }
 };
 

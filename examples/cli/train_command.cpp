@@ -22,6 +22,7 @@
 #include <patchdiff/io/checkpoint.hpp>
 #include <patchdiff/io/checkpoint_folder.hpp>
 #include <patchdiff/io/png.hpp>
+#include <patchdiff/parallel/gather.hpp>
 
 #include "class_names.hpp"
 #include "commands.hpp"
@@ -32,9 +33,9 @@
 #include "loss_picture.hpp"
 #include "model.hpp"
 #include "new_model.hpp"
-#include "progress.hpp"
 #include "run_folder.hpp"
 #include "run_logs.hpp"
+#include "run_processes.hpp"
 #include "setting_text.hpp"
 #include "settings.hpp"
 #include "stop_signal.hpp"
@@ -73,6 +74,13 @@ class Train {
     add_value<std::string>(command, "--from", "model file to start from, with its settings and classes", take(from_));
     add_value<std::vector<std::string>>(
         command, "--class-names", "of class 0, 1, ...; garments for Fashion-MNIST, else numbers", take(class_names_));
+    command.add_flag("--mpi", mpi_, "share the run among the processes that mpirun or Slurm started");
+    add_value<double>(
+        command, "--mpi-timeout",
+        "seconds after which a process that does not answer counts as lost; longer than one of them works "
+        "alone, as on samples",
+        take(mpi_timeout_))
+        ->default_str("600");
     given_.add_to(command, "Training", training_);
     new_model_.add_to(command, given_of_model_);
     given_of_run_.add_to(command, "Logs", logs_);
@@ -82,6 +90,16 @@ class Train {
 
   void run() {
     check_command_line();
+    if (mpi_) {
+      RunProcesses::over_mpi(mpi_timeout_, [this](RunProcesses& processes) { run(processes); });
+    } else {
+      RunProcesses alone;
+      run(alone);
+    }
+  }
+
+ private:
+  void run(RunProcesses& processes) {
     given_of_execution_.apply();
     const pd::TorchDevice device = prepare_device(execution_, component);
 
@@ -96,7 +114,8 @@ class Train {
     logs_.check();
 
     const ImageSource source = open_images(data_, Split::train, unreadable_, component);
-    for (const std::string& reason : source.skipped) fmt::print(stderr, "patchdiff: left out: {}\n", reason);
+    for (const std::string& reason : processes.leads() ? source.skipped : std::vector<std::string>())
+      fmt::print(stderr, "patchdiff: left out: {}\n", reason);
     std::vector<std::string> names = default_class_names(source.fingerprint, source.images.class_count());
     if (start) {
       require_same_data(start->record, source.fingerprint, component);
@@ -120,11 +139,10 @@ class Train {
     if (dry_run_) {
       print_estimate(training, *start);
     } else {
-      train(training, std::move(*start));
+      train(training, std::move(*start), processes);
     }
   }
 
- private:
   void check_command_line() const {
     require_given(*command_, "--data");
     if (!dry_run_) require_given(*command_, "--out");
@@ -210,14 +228,17 @@ class Train {
     file.commit();
   }
 
-  void train(const TrainingRun& training, Model start) const {
+  void train(const TrainingRun& training, Model start, RunProcesses& processes) const {
     const StopSignal stop;
-    const RunFolder folder(out_, resume_);
+    std::optional<RunFolder> folder;
+    if (processes.leads()) folder.emplace(out_, resume_);
+    pd::any_process(processes, false, "opening of the folder");  // which the others read from then on
+    const fs::path out = out_;
     const pd::Checkpoint::Settings settings = settings_of(start);
-    Resuming resuming{.folder = pd::CheckpointFolder(folder.path()), .every = checkpoint_every_, .settings = settings};
+    Resuming resuming{.folder = pd::CheckpointFolder(out), .every = checkpoint_every_, .settings = settings};
     resuming.from = checkpoint_of(resuming.folder, settings);
-    if (resume_ && !resuming.from && folder.is_finished()) {
-      fmt::print("{} holds a finished run\n", out_);
+    if (resume_ && !resuming.from && RunFolder::is_finished(out)) {
+      if (processes.leads()) fmt::print("{} holds a finished run\n", out_);
       return;
     }
     TrainingLength length = this->length();
@@ -228,8 +249,19 @@ class Train {
                               setting_text(*images_));
       }
       read_setting(total, length.images.emplace());
-      fmt::print("resuming after step {}\n", resuming.from->state().step);
     }
+    if (!processes.leads()) {
+      training(std::move(start.denoiser), length, resuming, nullptr, stop, processes);
+      return;
+    }
+    lead(training, std::move(start), length, resuming, *folder, stop, processes);
+  }
+
+  /// Trains, and writes what a run leaves.
+  void lead(const TrainingRun& training, Model start, const TrainingLength& length, const Resuming& resuming,
+            const RunFolder& folder, const StopSignal& stop, RunProcesses& processes) const {
+    const std::uint64_t from_step = resuming.from ? resuming.from->state().step : 0;
+    if (resuming.from) fmt::print("resuming after step {}\n", from_step);
     write_settings(folder / RunFolder::settings, start);
     const auto draw = [&record = start.record](const Denoiser& averaged) {
       return draw_samples(averaged, {.classes = all_classes(averaged),
@@ -237,10 +269,8 @@ class Train {
                                      .normalization = record.normalization,
                                      .longest_side = longest_drawn_side});
     };
-    RunLogs logs(folder, logs_, training.loss_table(start.denoiser), draw,
-                 resuming.from ? resuming.from->state().step : 0);
-    Progress progress;
-    TrainingResult result = training(std::move(start.denoiser), length, resuming, logs, progress, stop);
+    RunOutput output{.logs = RunLogs(folder, logs_, training.loss_table(start.denoiser), draw, from_step)};
+    TrainingResult result = training(std::move(start.denoiser), length, resuming, &output, stop, processes);
     start.record.images += result.images;
     try {
       save_model(folder / RunFolder::model, result.averaged, start.record);
@@ -254,15 +284,16 @@ class Train {
     fmt::print("wrote {}, {}, {} and {} to {} after {} images\n", RunFolder::model, RunFolder::losses,
                RunFolder::loss_picture, RunFolder::samples, out_, result.images);
     if (result.stopped) {
-      fmt::print("stopped early; go on with: patchdiff train --config {} --out {} --resume\n",
-                 (folder / RunFolder::settings).string(), out_);
+      fmt::print("stopped early; go on with: patchdiff train --config {} --out {} --resume{}\n",
+                 (folder / RunFolder::settings).string(), out_, mpi_ ? " --mpi" : "");
     }
   }
 
   CLI::App* command_;
   std::string config_, data_, out_, from_;
   Unreadable unreadable_ = Unreadable::stop;
-  bool resume_ = false, dry_run_ = false;
+  bool resume_ = false, dry_run_ = false, mpi_ = false;
+  double mpi_timeout_ = 600;
   std::uint64_t checkpoint_every_ = 500;
   std::optional<double> minutes_{};
   std::optional<std::uint64_t> images_{};

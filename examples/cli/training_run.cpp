@@ -6,6 +6,7 @@
 #include <limits>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -15,6 +16,9 @@
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/data/loader.hpp>
 #include <patchdiff/data/patch_loader.hpp>
+#include <patchdiff/parallel/gather.hpp>
+#include <patchdiff/parallel/require_equal.hpp>
+#include <patchdiff/parallel/torch/autograd_sum.hpp>
 #include <patchdiff/training/adam.hpp>
 #include <patchdiff/training/ema.hpp>
 #include <patchdiff/training/learning_rate.hpp>
@@ -71,6 +75,14 @@ std::uint64_t fitting_images(const pd::TrainingCost& cost, double minutes, doubl
   return static_cast<std::uint64_t>(std::max(1.0, (60 * minutes - gone) / cost.left(0)));
 }
 
+/// What the process that leads has of a number.
+std::uint64_t leaders(RunProcesses& processes, std::uint64_t number) {
+  // A double holds half of the bits exactly.
+  const std::vector<double> halves{static_cast<double>(number >> 32), static_cast<double>(number & 0xFFFF'FFFF)};
+  const std::vector<double> first = pd::gather(processes, halves, "length of the run").front();
+  return static_cast<std::uint64_t>(first[0]) << 32 | static_cast<std::uint64_t>(first[1]);
+}
+
 }  // namespace
 
 TrainingRun::TrainingRun(const pd::AnyDataset& images, TrainingSettings settings, ReadingSettings reading,
@@ -123,13 +135,16 @@ TrainingEstimate TrainingRun::estimate(const Denoiser& denoiser, const TrainingL
 }
 
 TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& length, const Resuming& resuming,
-                                       RunLogs& logs, Progress& progress, const StopSignal& stop) const {
+                                       RunOutput* output, const StopSignal& stop, RunProcesses& processes) const {
   return with_loader(*images_, settings_, reading_, denoiser, [&](auto& loader) -> TrainingResult {
     const auto begin = Clock::now();
     const pd::TrainStepOptions trial = trainer_options(settings_, schedule(1)).step;
     const pd::TrainingCost cost(trial.schedule,
                                 pd::measured_seconds_per_image(denoiser, loader, trial, settings_.seed));
-    const std::uint64_t total = length.images.value_or(fitting_images(cost, length.minutes, seconds_since(begin)));
+    // Each process measures its own speed alone.
+    const double minutes = length.minutes * processes.size();
+    const std::uint64_t total = leaders(
+        processes, length.images.value_or(fitting_images(cost, minutes, processes.size() * seconds_since(begin))));
 
     pd::Adam<B> optimizer = make_optimizer();
     optimizer.prepare(denoiser);
@@ -141,6 +156,7 @@ TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& 
     if (resuming.from) resuming.from->restore(parts);
     pd::Checkpoint::Settings settings = resuming.settings;
     settings["total"] = fmt::format("{}", total);
+    if (processes.size() > 1) pd::require_same_start(processes, denoiser, state, settings);
 
     const auto share = [&](std::uint64_t images) { return static_cast<double>(images) / static_cast<double>(total); };
     const auto learning_rate = [&](std::uint64_t images) {
@@ -148,46 +164,55 @@ TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& 
     };
     pd::TrainerOptions options = trainer_options(settings_, schedule(total));
     options.learning_rate = learning_rate;
-    pd::Trainer trainer(denoiser, optimizer, loader, state, options);
     const std::uint64_t first = state.images;
     std::exception_ptr log_failed;
+    bool stopping = false;
     double recent = -1;  // mean loss of the last steps, negative before the first
     const auto start = Clock::now();
     const auto logged = [&](const auto& write) {
       try {
-        write();
+        if (output != nullptr) write(output->logs);
       } catch (const pd::FileError&) {
         log_failed = std::current_exception();
       }
     };
     // Keeps the run; what was logged up to here stays when it is resumed.
     const auto save = [&] {
-      logged([&] { logs.write_table(state); });
-      if (!log_failed) resuming.folder.save(parts, state, settings);
+      logged([&](RunLogs& logs) { logs.write_table(state); });
+      if (output != nullptr && !log_failed) resuming.folder.save(parts, state, settings);
     };
     const auto after_step = [&](const pd::StepReport<B>& report) {
       ema.update(denoiser, state);
       const double loss = report.loss(), seconds = seconds_since(start);
       recent = recent < 0 ? loss : 0.95 * recent + 0.05 * loss;
-      logged([&] {
+      logged([&](RunLogs& logs) {
         logs.add(report, state, learning_rate(report.plan.first_image), seconds);
         if (logs.wants_samples(state.step)) logs.add_samples(ema.apply_to(denoiser.clone()), state.step);
       });
       if (!log_failed && state.images < total && state.step % resuming.every == 0) save();
-      const bool ends = stop.requested() || log_failed;
-      progress.show(
-          std::min(1.0, share(state.images)),
-          fmt::format("step {:5}  images {:7} of {}", state.step, state.images, total),
-          fmt::format("{:5.0f} images/s  loss {:.4f}  {} left", static_cast<double>(state.images - first) / seconds,
-                      recent, duration_text(cost.seconds_left(share(first), share(state.images), seconds))),
-          ends || state.images >= total);
-      return ends ? pd::Flow::stop : pd::Flow::proceed;
+      stopping = pd::any_process(processes, stop.requested() || log_failed, "end of a step");
+      if (output != nullptr) {
+        const double rate = static_cast<double>(state.images - first) / seconds;
+        output->progress.show(std::min(1.0, share(state.images)),
+                              fmt::format("step {:5}  images {:7} of {}", state.step, state.images, total),
+                              fmt::format("{:5.0f} images/s  loss {:.4f}  {} left", rate, recent,
+                                          duration_text(cost.seconds_left(share(first), share(state.images), seconds))),
+                              stopping || state.images >= total);
+      }
+      return stopping ? pd::Flow::stop : pd::Flow::proceed;
     };
-    if (!stop.requested()) trainer.run(total, after_step);
-    progress.end_line();
-    const bool stopped = stop.requested() && state.images < total;
-    if (stopped && !log_failed) save();
-    if (!stopped && !log_failed) logged([&] { logs.write_table(state); });
+    if (pd::any_process(processes, stop.requested(), "start of the run")) {
+      stopping = true;
+    } else if (processes.size() == 1) {
+      pd::Trainer(denoiser, optimizer, loader, state, options).run(total, after_step);
+    } else {
+      pd::AutogradSum sum(denoiser, processes);  // messages go while backward works
+      pd::Trainer(denoiser, optimizer, loader, state, options, sum).run(total, after_step);
+    }
+    if (output != nullptr) output->progress.end_line();
+    const bool stopped = stopping && !log_failed && state.images < total;
+    if (stopped) save();
+    if (!stopped && !log_failed) logged([&](RunLogs& logs) { logs.write_table(state); });
     return {.averaged = ema.apply_to(std::move(denoiser)),
             .images = state.images,
             .stopped = stopped,

@@ -14,6 +14,7 @@
 #include "model.hpp"
 #include "progress.hpp"
 #include "run_logs.hpp"
+#include "run_processes.hpp"
 #include "settings.hpp"
 #include "stop_signal.hpp"
 
@@ -29,6 +30,12 @@ struct Resuming {
   std::uint64_t every = 0;  ///< steps between checkpoints
   patchdiff::Checkpoint::Settings settings{};
   std::optional<patchdiff::Checkpoint> from{};
+};
+
+/// What the process that leads a run writes and shows of it.
+struct RunOutput {
+  RunLogs logs;
+  Progress progress{};
 };
 
 /// What a run leaves behind.
@@ -59,9 +66,12 @@ class TrainingRun {
   /// Trains until the length is reached, the signal comes or the log cannot be written; a stopped run leaves a
   /// checkpoint.
   ///
-  /// Errors: NumericError for a loss or gradient that is not finite; FileError and DataError of checkpoints.
-  TrainingResult operator()(Denoiser denoiser, const TrainingLength& length, const Resuming& resuming, RunLogs& logs,
-                            Progress& progress, const StopSignal& stop) const;
+  /// Several processes share each step. The one that leads them has the output, the others have none; it alone keeps
+  /// checkpoints, between two steps, while the others wait for it in the next one.
+  /// Errors: NumericError for a loss or gradient that is not finite; FileError and DataError of checkpoints;
+  /// ProcessError.
+  TrainingResult operator()(Denoiser denoiser, const TrainingLength& length, const Resuming& resuming,
+                            RunOutput* output, const StopSignal& stop, RunProcesses& processes) const;
 
   /// An empty table of losses for the run's logs.
   patchdiff::LossTable loss_table(const Denoiser& denoiser) const;

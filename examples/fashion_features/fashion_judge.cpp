@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include <fmt/format.h>
@@ -10,6 +11,8 @@
 #include <patchdiff/data/data_order.hpp>
 #include <patchdiff/metrics/frechet_distance.hpp>
 #include <patchdiff/sampling/ode_sampler.hpp>
+
+#include "read_images.hpp"
 
 namespace pd = patchdiff;
 using B = pd::TorchBackend;
@@ -59,12 +62,7 @@ pd::FeatureStatistics FashionJudge::statistics(const pd::ArrayDataset& images, s
   const pd::DataOrder order({}, static_cast<std::uint64_t>(images.size()));
   for (std::int64_t first = 0; first < wanted; first += at_once) {
     const std::int64_t count = std::min(at_once, wanted - first);
-    at::Tensor batch = at::empty({count, expected.channels, expected.height, expected.width});
-    for (std::int64_t n = 0; n < count; ++n) {
-      const auto index = static_cast<std::int64_t>(order(static_cast<std::uint64_t>(first + n)));
-      images.read(index, {batch[n].data_ptr<float>(), static_cast<std::size_t>(batch[n].numel())});
-    }
-    seen.add(B::to_host(features_.features(batch)));
+    seen.add(B::to_host(features_.features(read_images(images, indices_of(order, first, count)))));
   }
   return seen;
 }

@@ -20,16 +20,6 @@ using namespace patchdiff;
 
 namespace {
 
-/// The error of a run that must be refused, without the program's name before it.
-std::string refusal(const std::vector<std::string>& arguments, int code = 1) {
-  const Finished finished = run_patchdiff(arguments);
-  CHECK(finished.code == code);
-  CHECK(finished.out == "");
-  REQUIRE(finished.err.starts_with("patchdiff: "));
-  REQUIRE(finished.err.find('\n') == finished.err.size() - 1);
-  return finished.err.substr(11, finished.err.size() - 12);
-}
-
 std::vector<std::string> sample(const fs::path& model, const fs::path& out, const std::vector<std::string>& more = {}) {
   return joined({"sample", "--model", model, "--out", out, "--threads", "1"}, more);
 }
@@ -53,7 +43,7 @@ fs::path changed_model(const TemporaryFolder& folder, const std::string& key, co
 }  // namespace
 
 TEST_CASE("A command line that is not understood is refused with the nearest words") {
-  CHECK(refusal({}, 2) == "command line: command: expected train, sample, evaluate, info, got none");
+  CHECK(refusal({}, 2) == "command line: command: expected train, sample, evaluate, features, info, got none");
   CHECK(refusal({"trian"}, 2) == "command line: command: expected a known command such as train, got \"trian\"");
   CHECK(refusal({"--verbose"}, 2) ==
         "command line: option: expected a known option such as --version, got \"--verbose\"");
@@ -190,21 +180,6 @@ TEST_CASE("A data set other than the model's is refused") {
       .put(77);
   CHECK(refusal({"evaluate", "--model", run.model, "--data", touched}).starts_with("evaluate" + expected));
   CHECK_FALSE(fs::exists(folder / "out"));
-}
-
-TEST_CASE("evaluate refuses what it cannot judge") {
-  const SmallRun& run = SmallRun::get();
-  const TemporaryFolder folder;
-  const fs::path data = write_small_data(folder / "data");
-  const auto with = [&](const std::vector<std::string>& more) {
-    return refusal(joined({"evaluate", "--model", run.model, "--data", data}, more));
-  };
-  CHECK(with({"--steps", "0"}) == "evaluate: --steps: expected at least 1, got 0");
-  CHECK(with({"--count", "1"}) == "evaluate: --count: expected at least 2, got 1");
-  CHECK(with({"--count", "500"}) == "FashionJudge: images: expected at least 500, got 120");
-  fs::remove(data / "t10k-images-idx3-ubyte");
-  CHECK(with({}) ==
-        "evaluate: --data: expected a folder with t10k-images-idx3-ubyte or .gz, got \"" + data.string() + "\"");
 }
 
 TEST_CASE("A full disk leaves nothing half-written under a final name") {

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/catch.hpp"
 #include "support/child_process.hpp"
 
 /// A running `patchdiff`.
@@ -21,3 +22,13 @@ class Patchdiff : public ChildProcess {
 };
 
 inline Finished run_patchdiff(std::vector<std::string> arguments) { return Patchdiff(std::move(arguments)).wait(); }
+
+/// The error of a run that must be refused, without the program's name before it.
+inline std::string refusal(const std::vector<std::string>& arguments, int code = 1) {
+  const Finished finished = run_patchdiff(arguments);
+  CHECK(finished.code == code);
+  CHECK(finished.out == "");
+  REQUIRE(finished.err.starts_with("patchdiff: "));
+  REQUIRE(finished.err.find('\n') == finished.err.size() - 1);
+  return finished.err.substr(11, finished.err.size() - 12);
+}

@@ -68,6 +68,8 @@ class ChildProcess {
     return true;
   }
 
+  pid_t id() const noexcept { return process_; }
+
   void signal(int number) const { ::kill(process_, number); }
 
   /// Sends the signal again and again until the program ends.

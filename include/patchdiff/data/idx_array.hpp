@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -30,16 +31,15 @@ struct IdxOptions {
   std::uint64_t maximum_bytes = std::uint64_t{1} << 32;
 };
 
-/// Reads an IDX file of unsigned bytes, plain or compressed with gzip.
+/// Reads the bytes of an IDX file, decompressed; `path` stands for it in error messages.
 ///
-/// Errors: FileError if it cannot be read; DataError, naming the file, unless it is whole and just what was asked for.
+/// Errors: DataError, naming the file, unless it is whole and just what was asked for.
 /// Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", section on file formats.
-inline IdxArray read_idx(const std::filesystem::path& path, const IdxOptions& options = {}) {
+inline IdxArray parse_idx(std::span<const std::byte> bytes, const std::filesystem::path& path,
+                          const IdxOptions& options = {}) {
   const auto refuse = [&](std::string_view expected, std::string_view got) {
     throw DataError("read_idx", path.string(), expected, got);
   };
-  const std::vector<std::byte> bytes =
-      read_gunzipped(path, {.component = "read_idx", .maximum_bytes = options.maximum_bytes});
   const auto byte = [&](std::size_t index) { return std::to_integer<std::uint32_t>(bytes[index]); };
 
   if (bytes.size() < 4) refuse("an IDX file of at least 4 bytes", fmt::format("{}", bytes.size()));
@@ -67,6 +67,14 @@ inline IdxArray read_idx(const std::filesystem::path& path, const IdxOptions& op
   const auto* values = reinterpret_cast<const std::uint8_t*>(bytes.data());
   array.values.assign(values + header, values + bytes.size());
   return array;
+}
+
+/// Reads an IDX file of unsigned bytes, plain or compressed with gzip.
+///
+/// Errors: FileError if it cannot be read; DataError as of `parse_idx` and for damaged gzip.
+inline IdxArray read_idx(const std::filesystem::path& path, const IdxOptions& options = {}) {
+  return parse_idx(read_gunzipped(path, {.component = "read_idx", .maximum_bytes = options.maximum_bytes}), path,
+                   options);
 }
 
 }  // namespace patchdiff

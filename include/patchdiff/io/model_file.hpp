@@ -60,7 +60,10 @@ DenoiserWrapper<Net> load(const SafetensorsReader& file, const std::string& sour
   const auto value_of = [&](const std::string& key) {
     const auto found = file.metadata().find(key);
     if (found == file.metadata().end()) {
-      throw DataError("model_file", source, "a patchdiff model", fmt::format("no \"{}\" in the metadata", key));
+      const std::vector<SafetensorsTensor>& tensors = file.tensors();
+      throw DataError("model_file", source, "a patchdiff model",
+                      fmt::format("no \"{}\" in the metadata, beside {} tensors{}", key, tensors.size(),
+                                  tensors.empty() ? "" : fmt::format(" such as \"{}\"", tensors.front().name)));
     }
     return found->second;
   };

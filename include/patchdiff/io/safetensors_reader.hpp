@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,7 +18,7 @@
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
-#include <patchdiff/io/read_file.hpp>
+#include <patchdiff/io/mapped_file.hpp>
 #include <patchdiff/io/safetensors_header.hpp>
 #include <patchdiff/io/safetensors_tensor.hpp>
 
@@ -25,18 +26,20 @@ namespace patchdiff {
 
 /// The contents of a safetensors file, checked in full before anything is handed out.
 ///
-/// Move-only: the tensors view bytes that the reader owns.
+/// Move-only: the tensors view bytes that the reader owns. A file is mapped, so that its tensors take no memory until
+/// they are read; it must keep its length meanwhile, see MappedFile.
 /// Errors: FileError if the file cannot be read; DataError, naming the file, unless the header is sound and the
 /// tensors cover the data exactly, without gaps or overlap.
 class SafetensorsReader {
  public:
-  /// Reads and checks a file.
-  explicit SafetensorsReader(const std::filesystem::path& path)
-      : SafetensorsReader(read_file(path, {.component = "SafetensorsReader"}), path.string()) {}
+  /// Maps and checks a file.
+  explicit SafetensorsReader(const std::filesystem::path& path) : path_(path.string()) {
+    parse(file_.emplace(path, "SafetensorsReader").bytes());
+  }
 
   /// Takes the bytes of a file; `name` stands for its path in error messages.
   SafetensorsReader(std::vector<std::byte> bytes, std::string name) : path_(std::move(name)), bytes_(std::move(bytes)) {
-    parse();
+    parse(bytes_);
   }
 
   SafetensorsReader(SafetensorsReader&&) noexcept = default;
@@ -70,19 +73,30 @@ class SafetensorsReader {
     throw DataError("SafetensorsReader", path_, expected, got);
   }
 
-  void parse() {
-    if (bytes_.size() < length_size) refuse("at least 8 bytes", fmt::format("{}", bytes_.size()));
+  void parse(std::span<const std::byte> bytes) {
+    if (bytes.size() < length_size) refuse("at least 8 bytes", fmt::format("{}", bytes.size()));
     std::uint64_t length = 0;
-    std::memcpy(&length, bytes_.data(), length_size);
-    const std::uint64_t maximum = std::min<std::uint64_t>(bytes_.size() - length_size, maximum_header);
-    if (length > maximum) refuse(fmt::format("a header of at most {} bytes", maximum), fmt::format("{}", length));
+    std::memcpy(&length, bytes.data(), length_size);
+    const std::uint64_t maximum = std::min<std::uint64_t>(bytes.size() - length_size, maximum_header);
+    if (length > maximum) {
+      const std::string_view other = kind_of(bytes);
+      refuse(fmt::format("a header of at most {} bytes", maximum), other.empty() ? fmt::format("{}", length) : other);
+    }
 
     const auto header_size = static_cast<std::size_t>(length);
-    const std::string_view text{reinterpret_cast<const char*>(bytes_.data()) + length_size, header_size};
+    const std::string_view text{reinterpret_cast<const char*>(bytes.data()) + length_size, header_size};
     if (!text.starts_with('{')) refuse("a header that starts with {", "something else");
     SafetensorsHeader header = SafetensorsHeaderParser::parse(text, path_);
     metadata_ = std::move(header.metadata);
-    place(std::move(header.items), std::span<const std::byte>(bytes_).subspan(length_size + header_size));
+    place(std::move(header.items), bytes.subspan(length_size + header_size));
+  }
+
+  /// What other kinds of files that hold weights start with.
+  static std::string_view kind_of(std::span<const std::byte> bytes) noexcept {
+    const std::string_view start{reinterpret_cast<const char*>(bytes.data()), length_size};
+    if (start.starts_with("PK")) return "a ZIP archive, as TorchScript and PyTorch's own files are";
+    if (start.starts_with('\x80')) return "a pickle, as of Python";
+    return {};
   }
 
   void place(std::vector<SafetensorsHeader::Item> items, std::span<const std::byte> data) {
@@ -113,7 +127,8 @@ class SafetensorsReader {
   }
 
   std::string path_;
-  std::vector<std::byte> bytes_;
+  std::optional<MappedFile> file_{};
+  std::vector<std::byte> bytes_{};  ///< where there is no file
   std::map<std::string, std::string> metadata_{};
   std::vector<SafetensorsTensor> tensors_{};
   std::map<std::string, std::size_t, std::less<>> index_{};

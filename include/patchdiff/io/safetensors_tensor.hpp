@@ -40,6 +40,27 @@ inline std::optional<std::uint64_t> byte_count(const SafetensorsEntry& entry) no
   return bytes;
 }
 
+/// The bits of a value of type BF16, the upper half of a float's.
+struct BFloat16 {
+  std::uint16_t bits;
+  explicit operator float() const noexcept { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
+  explicit operator double() const noexcept { return static_cast<float>(*this); }
+};
+
+/// The bits of a value of type F16: IEEE 754's binary16.
+struct Float16 {
+  std::uint16_t bits;
+  explicit operator float() const noexcept {
+    const std::uint32_t wide = bits, sign = (wide & 0x8000) << 16, exponent = wide >> 10 & 0x1F,
+                        fraction = wide & 0x3FF;
+    if (exponent == 0x1F) return std::bit_cast<float>(sign | 0x7F800000 | fraction << 13);
+    if (exponent > 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
+    const float small = static_cast<float>(fraction) * 0x1p-24F;
+    return sign == 0 ? small : -small;
+  }
+  explicit operator double() const noexcept { return static_cast<float>(*this); }
+};
+
 /// One tensor of a safetensors file: a view of bytes that the file or the caller owns.
 ///
 /// The bytes are little-endian, outermost dimension first, and need not be aligned.
@@ -48,7 +69,7 @@ struct SafetensorsTensor : SafetensorsEntry {
 
   /// The values as `double`, `float` or `std::int64_t`.
   ///
-  /// F64, F32 and I64 go to floating point (rounded where it is narrower); only I64 goes to `std::int64_t`.
+  /// F64, F32, F16, BF16 and I64 go to floating point (rounded where it is narrower); only I64 goes to `std::int64_t`.
   /// Errors: DataError for other types.
   template <class Scalar>
   std::vector<Scalar> values() const {
@@ -60,8 +81,10 @@ struct SafetensorsTensor : SafetensorsEntry {
     if constexpr (floating) {
       if (type == SafetensorsType::float64) return converted<double, Scalar>();
       if (type == SafetensorsType::float32) return converted<float, Scalar>();
+      if (type == SafetensorsType::float16) return converted<Float16, Scalar>();
+      if (type == SafetensorsType::bfloat16) return converted<BFloat16, Scalar>();
     }
-    throw DataError("SafetensorsTensor", name, floating ? "F64, F32 or I64" : "I64", to_string(type));
+    throw DataError("SafetensorsTensor", name, floating ? "F64, F32, F16, BF16 or I64" : "I64", to_string(type));
   }
 
  private:

@@ -48,7 +48,7 @@ class BucketedSum {
         layout_.push_back({.device = device});
       }
       Message& message = layout_.back();
-      slots_[parameter] = {layout_.size() - 1, message.elements};
+      slots_[parameter] = {.bucket = layout_.size() - 1, .first = message.elements};
       message.elements += elements;
       message.bytes += bytes;
       ++message.parameters;
@@ -69,13 +69,19 @@ class BucketedSum {
   }
 
   /// Takes a parameter's gradient, once in each step and in any order; sends what is complete.
+  ///
+  /// Errors: ConfigError for a gradient that was given before; ProcessError.
   void add(std::size_t parameter, const Tensor& gradient) {
     if (buckets_.empty()) {
       for (const Message& message : layout_) {
         buckets_.push_back({Buffer(message.elements, message.device), message.parameters});
       }
     }
-    const Slot slot = slots_.at(parameter);
+    Slot& slot = slots_.at(parameter);
+    if (std::exchange(slot.given, true)) {
+      throw ConfigError("BucketedSum", "add", "one gradient of each parameter in a step",
+                        fmt::format("another of parameter {}", parameter));
+    }
     buckets_[slot.bucket].buffer.write(slot.first, gradient);
     --buckets_[slot.bucket].missing;
     for (; sums_.size() < buckets_.size() && buckets_[sums_.size()].missing == 0;) {
@@ -86,23 +92,25 @@ class BucketedSum {
     }
   }
 
-  /// Waits for all messages and writes the sums to the gradients.
+  /// Takes the gradients that were not given, waits for all messages, and writes the sums to the gradients.
   ///
-  /// Errors: ConfigError where a gradient was not given; ProcessError.
+  /// Errors: ProcessError.
   template <HasParameters Net>
   void finish(Net& net) {
-    if (sums_.size() != layout_.size()) {
-      throw ConfigError("BucketedSum", "add", "the gradient of every parameter",
-                        fmt::format("too few for message {} of {}", sums_.size() + 1, layout_.size()));
-    }
+    std::size_t parameter = 0;
+    net.visit_parameters([&](auto, Tensor&, Tensor& gradient) {
+      if (!slots_.at(parameter).given) add(parameter, gradient);
+      ++parameter;
+    });
     for (std::size_t bucket = 0; bucket < sums_.size(); ++bucket) {
       buckets_[bucket].buffer.wait(*group_, sums_[bucket],
                                    fmt::format("sum of gradients, message {} of {}", bucket + 1, sums_.size()));
     }
-    std::size_t parameter = 0;
+    parameter = 0;
     net.visit_parameters([&](auto, Tensor&, Tensor& gradient) {
-      const Slot slot = slots_.at(parameter++);
+      Slot& slot = slots_.at(parameter++);
       buckets_[slot.bucket].buffer.read(slot.first, gradient);
+      slot.given = false;
     });
     for (std::size_t bucket = 0; bucket < sums_.size(); ++bucket) buckets_[bucket].missing = layout_[bucket].parameters;
     sums_.clear();
@@ -123,6 +131,7 @@ class BucketedSum {
   struct Slot {
     std::size_t bucket = 0;
     std::int64_t first = 0;
+    bool given = false;  ///< in this step
   };
 
   struct Bucket {

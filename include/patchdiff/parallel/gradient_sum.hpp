@@ -36,13 +36,15 @@ class GradientSum {
   /// Says that the gradients that come next are the step's last.
   void last_part() const noexcept {}
 
+  /// Sends a parameter's gradient, which is whole, before the others are; `finish` sends those that were not.
+  ///
+  /// Parameters are numbered as they are visited. Errors: as of BucketedSum.
+  void add(std::size_t parameter, const typename B::Tensor& gradient) { gradients_.add(parameter, gradient); }
+
   /// Adds up the gradients, and makes the report that of all samples of the step.
   ///
   /// Errors: ProcessError; what was summed is then of no use.
   void finish(const TrainStep<B>& step, StepReport<B>& report) {
-    std::size_t parameter = 0;
-    denoiser_->visit_parameters(
-        [&](auto, typename B::Tensor&, typename B::Tensor& gradient) { gradients_.add(parameter++, gradient); });
     gradients_.finish(*denoiser_);
     sum_losses(*group_, *denoiser_, step, share(report.plan), report);
   }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <patchdiff/io/safetensors_reader.hpp>
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -116,9 +118,32 @@ TEST_CASE("SafetensorsTensor converts floating point and I64") {
 
   CHECK_THROWS_MATCHES(f32.at("w").values<std::int64_t>(), DataError,
                        Message("SafetensorsTensor: w: expected I64, got F32"));
-  const auto bf16 = read(one("\"BF16\"", "[1]", "[0,2]"), "xx");
-  CHECK_THROWS_MATCHES(bf16.at("w").values<float>(), DataError,
-                       Message("SafetensorsTensor: w: expected F64, F32 or I64, got BF16"));
+  const auto i32 = read(one("\"I32\"", "[1]", "[0,4]"), "xxxx");
+  CHECK_THROWS_MATCHES(i32.at("w").values<float>(), DataError,
+                       Message("SafetensorsTensor: w: expected F64, F32, F16, BF16 or I64, got I32"));
+}
+
+TEST_CASE("SafetensorsTensor converts halves of both kinds, exactly") {
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  // 1, -2, the largest, the smallest normal, the smallest, the largest below normal, -0, infinities, not a number
+  const std::vector<std::uint16_t> f16{0x3C00, 0xC000, 0x7BFF, 0x0400, 0x0001, 0x83FF, 0x8000, 0x7C00, 0xFC00, 0x7E01};
+  const auto half =
+      read(one("\"F16\"", "[10]", "[0,20]"), std::string(reinterpret_cast<const char*>(f16.data()), f16.size() * 2));
+  const std::vector<float> found = half.at("w").values<float>();
+  const std::vector<float> expected{1, -2, 65504, 0x1p-14F, 0x1p-24F, -0x3FFp-24F, -0.0F, infinity, -infinity};
+  REQUIRE(found.size() == 10);
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    CHECK(found[i] == expected[i]);
+    CHECK(std::signbit(found[i]) == std::signbit(expected[i]));
+  }
+  CHECK(std::isnan(found[9]));
+  CHECK(half.at("w").values<double>()[2] == 65504);
+
+  const auto bf16 =
+      read(one("\"BF16\"", "[3]", "[0,6]"), raw(std::uint16_t{0x3F80}, std::uint16_t{0xC049}, std::uint16_t{0x7F80}));
+  CHECK(bf16.at("w").values<float>() == std::vector<float>{1, -3.140625F, infinity});
+  CHECK_THROWS_MATCHES(bf16.at("w").values<std::int64_t>(), DataError,
+                       Message("SafetensorsTensor: w: expected I64, got BF16"));
 }
 
 TEST_CASE("SafetensorsTensor converts data that is not aligned") {
@@ -133,6 +158,14 @@ TEST_CASE("SafetensorsReader keeps its tensors when it is moved and is not copie
   auto first = read(one("\"F32\"", "[1]", "[0,4]"), raw(1.5F));
   const SafetensorsReader second = std::move(first);
   CHECK(second.at("w").values<float>() == std::vector<float>{1.5F});
+
+  const TemporaryFolder folder;
+  const std::string header = one("\"F32\"", "[1]", "[0,4]");
+  const std::vector<std::byte> bytes = with_length(header.size(), header + raw(2.5F));
+  SafetensorsReader mapped(folder.add("f", {reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
+  const SafetensorsReader moved = std::move(mapped);
+  std::filesystem::remove(folder / "f");
+  CHECK(moved.at("w").values<float>() == std::vector<float>{2.5F});
 }
 
 TEST_CASE("SafetensorsReader reads from a file and names it") {
@@ -158,6 +191,23 @@ TEST_CASE("SafetensorsReader refuses a length that does not fit the file") {
                        Message("SafetensorsReader: f: expected a header of at most 2 bytes, got 18446744073709551615"));
   CHECK_THROWS_MATCHES(length(100'000'001, 100'000'001), DataError,
                        Message("SafetensorsReader: f: expected a header of at most 100000000 bytes, got 100000001"));
+}
+
+TEST_CASE("SafetensorsReader tells what else a file of weights may be") {
+  const auto message = [](const std::string& text) {
+    try {
+      const SafetensorsReader file(bytes_of(text), "f");
+    } catch (const DataError& error) {
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  CHECK(
+      message(std::string("PK\x03\x04\0\0\x08\x08\0\0", 10)) ==
+      "SafetensorsReader: f: expected a header of at most 2 bytes, got a ZIP archive, as TorchScript and PyTorch's own "
+      "files are");
+  CHECK(message("\x80\x04\x95 a pickle") ==
+        "SafetensorsReader: f: expected a header of at most 4 bytes, got a pickle, as of Python");
 }
 
 TEST_CASE("SafetensorsReader refuses headers that are not JSON") {

@@ -7,9 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <span>
-#include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include <fmt/format.h>
@@ -126,11 +124,10 @@ class MPIProcessGroup {
 
   void wait(std::vector<MPI_Request>& requests, std::string_view what) {
     const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(timeout_);
-    while (!test(requests, what)) {
+    while (!test(requests, what)) {  // MPI itself yields where processes share cores
       if (Clock::now() > end) {
-        fail(what, fmt::format("none of at least one within {} s", timeout_.count()));
+        fail(what, fmt::format("an answer of all {} processes within {} s", size_, timeout_.count()), "none");
       }
-      std::this_thread::yield();
     }
   }
 
@@ -139,12 +136,13 @@ class MPIProcessGroup {
     std::array<char, MPI_MAX_ERROR_STRING> text{};
     int length = 0;
     MPI_Error_string(code, text.data(), &length);
-    fail(what, std::string(text.data(), static_cast<std::size_t>(length)));
+    fail(what, fmt::format("an answer of all {} processes", size_),
+         std::string_view(text.data(), static_cast<std::size_t>(length)));
   }
 
-  [[noreturn]] void fail(std::string_view what, std::string_view got) {
+  [[noreturn]] void fail(std::string_view what, std::string_view expected, std::string_view got) {
     failed_ = true;
-    throw ProcessError("MPIProcessGroup", what, fmt::format("an answer of all {} processes", size_), got);
+    throw ProcessError("MPIProcessGroup", what, expected, got);
   }
 
   std::chrono::duration<double> timeout_;
