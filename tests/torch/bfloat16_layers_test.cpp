@@ -149,6 +149,13 @@ TEST_CASE("what is not finite stays so") {
   for (const bfloat16_cpu::Bits16 bits : cast) CHECK((bits & 0x7fff) > 0x7f80);
 }
 
+TEST_CASE("no samples give no samples") {
+  const at::Tensor none = at::empty({0, 8}).requires_grad_(), x = unet::channels_last(at::empty({0, 8, 2, 2}));
+  const at::Tensor y = unet::BFloat16GroupNorm::apply(x, at::empty({0}), none, none, 2, 1e-6, true);
+  CHECK(y.sizes() == x.sizes());
+  CHECK(torch::autograd::grad({y}, {none}, {y.detach()}).front().sizes() == none.sizes());
+}
+
 TEST_CASE("weights are cast as LibTorch casts them, and come back where they were") {
   for (const Shape& shape : {Shape{5, 3, 3, 3}, Shape{2, 40, 1, 1}, Shape{1, 17, 5, 5}}) {
     const std::int64_t taps = shape[2] * shape[3];

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 #include <ATen/Parallel.h>
@@ -10,6 +12,7 @@
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/native_group_norm.h>
 #include <ATen/ops/silu.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -155,7 +158,7 @@ struct BFloat16GroupNorm : ::torch::autograd::Function<BFloat16GroupNorm> {
     const at::Tensor x_gradient = at::empty_like(x), scale_gradient = at::empty_like(scale);
     const at::Tensor offset_gradient = at::empty_like(offset);
     const at::Tensor shift_gradient = shifted(shift) ? at::empty_like(shift) : at::Tensor();
-    const std::int64_t channels = x.size(1), values = x.numel() / x.size(0);
+    const std::int64_t channels = x.size(1), values = values_of_sample(x);
     for_samples(x, 10, [&](std::int64_t sample, bfloat16_cpu::ChannelArrays& work) {
       bfloat16_cpu::norm_backward(
           sample_of(sample, x, shift, scale, offset, mean, inverse_deviation, epsilon, silu, nullptr),
@@ -174,7 +177,7 @@ struct BFloat16GroupNorm : ::torch::autograd::Function<BFloat16GroupNorm> {
                                             const at::Tensor& scale, const at::Tensor& offset, const at::Tensor& mean,
                                             const at::Tensor& inverse_deviation, double epsilon, bool silu,
                                             const at::Tensor* result) {
-    const std::int64_t channels = x.size(1), groups = mean.size(1), values = x.numel() / x.size(0);
+    const std::int64_t channels = x.size(1), groups = mean.size(1), values = values_of_sample(x);
     return {.pixels = values / channels,
             .channels = channels,
             .groups = groups,
@@ -191,13 +194,16 @@ struct BFloat16GroupNorm : ::torch::autograd::Function<BFloat16GroupNorm> {
 
   static bool shifted(const at::Tensor& shift) { return shift.numel() > 0; }
 
+  static std::int64_t values_of_sample(const at::Tensor& x) { return x.size(1) * x.size(2) * x.size(3); }
+
   template <class F>
   static void for_samples(const at::Tensor& x, std::int64_t arrays, const F& f) {
-    const std::int64_t values = x.numel() / x.size(0);
-    at::parallel_for(0, x.size(0), 1 + 4096 / values, [&](std::int64_t sample, std::int64_t end) {
-      bfloat16_cpu::ChannelArrays work(arrays, x.size(1));
-      for (; sample < end; ++sample) f(sample, work);
-    });
+    const std::int64_t values = values_of_sample(x);
+    at::parallel_for(0, x.size(0), 1 + 4096 / std::max<std::int64_t>(1, values),
+                     [&](std::int64_t sample, std::int64_t end) {
+                       bfloat16_cpu::ChannelArrays work(arrays, x.size(1));
+                       for (; sample < end; ++sample) f(sample, work);
+                     });
   }
 
   static at::Tensor plain(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale,
