@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <ctime>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -55,14 +57,16 @@ class Run {
         ema_(denoiser_),
         loader_(images, {}, {.seed = state_.seed}) {}
 
-  /// All that a host pays for, but reading images: crop, coordinates, noise, loss, backward, check, Adam, average.
-  double timed_step() {
+  /// Takes a step: all that a host pays for, but reading images; notes its time and that of all threads.
+  void timed_step(std::vector<double>& elapsed, std::vector<double>& processor) {
     const pd::PatchPlan plan = step_.plan(state_);
     const pd::ImageBatch<B> batch = loader_.take(plan);
-    return seconds([&] {
+    const std::clock_t start = std::clock();
+    elapsed.push_back(seconds([&] {
       step_(denoiser_, adam_, batch, plan, state_);
       ema_.update(denoiser_, state_);
-    });
+    }));
+    processor.push_back(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
   }
 
   double step_loss() {
@@ -92,33 +96,49 @@ class Run {
   pd::Loader<B, pd::ArrayDataset> loader_;
 };
 
+struct Times {
+  std::vector<double> elapsed{}, processor{};
+};
+
 Json time_steps(const Settings& settings, const pd::ArrayDataset& images, std::int64_t patch) {
   const pd::TrainStepOptions options{
       .schedule = pd::PatchSizeSchedule::stochastic_of({.image = images.shape().size(), .sizes = {{patch, patch}}}),
       .batch = settings.batch};
   Run exact(settings, images, pd::Precision::float32, options),
       mixed(settings, images, pd::Precision::bfloat16, options);
-  for (int warm_up = 0; warm_up < 2; ++warm_up) {
-    exact.timed_step();
-    mixed.timed_step();
+  Times float32, bfloat16;
+  constexpr std::int64_t warm_up = 2;
+  for (std::int64_t step = 0; step < warm_up + settings.steps; ++step) {
+    exact.timed_step(float32.elapsed, float32.processor);
+    mixed.timed_step(bfloat16.elapsed, bfloat16.processor);
   }
-  std::vector<double> float32, bfloat16, gain;
-  for (std::int64_t step = 0; step < settings.steps; ++step) {
-    float32.push_back(exact.timed_step());
-    bfloat16.push_back(mixed.timed_step());
-    gain.push_back(float32.back() / bfloat16.back());
-  }
-  fmt::print("patch {:4}: float32 {:8.2f} ms, bfloat16 {:8.2f} ms, {:.2f} times as fast ({:.2f} to {:.2f})\n", patch,
-             1e3 * spread_of(float32).median, 1e3 * spread_of(bfloat16).median, spread_of(gain).median,
-             spread_of(gain).least, spread_of(gain).most);
+  const auto gains = [](const std::vector<double>& of, const std::vector<double>& by) {
+    std::vector<double> all;
+    for (std::size_t step = warm_up; step < of.size(); ++step) all.push_back(of[step] / by[step]);
+    return spread_of(all);
+  };
+  const auto times = [](std::vector<double> all) {
+    all.erase(all.begin(), all.begin() + warm_up);
+    return spread_of(all);
+  };
+  const Spread gain = gains(float32.elapsed, bfloat16.elapsed);
+  const Spread processor_gain = gains(float32.processor, bfloat16.processor);
+  fmt::print(
+      "patch {:4}: float32 {:8.2f} ms, bfloat16 {:8.2f} ms, {:.2f} times as fast ({:.2f} to {:.2f}), {:.2f} times in "
+      "processor time\n",
+      patch, 1e3 * times(float32.elapsed).median, 1e3 * times(bfloat16.elapsed).median, gain.median, gain.least,
+      gain.most, processor_gain.median);
   std::fflush(stdout);
   return {{"patch", patch},
           {"images", options.schedule.plan({}, options.batch).images},
-          {"float32", to_json(spread_of(float32))},
-          {"bfloat16", to_json(spread_of(bfloat16))},
-          {"gain_median", spread_of(gain).median},
-          {"gain_min", spread_of(gain).least},
-          {"gain_max", spread_of(gain).most}};
+          {"float32", to_json(times(float32.elapsed))},
+          {"bfloat16", to_json(times(bfloat16.elapsed))},
+          {"float32_processor", to_json(times(float32.processor))},
+          {"bfloat16_processor", to_json(times(bfloat16.processor))},
+          {"gain_median", gain.median},
+          {"gain_min", gain.least},
+          {"gain_max", gain.most},
+          {"processor_gain_median", processor_gain.median}};
 }
 
 /// Both precisions' mean loss of the last tenth of a run over all patch sizes, of the same draws.
@@ -147,13 +167,16 @@ void run(const Settings& settings) {
                                                         .labels = settings.data / "train-labels-idx1-ubyte.gz",
                                                         .pad_to = {settings.resolution, settings.resolution}});
   Json results = Json::array();
-  double logarithms = 0;
-  for (const std::int64_t patch : settings.patches) {
-    results.push_back(time_steps(settings, images, patch));
-    logarithms += std::log(results.back()["gain_median"].get<double>());
+  const auto mean_of = [&](const char* gain) {
+    double logarithms = 0;
+    for (const Json& result : results) logarithms += std::log(result[gain].get<double>());
+    return std::exp(logarithms / static_cast<double>(std::max<std::size_t>(1, results.size())));
+  };
+  for (const std::int64_t patch : settings.patches) results.push_back(time_steps(settings, images, patch));
+  const double mean = mean_of("gain_median"), processor_mean = mean_of("processor_gain_median");
+  if (!results.empty()) {
+    fmt::print("geometric mean: {:.2f} times as fast, {:.2f} times in processor time\n", mean, processor_mean);
   }
-  const double mean = std::exp(logarithms / static_cast<double>(std::max<std::size_t>(1, results.size())));
-  if (!results.empty()) fmt::print("geometric mean: {:.2f} times as fast\n", mean);
   const Json losses = settings.loss_steps > 0 ? compare_losses(settings, images) : Json();
   const Json figures{{"benchmark", "mixed_precision"},
                      {"libtorch", TORCH_VERSION},
@@ -168,6 +191,7 @@ void run(const Settings& settings) {
                      {"steps", settings.steps},
                      {"results", results},
                      {"gain_geometric_mean", mean},
+                     {"processor_gain_geometric_mean", processor_mean},
                      {"losses", losses}};
   write_figures(settings.json, "mixed_precision_bench", figures);
 }

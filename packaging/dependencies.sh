@@ -5,6 +5,7 @@
 #   sh packaging/dependencies.sh quickstart   to build and run the quick start
 #   sh packaging/dependencies.sh test         to build everything and run the tests
 #   sh packaging/dependencies.sh format       to check the format of the sources
+#   sh packaging/dependencies.sh fuzz         to build and run the preset `fuzz`
 #   sh packaging/dependencies.sh wheel        to install PyPI's LibTorch by packaging/torch_wheel.sh
 #
 # On Debian and its relatives through apt-get, as root or with sudo, and only when something is missing. On other
@@ -15,9 +16,9 @@ set -eu
 
 purpose=${1:-}
 case $purpose in
-  quickstart | test | format | wheel) ;;
+  quickstart | test | format | fuzz | wheel) ;;
   *)
-    echo "usage: sh packaging/dependencies.sh quickstart|test|format|wheel" >&2
+    echo "usage: sh packaging/dependencies.sh quickstart|test|format|fuzz|wheel" >&2
     exit 2
     ;;
 esac
@@ -45,6 +46,17 @@ test|debian|-|libopenmpi-dev|-|-|-
 test|debian|-|openmpi-bin|-|-|-
 test|debian|-|libgloo-dev|-|-|-
 test|header|catch2/catch.hpp|catch2|catch2|catch2|catch2
+fuzz|command|cmake|cmake|CMake 3.25 or newer|cmake|cmake
+fuzz|command|ninja|ninja-build|Ninja|ninja|ninja
+fuzz|command|clang++|clang|clang|clang|llvm
+fuzz|debian|-|libclang-rt-14-dev|-|-|-
+fuzz|header|fmt/format.h|libfmt-dev|fmt|fmt|fmt
+fuzz|header|eigen3/Eigen/Core|libeigen3-dev|eigen3|eigen|eigen
+fuzz|header|nlohmann/json.hpp|nlohmann-json3-dev|nlohmann-json|nlohmann_json|nlohmann-json
+fuzz|header|png.h|libpng-dev|libpng|libpng|libpng
+fuzz|header|jpeglib.h|libjpeg-dev|libjpeg-turbo|libjpeg-turbo|jpeg-turbo
+fuzz|header|zlib.h|zlib1g-dev|zlib|zlib|zlib
+fuzz|header|catch2/catch.hpp|catch2|catch2|catch2|catch2
 format|command|clang-format-14|clang-format-14|clang-format 14|clang-format 14|clang-format 14
 wheel|command|python3|python3|Python 3.10 or newer|Python 3.10 or newer|python3
 wheel|module|ensurepip|python3-venv|Python's venv|Python's venv|python3

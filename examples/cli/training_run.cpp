@@ -17,9 +17,8 @@
 #include <patchdiff/data/loader.hpp>
 #include <patchdiff/data/patch_loader.hpp>
 #include <patchdiff/parallel/gather.hpp>
-#include <patchdiff/parallel/gradient_sum.hpp>
 #include <patchdiff/parallel/require_equal.hpp>
-#include <patchdiff/parallel/torch/torch_buffer.hpp>
+#include <patchdiff/parallel/torch/autograd_sum.hpp>
 #include <patchdiff/training/adam.hpp>
 #include <patchdiff/training/ema.hpp>
 #include <patchdiff/training/learning_rate.hpp>
@@ -207,7 +206,7 @@ TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& 
     } else if (processes.size() == 1) {
       pd::Trainer(denoiser, optimizer, loader, state, options).run(total, after_step);
     } else {
-      pd::GradientSum sum(denoiser, processes);
+      pd::AutogradSum sum(denoiser, processes);  // messages go while backward works
       pd::Trainer(denoiser, optimizer, loader, state, options, sum).run(total, after_step);
     }
     if (output != nullptr) output->progress.end_line();

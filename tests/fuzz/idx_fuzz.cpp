@@ -13,7 +13,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* input, std::size_t size) {
   constexpr std::uint64_t most = 1 << 20;
   const auto bytes = std::as_bytes(std::span(input, size));
-  for (const std::size_t rank : {1, 3}) {
+  for (const std::size_t rank : {std::size_t{1}, std::size_t{3}}) {
     try {
       const patchdiff::IdxOptions options{.rank = rank, .maximum_bytes = most};
       const patchdiff::IdxArray array =

@@ -425,20 +425,20 @@ inline bool has_avx512() noexcept {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
 
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma,prefer-vector-width=512")]] inline void norm_avx512(
-    const NormSample& sample, ChannelArrays& work) noexcept {
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] inline void norm_avx512(const NormSample& sample,
+                                                                                  ChannelArrays& work) noexcept {
   norm_body(sample, work);
 }
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma,prefer-vector-width=512")]] inline void norm_backward_avx512(
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] inline void norm_backward_avx512(
     const NormSample& sample, const NormGradients& gradients, ChannelArrays& work) noexcept {
   norm_backward_body(sample, gradients, work);
 }
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma,prefer-vector-width=512")]] inline void cast_weights_avx512(
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] inline void cast_weights_avx512(
     const float* from, Bits16* to, std::int64_t first, std::int64_t last, std::int64_t in, std::int64_t taps,
     Bits16* row) noexcept {
   cast_weights_body(from, to, first, last, in, taps, row);
 }
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma,prefer-vector-width=512")]] inline void widen_weights_avx512(
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] inline void widen_weights_avx512(
     const Bits16* from, float* to, std::int64_t first, std::int64_t last, std::int64_t in, std::int64_t taps,
     Bits16* row) noexcept {
   widen_weights_body(from, to, first, last, in, taps, row);

@@ -86,8 +86,11 @@ class AutogradSum {
     at::Tensor value_;
   };
 
+  /// A counting pointer, of a kind that depends on LibTorch's version.
+  using Accumulator = decltype(::torch::autograd::impl::grad_accumulator(std::declval<const at::Tensor&>()));
+
   GradientSum<D, G> sum_;
-  std::vector<std::pair<std::shared_ptr<::torch::autograd::Node>, std::uintptr_t>> hooked_{};
+  std::vector<std::pair<Accumulator, std::uintptr_t>> hooked_{};
   std::mutex mutex_{};
   bool sending_ = false;
 };
