@@ -5,16 +5,14 @@
 #include <cmath>
 #include <cstddef>
 #include <numeric>
-#include <optional>
 #include <span>
 #include <utility>
 
 #include <patchdiff/core/flow.hpp>
-#include <patchdiff/diffusion/guided_denoiser.hpp>
 #include <patchdiff/io/image_grid.hpp>
-#include <patchdiff/sampling/named_solver.hpp>
-#include <patchdiff/sampling/ode_sampler.hpp>
 #include <patchdiff/sampling/window.hpp>
+
+#include "image_sampler.hpp"
 
 namespace pd = patchdiff;
 
@@ -24,17 +22,16 @@ namespace {
 class Drawing {
  public:
   Drawing(const Denoiser& denoiser, DrawingOptions options, const pd::Log& log)
-      : denoiser_(&denoiser), options_(std::move(options)), window_(window()) {
-    for (const std::int64_t label : options_.classes) {
-      labels_.insert(labels_.end(), static_cast<std::size_t>(options_.sampling.count), label);
-    }
-    count_ = labels_.empty() ? options_.sampling.count : static_cast<std::int64_t>(labels_.size());
-    if (!labels_.empty()) guided_.emplace(denoiser, options_.sampling.guidance, pd::GuidanceInterval{}, log);
+      : denoiser_(&denoiser),
+        options_(std::move(options)),
+        window_(window()),
+        sampler_(denoiser, options_.sampling, labels(), log) {
+    count_ = options_.sampling.count * std::max<std::int64_t>(1, static_cast<std::int64_t>(options_.classes.size()));
     values_.resize(static_cast<std::size_t>(count_ * value_count(shown())));
   }
 
   void draw(const DrawingCallback& callback) {
-    const std::int64_t at_once = std::clamp<std::int64_t>(102'400 / pixel_count(window_.size()), 1, 100);
+    const std::int64_t at_once = images_at_once(window_.size());
     const std::int64_t parts = (count_ + at_once - 1) / at_once;
     const std::int64_t steps = options_.sampling.steps;
     for (std::int64_t part = 0; part < parts; ++part) {
@@ -51,15 +48,15 @@ class Drawing {
         }
         return pd::Flow::proceed;
       };
-      keep(first, images(first, std::min(at_once, count_ - first), watch));
+      keep(first, sampler_(first, std::min(at_once, count_ - first), window_, watch));
     }
   }
 
   pd::Picture picture() const {
     const auto square = static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(count_))));
     const auto [channels, height, width] = shown();
-    const pd::ImageGrid grid(
-        {.columns = guided_ ? options_.sampling.count : square, .scale = std::max<std::int64_t>(1, 96 / width)});
+    const pd::ImageGrid grid({.columns = options_.classes.empty() ? square : options_.sampling.count,
+                              .scale = std::max<std::int64_t>(1, 96 / width)});
     return grid(std::span<const float>(values_), {count_, channels, height, width});
   }
 
@@ -79,40 +76,32 @@ class Drawing {
     return {channels < 3 ? 1 : 3, window_.height, window_.width};
   }
 
-  template <class Callback>
-  at::Tensor images(std::int64_t first, std::int64_t count, const Callback& callback) const {
-    const SamplingSettings& settings = options_.sampling;
-    const pd::ODESampler sampler({.num_steps = settings.steps}, pd::NamedSolver{settings.solver});
-    pd::SampleRequest<B> request{
-        .seeds = pd::seed_range(settings.seed + static_cast<std::uint64_t>(first), static_cast<std::size_t>(count))};
-    if (window_.size() != denoiser_->image().size()) request.window = window_;
-    if (!guided_) return sampler(*denoiser_, request, callback);
-    const auto begin = labels_.begin() + first;
-    request.conditioning.class_labels = pd::one_hot_labels<B>(std::vector<std::int64_t>(begin, begin + count),
-                                                              denoiser_->label_dim(), denoiser_->device());
-    return sampler(*guided_, request, callback);
+  std::vector<std::int64_t> labels() const {
+    std::vector<std::int64_t> labels;
+    for (const std::int64_t label : options_.classes) {
+      labels.insert(labels.end(), static_cast<std::size_t>(options_.sampling.count), label);
+    }
+    return labels;
   }
 
   /// Takes images, from number `first` on, as they are stored.
   void keep(std::int64_t first, const at::Tensor& images) {
-    const std::vector<double> drawn = B::to_host(images);
-    std::vector<float> stored(drawn.begin(), drawn.end());
+    const at::Tensor stored = as_stored(images, options_.normalization);
+    const float* from = stored.data_ptr<float>();
     const auto pixels = static_cast<std::size_t>(pixel_count(window_.size()));
-    if (!options_.normalization.mean.empty()) options_.normalization.undo(stored, pixels);
     const auto channels = static_cast<std::size_t>(denoiser_->image().channels);
     const auto values = static_cast<std::size_t>(value_count(shown()));
     auto out = values_.begin() + first * static_cast<std::int64_t>(values);
-    for (std::size_t at = 0; at < stored.size(); at += channels * pixels) {
-      out = std::copy_n(stored.begin() + static_cast<std::ptrdiff_t>(at), values, out);
+    for (std::int64_t image = 0; image < stored.size(0); ++image, from += channels * pixels) {
+      out = std::copy_n(from, values, out);
     }
   }
 
   const Denoiser* denoiser_;
   DrawingOptions options_;
   pd::Window window_;
-  std::vector<std::int64_t> labels_{};
+  ImageSampler sampler_;
   std::int64_t count_ = 0;
-  std::optional<pd::GuidedDenoiser<const Denoiser>> guided_{};
   std::vector<float> values_{};
 };
 

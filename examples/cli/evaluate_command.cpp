@@ -16,16 +16,14 @@
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/data/any_dataset.hpp>
 #include <patchdiff/data/data_order.hpp>
-#include <patchdiff/data/normalization.hpp>
-#include <patchdiff/diffusion/guided_denoiser.hpp>
 #include <patchdiff/io/atomic_file.hpp>
 #include <patchdiff/io/settings_json.hpp>
 #include <patchdiff/sampling/named_solver.hpp>
-#include <patchdiff/sampling/ode_sampler.hpp>
 
 #include "commands.hpp"
 #include "evaluation.hpp"
 #include "feature_network.hpp"
+#include "image_sampler.hpp"
 #include "image_source.hpp"
 #include "model.hpp"
 #include "progress.hpp"
@@ -37,11 +35,6 @@ namespace pd = patchdiff;
 namespace {
 
 constexpr const char* component = "evaluate";
-
-/// How many images are worked on at once.
-std::int64_t part_of(pd::ImageShape image) {
-  return std::clamp<std::int64_t>(102'400 / pixel_count(image.size()), 1, 100);
-}
 
 void warn(std::string_view message) { fmt::print(stderr, "patchdiff: {}\n", message); }
 
@@ -61,16 +54,6 @@ std::vector<std::int64_t> labels_in_shares(const pd::AnyDataset& data, std::int6
     labels.push_back(most - lacking.begin());
   }
   return labels;
-}
-
-/// Samples as values that are stored, in host memory.
-at::Tensor as_stored(const at::Tensor& samples, const pd::Normalization& normalization) {
-  at::Tensor images = samples.to(at::kCPU, at::kFloat).contiguous();
-  if (!normalization.mean.empty()) {
-    normalization.undo({images.data_ptr<float>(), static_cast<std::size_t>(images.numel())},
-                       static_cast<std::size_t>(images.size(2) * images.size(3)));
-  }
-  return images;
 }
 
 class Evaluate {
@@ -186,7 +169,7 @@ class Evaluate {
                                      bool labelled, const FeatureNetwork& network, const Advance& advance) {
     ImageFeatures images{.name = name, .features = pd::FeatureSet(network.dimension())};
     const pd::DataOrder order({}, static_cast<std::uint64_t>(data.size()));
-    const std::int64_t at_once = part_of(data.shape());
+    const std::int64_t at_once = images_at_once(data.shape().size());
     for (std::int64_t first = 0; first < count; first += at_once) {
       const std::vector<std::int64_t> indices = indices_of(order, first, std::min(at_once, count - first));
       images.features.add(network(read_images(data, indices)));
@@ -210,24 +193,16 @@ class Evaluate {
       }
       images.labels = labels_in_shares(training, evaluation_.count);
     }
-    std::optional<pd::GuidedDenoiser<const Denoiser>> guided;
-    if (classes > 0) guided.emplace(model.denoiser, evaluation_.guidance, pd::GuidanceInterval{}, pd::Log(warn));
-    const std::int64_t at_once = part_of(model.denoiser.image());
-    const pd::ODESampler sampler({.num_steps = evaluation_.steps}, pd::NamedSolver{evaluation_.solver});
+    const ImageSampler sampler(model.denoiser,
+                               {.solver = evaluation_.solver,
+                                .steps = evaluation_.steps,
+                                .guidance = evaluation_.guidance,
+                                .seed = evaluation_.seed},
+                               images.labels, warn);
+    const std::int64_t at_once = images_at_once(model.denoiser.image().size());
     for (std::int64_t first = 0; first < evaluation_.count; first += at_once) {
       const std::int64_t count = std::min(at_once, evaluation_.count - first);
-      pd::SampleRequest<B> request{.seeds = pd::seed_range(evaluation_.seed + static_cast<std::uint64_t>(first),
-                                                           static_cast<std::size_t>(count))};
-      at::Tensor drawn;
-      if (guided) {
-        const auto begin = images.labels.begin() + first;
-        request.conditioning.class_labels =
-            pd::one_hot_labels<B>(std::vector<std::int64_t>(begin, begin + count), classes, model.denoiser.device());
-        drawn = sampler(*guided, request);
-      } else {
-        drawn = sampler(model.denoiser, request);
-      }
-      images.features.add(network(as_stored(drawn, model.record.normalization)));
+      images.features.add(network(as_stored(sampler(first, count), model.record.normalization)));
       advance(images.name, count);
     }
     return images;

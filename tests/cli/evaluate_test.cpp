@@ -265,6 +265,17 @@ TEST_CASE("evaluate judges a model's samples and a folder of drawn images") {
   CHECK(frechet(samples) > 3 * frechet(training));
   CHECK(samples["recall"]["value"] < 0.1);
 
+  // Samples have the labels of as many training images.
+  REQUIRE(run_patchdiff(evaluate(run.data, {"--model", run.model, "--count", "120", "--steps", "1", "--per-class",
+                                            "--out", folder / "classes.json"}))
+              .code == 0);
+  const Json classes = json_of(folder / "classes.json")["judged"];
+  for (std::size_t label = 0; label < 3; ++label) {
+    CHECK(classes[0]["classes"][label]["class"] == std::vector<std::string>{"shirt", "trousers", "pullover"}[label]);
+    CHECK(classes[0]["classes"][label]["images"] > 30);
+    CHECK(classes[1]["classes"][label]["images"] == classes[0]["classes"][label]["images"]);
+  }
+
   CHECK(judged({}) == json);
   // Beside themselves, images could not be nearer.
   const Json itself = judged({"--test", folder / "drawn"})["judged"][0];
