@@ -167,7 +167,8 @@ class SmallUNet {
              to_string(conditioning.class_labels->shape()));
     }
     if (pass.precision != Precision::float32) {
-      throw ConfigError(name, "precision", "float32, which means the network's own scalar type", name_of(pass.precision));
+      throw ConfigError(name, "precision", "float32, which means the network's own scalar type",
+                        name_of(pass.precision));
     }
   }
 
