@@ -23,6 +23,7 @@
 #include <patchdiff/data/idx_dataset.hpp>
 #include <patchdiff/data/loader.hpp>
 #include <patchdiff/torch.hpp>
+#include <patchdiff/training/learning_rate.hpp>
 
 #include "measure.hpp"
 
@@ -69,9 +70,16 @@ class Run {
     processor.push_back(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
   }
 
-  double step_loss() {
+  double step_loss(double learning_rate) {
+    adam_.set_learning_rate(learning_rate);
     const pd::PatchPlan plan = step_.plan(state_);
     return step_(denoiser_, adam_, loader_.take(plan), plan, state_).loss();
+  }
+
+  /// Moves all weights by about as much as they are rounded.
+  void round_otherwise() {
+    const at::NoGradGuard no_grad;
+    denoiser_.visit_parameters([](auto, at::Tensor& value, at::Tensor&) { value.mul_(1 + 2e-7); });
   }
 
  private:
@@ -141,24 +149,39 @@ Json time_steps(const Settings& settings, const pd::ArrayDataset& images, std::i
           {"processor_gain_median", processor_gain.median}};
 }
 
-/// Both precisions' mean loss of the last tenth of a run over all patch sizes, of the same draws.
+/// The mean loss of the last tenth of a run over all patch sizes, of the same draws: in both precisions, and in float32
+/// from weights that are rounded otherwise, which tells how far runs lie apart that differ in rounding alone.
 Json compare_losses(const Settings& settings, const pd::ArrayDataset& images) {
   const pd::TrainStepOptions options{.schedule = pd::PatchSizeSchedule::stochastic({.image = images.shape().size()}),
                                      .batch = settings.loss_batch};
   Run exact(settings, images, pd::Precision::float32, options),
-      mixed(settings, images, pd::Precision::bfloat16, options);
+      mixed(settings, images, pd::Precision::bfloat16, options),
+      moved(settings, images, pd::Precision::float32, options);
+  moved.round_otherwise();
   const std::int64_t last = std::max<std::int64_t>(1, settings.loss_steps / 10);
-  double float32 = 0, bfloat16 = 0;
+  double float32 = 0, bfloat16 = 0, rounded = 0;
   for (std::int64_t step = 0; step < settings.loss_steps; ++step) {
     const double counts = step >= settings.loss_steps - last ? 1.0 / static_cast<double>(last) : 0;
-    float32 += counts * exact.step_loss();
-    bfloat16 += counts * mixed.step_loss();
+    const double rate = pd::cosine_learning_rate(
+        1e-3, static_cast<double>(step) / static_cast<double>(settings.loss_steps), /*warmup=*/0.05);
+    float32 += counts * exact.step_loss(rate);
+    bfloat16 += counts * mixed.step_loss(rate);
+    rounded += counts * moved.step_loss(rate);
   }
-  const double difference = 100 * (bfloat16 / float32 - 1);
-  fmt::print("mean loss of the last {} of {} steps: float32 {:.5f}, bfloat16 {:.5f}, {:+.2f} %\n", last,
-             settings.loss_steps, float32, bfloat16, difference);
-  return {{"steps", settings.loss_steps}, {"last", last},         {"batch", settings.loss_batch},
-          {"float32", float32},           {"bfloat16", bfloat16}, {"difference_percent", difference}};
+  const auto percent = [&](double loss) { return 100 * (loss / float32 - 1); };
+  fmt::print(
+      "mean loss of the last {} of {} steps: float32 {:.5f}, bfloat16 {:.5f} ({:+.2f} %), float32 rounded otherwise "
+      "{:.5f} "
+      "({:+.2f} %)\n",
+      last, settings.loss_steps, float32, bfloat16, percent(bfloat16), rounded, percent(rounded));
+  return {{"steps", settings.loss_steps},
+          {"last", last},
+          {"batch", settings.loss_batch},
+          {"float32", float32},
+          {"bfloat16", bfloat16},
+          {"float32_rounded_otherwise", rounded},
+          {"difference_percent", percent(bfloat16)},
+          {"rounding_difference_percent", percent(rounded)}};
 }
 
 void run(const Settings& settings) {

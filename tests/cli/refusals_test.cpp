@@ -56,9 +56,8 @@ TEST_CASE("A command line that is not understood is refused with the nearest wor
         "train: --batch: expected a whole number (images of a step on full images; steps on smaller patches take "
         "more), got \"many\"");
   CHECK(refusal({"train", "--precision", "float8"}, 2) ==
-        "train: --precision: expected float32, bfloat16 or float16 (scalar type of convolutions and matrix products), "
-        "got "
-        "\"float8\"");
+        "train: --precision: expected float32 or bfloat16 or float16 (scalar type of convolutions and matrix "
+        "products), got \"float8\"");
   CHECK(refusal({"train", "--seed", "-1"}, 2) ==
         "train: --seed: expected a whole number of at least 0 (of every random draw), got \"-1\"");
   CHECK(refusal({"train", "--seed"}, 2).starts_with("command line: arguments: expected a sound command line, got "));
