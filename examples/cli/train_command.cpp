@@ -114,8 +114,9 @@ class Train {
     logs_.check();
 
     const ImageSource source = open_images(data_, Split::train, unreadable_, component);
-    for (const std::string& reason : processes.leads() ? source.skipped : std::vector<std::string>())
-      fmt::print(stderr, "patchdiff: left out: {}\n", reason);
+    if (processes.leads()) {
+      for (const std::string& reason : source.skipped) fmt::print(stderr, "patchdiff: left out: {}\n", reason);
+    }
     std::vector<std::string> names = default_class_names(source.fingerprint, source.images.class_count());
     if (start) {
       require_same_data(start->record, source.fingerprint, component);
