@@ -45,6 +45,7 @@ struct Settings {
   std::int64_t steps = 10;
   std::int64_t loss_steps = 0;
   std::int64_t loss_batch = 16;
+  double loss_rate = 2e-4;
   int threads = static_cast<int>(std::thread::hardware_concurrency());
   std::string json;
 };
@@ -163,7 +164,7 @@ Json compare_losses(const Settings& settings, const pd::ArrayDataset& images) {
   for (std::int64_t step = 0; step < settings.loss_steps; ++step) {
     const double counts = step >= settings.loss_steps - last ? 1.0 / static_cast<double>(last) : 0;
     const double rate = pd::cosine_learning_rate(
-        1e-3, static_cast<double>(step) / static_cast<double>(settings.loss_steps), /*warmup=*/0.05);
+        settings.loss_rate, static_cast<double>(step) / static_cast<double>(settings.loss_steps), /*warmup=*/0.05);
     float32 += counts * exact.step_loss(rate);
     bfloat16 += counts * mixed.step_loss(rate);
     rounded += counts * moved.step_loss(rate);
@@ -177,6 +178,7 @@ Json compare_losses(const Settings& settings, const pd::ArrayDataset& images) {
   return {{"steps", settings.loss_steps},
           {"last", last},
           {"batch", settings.loss_batch},
+          {"learning_rate", settings.loss_rate},
           {"float32", float32},
           {"bfloat16", bfloat16},
           {"float32_rounded_otherwise", rounded},
@@ -242,6 +244,9 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_flag("--losses{1000}", settings.loss_steps, "steps of a run of each kind, whose last losses are compared");
   app.add_option("--loss-batch", settings.loss_batch, "images of a full-size step of those runs")
+      ->capture_default_str();
+  app.add_option("--loss-rate", settings.loss_rate, "their highest learning rate; the default is the published one")
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
   add_threads(app, settings.threads);
   add_json(app, settings.json);

@@ -102,6 +102,29 @@ TEST_CASE("gradients in bfloat16 are near those in float32") {
   CHECK(error < 0.03);
 }
 
+TEST_CASE("a network in bfloat16 sees what bfloat16 would round away from its input") {
+  const at::NoGradGuard no_grad;
+  SongUNet network = with_random_weights(SongUNet(options()));
+  network.visit_state([](std::string_view name, at::Tensor& value) {
+    if (name == "enc.16x16_conv.bias") value.zero_();
+    if (name != "enc.16x16_conv.weight") return;  // sees how far the first channel is from the second one
+    value.select(1, 1).copy_(-value.select(1, 0));
+    value.select(1, 2).zero_();
+  });
+  // Where an image is black, c_in x is about -2, and bfloat16's numbers are 2^-6 apart.
+  const at::Tensor black = at::full({1, 3, 16, 16}, -2.0), noise = at::zeros({1, 3, 16, 16});
+  noise.select(1, 0).copy_(0.002 * random_tensor<B>({1, 16, 16}, 3));
+  const auto effect = [&](Precision precision) {
+    const std::vector<double> c_noise{-1};
+    const Pass pass{.precision = precision};
+    return network(black + noise, c_noise, {}, pass) - network(black, c_noise, {}, pass);
+  };
+  const at::Tensor expected = effect(Precision::float32);
+  const double error = ((effect(Precision::bfloat16) - expected).norm() / expected.norm()).item<double>();
+  CAPTURE(error);
+  CHECK(error < 0.1);
+}
+
 TEST_CASE("two runs of the same draws have near losses in both precisions") {
   double mean[2] = {};
   for (const Precision precision : {Precision::float32, Precision::bfloat16}) {

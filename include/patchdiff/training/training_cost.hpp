@@ -61,12 +61,11 @@ class TrainingCost {
 };
 
 /// The seconds that an image takes at each patch size of a step's schedule, 0 for sizes that it never takes: the
-/// fastest of a few steps of a copy of the model.
-template <class D, class Loader>
+/// fastest of a few steps of a copy of the model, by a clock of the host's choice.
+template <class Clock = std::chrono::steady_clock, class D, class Loader>
 std::vector<double> measured_seconds_per_image(const D& denoiser, Loader& loader, const TrainStepOptions& options,
                                                std::uint64_t seed = 0) {
   using B = typename D::Backend;
-  using Clock = std::chrono::steady_clock;
   auto trial = denoiser.clone();
   Adam<B> optimizer;
   const PatchSizeSchedule& schedule = options.schedule;

@@ -118,8 +118,9 @@ class DhariwalUNet : public AutogradNetwork<DhariwalUNet> {
   /// Differentiable, for hosts that want more than the gradients that `record` and `backward` give.
   at::Tensor forward(const at::Tensor& input, std::span<const double> c_noise,
                      const Conditioning<TorchBackend>& conditioning, const Pass& pass) const {
-    const at::Tensor embedding = embedded(c_noise, conditioning);
-    std::vector<at::Tensor> skips = levels_->encode((*stem_)(input), embedding, pass,
+    const auto [stem, embedding] =
+        unet::in_float32(device(), [&] { return std::pair((*stem_)(input), embedded(c_noise, conditioning)); });
+    std::vector<at::Tensor> skips = levels_->encode(unet::rounded(stem, pass.precision), embedding, pass,
                                                     [](std::size_t, const at::Tensor& entered) { return entered; });
     const at::Tensor x = levels_->decode(std::move(skips), embedding, pass, [](std::size_t, const at::Tensor&) {});
     return (*out_conv_)(out_norm_->with_silu(x));

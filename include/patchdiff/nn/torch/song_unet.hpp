@@ -74,12 +74,14 @@ class SongUNet : public AutogradNetwork<SongUNet> {
   /// Differentiable, for hosts that want more than the gradients that `record` and `backward` give.
   at::Tensor forward(const at::Tensor& input, std::span<const double> c_noise,
                      const Conditioning<TorchBackend>& conditioning, const Pass& pass) const {
-    const at::Tensor embedding = embedded(c_noise, conditioning);
-    at::Tensor x = input;
-    for (const unet::Conv2d& layer : implicit_) x = at::silu(layer(x));
+    const auto [stem, embedding] = unet::in_float32(device(), [&] {
+      at::Tensor x = input;
+      for (const unet::Conv2d& layer : implicit_) x = at::silu(layer(x));
+      return std::pair((*stem_)(x), embedded(c_noise, conditioning));
+    });
     at::Tensor branch = input;
-    std::vector<at::Tensor> skips =
-        levels_->encode((*stem_)(x), embedding, pass, [&](std::size_t level, const at::Tensor& entered) {
+    std::vector<at::Tensor> skips = levels_->encode(
+        unet::rounded(stem, pass.precision), embedding, pass, [&](std::size_t level, const at::Tensor& entered) {
           if (options_.encoder_type == EncoderType::residual) {
             return branch = (entered + residual_[level - 1].then_halved(branch)) * std::sqrt(0.5);
           }

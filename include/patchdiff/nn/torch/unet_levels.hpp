@@ -16,12 +16,31 @@
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/precision.hpp>
 #include <patchdiff/nn/network.hpp>
+#include <patchdiff/nn/torch/autocast_guard.hpp>
 #include <patchdiff/nn/torch/unet_block.hpp>
 #include <patchdiff/nn/torch/unet_layers.hpp>
 #include <patchdiff/nn/unet_options.hpp>
 
 namespace patchdiff::unet {
+
+/// Runs what reads the image and the noise level, in float32 whatever the network's precision.
+///
+/// Both are cheap, and bfloat16 would lose what they are read for: c_in x is near 2 where an image is black, and
+/// bfloat16's numbers there lie 2^-6 apart, as far as noise of sigma = 0.008 deviates.
+template <class F>
+auto in_float32(const TorchDevice& device, const F& read) {
+  const AutocastGuard none(device.device.type(), Precision::float32);
+  return read();
+}
+
+/// Activations as the blocks of a network of that precision take them.
+inline at::Tensor rounded(const at::Tensor& x, Precision precision) {
+  if (precision == Precision::float32) return x;
+  if (precision == Precision::float16) return x.to(at::kHalf);
+  return x.is_cpu() ? channels_last(x) : x.to(at::kBFloat16);
+}
 
 /// What the levels of a U-Net are made of.
 struct LevelSettings {
