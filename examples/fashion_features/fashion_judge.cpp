@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include <ATen/ops/cat.h>
 #include <fmt/format.h>
 
 #include <patchdiff/data/data_order.hpp>
@@ -30,10 +31,12 @@ double FashionJudge::real(const pd::ArrayDataset& images) const {
   return pd::frechet_distance(statistics(images, options_.count), test_);
 }
 
-double FashionJudge::samples(const pd::AnyDenoiser<B>& denoiser) const {
-  pd::FeatureStatistics drawn(features_.dimension());
+double FashionJudge::samples(const pd::AnyDenoiser<B>& denoiser) const { return distance(draw(denoiser)); }
+
+at::Tensor FashionJudge::draw(const pd::AnyDenoiser<B>& denoiser) const {
   const pd::ODESampler sampler({.num_steps = options_.num_steps}, options_.solver);
   const std::int64_t classes = denoiser.label_dim();
+  std::vector<at::Tensor> drawn;
   for (std::int64_t first = 0; first < options_.count; first += at_once) {
     const std::int64_t count = std::min(at_once, options_.count - first);
     pd::Conditioning<B> conditioning;
@@ -45,9 +48,15 @@ double FashionJudge::samples(const pd::AnyDenoiser<B>& denoiser) const {
     const at::Tensor images =
         sampler(denoiser, {.seeds = pd::seed_range(static_cast<std::uint64_t>(first), static_cast<std::size_t>(count)),
                            .conditioning = conditioning});
-    drawn.add(B::to_host(features_.features(images.to(at::kCPU, at::kFloat))));
+    drawn.push_back(images.to(at::kCPU, at::kFloat));
   }
-  return pd::frechet_distance(drawn, test_);
+  return at::cat(drawn);
+}
+
+double FashionJudge::distance(const at::Tensor& images) const {
+  pd::FeatureStatistics seen(features_.dimension());
+  for (const at::Tensor& part : images.split(at_once)) seen.add(B::to_host(features_.features(part)));
+  return pd::frechet_distance(seen, test_);
 }
 
 pd::FeatureStatistics FashionJudge::statistics(const pd::ArrayDataset& images, std::int64_t wanted) const {

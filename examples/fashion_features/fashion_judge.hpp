@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include <ATen/core/Tensor.h>
+
 #include <patchdiff/data/array_dataset.hpp>
 #include <patchdiff/diffusion/any_denoiser.hpp>
 #include <patchdiff/metrics/feature_statistics.hpp>
@@ -26,8 +28,14 @@ class FashionJudge {
   /// Of real images, the floor: as many as of samples. Errors: DataError for fewer images.
   double real(const patchdiff::ArrayDataset& images) const;
 
-  /// Of samples of seeds 0, 1, ..., with labels in equal shares.
+  /// Of samples of a model: `distance` of what `draw` draws.
   double samples(const patchdiff::AnyDenoiser<patchdiff::TorchBackend>& denoiser) const;
+
+  /// Samples of seeds 0, 1, ..., with labels in equal shares, in host memory.
+  at::Tensor draw(const patchdiff::AnyDenoiser<patchdiff::TorchBackend>& denoiser) const;
+
+  /// Of images [N, 1, 32, 32] in host memory.
+  double distance(const at::Tensor& images) const;
 
  private:
   patchdiff::FeatureStatistics statistics(const patchdiff::ArrayDataset& images, std::int64_t wanted) const;

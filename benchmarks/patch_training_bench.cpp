@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+// What patch training gains: models of one network and optimiser that train for the same processor time on the same
+// data by different schedules of patch sizes, in turns, and how good their samples are as time passes. The arms come
+// from a file; patch_training_plot.py draws what is measured. Prints a line per point and, with --json, writes every
+// figure.
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <torch/version.h>
+
+#include <patchdiff/core/named_enum.hpp>
+#include <patchdiff/data/idx_dataset.hpp>
+#include <patchdiff/data/loader.hpp>
+#include <patchdiff/diffusion/any_denoiser.hpp>
+#include <patchdiff/io/image_grid.hpp>
+#include <patchdiff/io/png.hpp>
+#include <patchdiff/io/settings_json.hpp>
+#include <patchdiff/torch.hpp>
+#include <patchdiff/training/training_cost.hpp>
+
+#include "fashion_judge.hpp"
+#include "halves_correlation.hpp"
+#include "measure.hpp"
+#include "unplaced_network.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+namespace pd = patchdiff;
+using B = pd::TorchBackend;
+
+constexpr pd::ImageSize image{32, 32};
+
+enum class Kind : std::uint8_t { stochastic, progressive };
+
+constexpr std::array<pd::NamedValue<Kind>, 2> value_names(Kind) noexcept {
+  return {{{Kind::stochastic, "stochastic"}, {Kind::progressive, "progressive"}}};
+}
+
+/// What may differ between two models.
+struct ArmSettings {
+  std::string name;
+  Kind schedule = Kind::stochastic;
+  double full_image_probability = 0.5;  // 1: training on full images
+  std::vector<double> probabilities{};  // of patches of 32, 16 and 8, instead
+  bool coordinates = true;
+  pd::Reduction reduction = pd::Reduction::sum;
+  double learning_rate = 2e-3;
+  std::int64_t batch = 32;
+  double minutes = 15;
+
+  template <class Self, class Visitor>
+  static void describe(Self& self, Visitor&& visit) {
+    visit("name", self.name, "of the arm");
+    visit("schedule", self.schedule, "stochastic or progressive");
+    visit("full_image_probability", self.full_image_probability, "p of the published mixture of 32, 16 and 8");
+    visit("probabilities", self.probabilities, "of 32, 16 and 8, instead of the published mixture");
+    visit("coordinates", self.coordinates, "whether the network is told where a patch lies");
+    visit("reduction", self.reduction, "of a sample's pixels: sum or mean");
+    visit("learning_rate", self.learning_rate, "after a rise over 100 steps");
+    visit("batch", self.batch, "images of a full-size step; smaller patches take more, as published");
+    visit("minutes", self.minutes, "processor time to train for, divided by the threads");
+  }
+};
+
+struct Settings {
+  fs::path arms;
+  fs::path data = "/usr/share/datasets/fashion-mnist";  // where Debian's dataset-fashion-mnist puts it
+  std::int64_t images = 60'000;
+  std::int64_t model_channels = 32;
+  std::vector<std::int64_t> channel_mult{1, 1, 2};
+  std::uint64_t seed = 1;
+  std::vector<double> points{1, 2, 3, 4, 5, 6, 7.5, 9, 10.5, 12, 13.5, 15};
+  double turn = 30;
+  std::int64_t samples = 1000;
+  pd::Precision precision = pd::Precision::bfloat16;
+  int threads = 1;
+  std::string json, pictures;
+};
+
+/// The processor time of all threads, in the form of a standard clock.
+struct ProcessorClock {
+  using duration = std::chrono::duration<double>;
+  using rep = duration::rep;
+  using period = duration::period;
+  using time_point = std::chrono::time_point<ProcessorClock>;
+  static constexpr bool is_steady = true;
+  static time_point now() { return time_point(duration(static_cast<double>(std::clock()) / CLOCKS_PER_SEC)); }
+};
+
+/// A model in training.
+class Arm {
+ public:
+  Arm(const ArmSettings& arm, const Settings& settings, const pd::ArrayDataset& images)
+      : settings_(arm),
+        threads_(settings.threads),
+        denoiser_(Network(network(settings), arm.coordinates),
+                  {.image = images.shape(), .precision = settings.precision}),
+        loader_(images, {}, {.seed = settings.seed}),
+        step_(options()),
+        ema_(denoiser_),
+        state_{.seed = settings.seed} {
+    if (arm.schedule == Kind::progressive) step_ = pd::TrainStep<B>(options(images_in_all()));
+  }
+
+  const ArmSettings& settings() const { return settings_; }
+  double minutes() const { return seconds_ / 60; }
+
+  /// Trains until it has trained for so many minutes, but at most for a turn.
+  void train(double until_minutes, double turn_seconds) {
+    const double end = std::min(60 * until_minutes, seconds_ + turn_seconds), before = seconds_;
+    const auto start = ProcessorClock::now();
+    while (seconds_ < end) {
+      optimizer_.set_learning_rate(settings_.learning_rate * std::min(1.0, static_cast<double>(state_.step + 1) / 100));
+      const pd::PatchPlan plan = step_.plan(state_);
+      step_(denoiser_, optimizer_, loader_.take(plan), plan, state_);
+      ema_.update(denoiser_, state_);
+      seconds_ = before + (ProcessorClock::now() - start).count() / threads_;
+    }
+  }
+
+  pd::AnyDenoiser<B> averaged() const { return pd::AnyDenoiser<B>(ema_.apply_to(denoiser_.clone())); }
+
+  Json progress() const {
+    return {{"arm", settings_.name}, {"minutes", minutes()}, {"steps", state_.step}, {"images", state_.images}};
+  }
+
+ private:
+  using Network = UnplacedNetwork<pd::SongUNet>;
+
+  static pd::SongUNet network(const Settings& settings) {
+    return pd::SongUNet({.image = image,
+                         .in_channels = 1 + 2,
+                         .out_channels = 1,
+                         .label_dim = 10,
+                         .model_channels = settings.model_channels,
+                         .channel_mult = settings.channel_mult,
+                         .num_blocks = 1,
+                         .attn_resolutions = {8},
+                         .dropout = 0},
+                        {settings.seed});
+  }
+
+  pd::TrainStepOptions options(std::uint64_t images_in_all = 1) const {
+    pd::PatchSizes sizes{
+        .image = image, .sizes = {{32, 32}, {16, 16}, {8, 8}}, .probabilities = settings_.probabilities};
+    if (sizes.probabilities.empty()) {
+      const double p = settings_.full_image_probability;
+      sizes.probabilities = {p, 3 * (1 - p) / 5, 2 * (1 - p) / 5};
+    }
+    return {.schedule = settings_.schedule == Kind::progressive
+                            ? pd::PatchSizeSchedule::progressive_of(sizes, images_in_all)
+                            : pd::PatchSizeSchedule::stochastic_of(sizes),
+            .batch = settings_.batch,
+            .loss = {.sigma = pd::SigmaDistribution::log_normal(-0.6, 1.2), .reduction = settings_.reduction}};
+  }
+
+  std::uint64_t images_in_all() {
+    const pd::TrainStepOptions options = this->options();
+    const pd::TrainingCost cost(options.schedule,
+                                pd::measured_seconds_per_image<ProcessorClock>(denoiser_, loader_, options));
+    return static_cast<std::uint64_t>(std::max(1.0, 60 * settings_.minutes * threads_ / cost.left(0)));
+  }
+
+  ArmSettings settings_;
+  int threads_;
+  pd::DenoiserWrapper<Network> denoiser_;
+  pd::Loader<B, pd::ArrayDataset> loader_;
+  pd::TrainStep<B> step_;
+  pd::Adam<B> optimizer_{{.beta2 = 0.99}};
+  pd::EMA<B> ema_;
+  pd::TrainState state_;
+  double seconds_ = 0;
+};
+
+std::vector<ArmSettings> read_arms(const fs::path& path) {
+  const Json arms = Json::parse(std::ifstream(path), nullptr, /*allow_exceptions=*/false);
+  if (!arms.is_array() || arms.empty()) {
+    throw pd::DataError("patch_training_bench", path.string(), "a JSON array of arms", "other text or no file");
+  }
+  std::vector<ArmSettings> read;
+  for (const Json& arm : arms) {
+    pd::settings_json::read(arm, read.emplace_back(), path.string(), pd::settings_json::Keys::some);
+  }
+  return read;
+}
+
+/// The first images of a data set.
+pd::ArrayDataset first(const pd::ArrayDataset& images, std::int64_t count) {
+  pd::LabelledImages kept{.shape = images.shape(), .class_count = images.class_count()};
+  for (std::int64_t index = 0; index < std::min(count, images.size()); ++index) {
+    const auto pixels = images.pixels(index);
+    kept.pixels.insert(kept.pixels.end(), pixels.begin(), pixels.end());
+    kept.labels.push_back(images.label(index));
+  }
+  return pd::ArrayDataset(std::move(kept));
+}
+
+pd::ArrayDataset read(const fs::path& folder, const std::string& split) {
+  return pd::read_idx_dataset({.images = folder / (split + "-images-idx3-ubyte.gz"),
+                               .labels = folder / (split + "-labels-idx1-ubyte.gz"),
+                               .pad_to = image});
+}
+
+/// How good an arm's samples are now.
+Json judged(const Arm& arm, const FashionJudge& judge, const Settings& settings) {
+  const at::Tensor samples = judge.draw(arm.averaged());
+  Json point = arm.progress();
+  point["frechet_distance"] = judge.distance(samples);
+  point["halves_correlation"] = halves_correlation(samples);
+  fmt::print("{:24} {:6.2f} min  {:6} steps  {:8} images  Fréchet distance {:7.2f}  correlation of halves {:.3f}\n",
+             arm.settings().name, arm.minutes(), point["steps"].get<std::uint64_t>(),
+             point["images"].get<std::uint64_t>(), point["frechet_distance"].get<double>(),
+             point["halves_correlation"].get<double>());
+  std::fflush(stdout);
+  if (!settings.pictures.empty() && arm.minutes() >= arm.settings().minutes) {
+    const at::Tensor shown = samples.slice(0, 0, std::min<std::int64_t>(40, samples.size(0)));
+    pd::write_png(fs::path(settings.pictures) / (arm.settings().name + ".png"),
+                  pd::ImageGrid({.columns = 10, .scale = 2})(B::to_host(shown), B::shape(shown)));
+  }
+  return point;
+}
+
+void run(const Settings& settings) {
+  at::set_num_threads(settings.threads);
+  const std::vector<ArmSettings> wanted = read_arms(settings.arms);
+  const pd::ArrayDataset train = first(read(settings.data, "train"), settings.images),
+                         test = read(settings.data, "t10k");
+  const FashionJudge judge(test, {.count = settings.samples, .solver = {pd::SolverName::dpmpp_2m}, .num_steps = 9});
+  std::vector<std::unique_ptr<Arm>> arms;
+  Json described = Json::array();
+  for (const ArmSettings& arm : wanted) {
+    arms.push_back(std::make_unique<Arm>(arm, settings, train));
+    described.push_back(pd::settings_json::write(arm));
+  }
+  Json results = Json::array();
+  const auto figures = [&] {
+    return Json{{"benchmark", "patch_training"},
+                {"libtorch", TORCH_VERSION},
+                {"compiler", __VERSION__},
+                {"threads", settings.threads},
+                {"precision", pd::name_of(settings.precision)},
+                {"training_images", train.size()},
+                {"model_channels", settings.model_channels},
+                {"channel_mult", settings.channel_mult},
+                {"seed", settings.seed},
+                {"samples", settings.samples},
+                {"real_frechet_distance", judge.real(train)},
+                {"real_halves_correlation", halves_correlation(test, settings.samples)},
+                {"arms", described},
+                {"points", results}};
+  };
+  for (double point : settings.points) {
+    bool all_there = false;
+    while (!all_there) {  // in turns, so that whatever else the machine does meets all arms
+      all_there = true;
+      for (const auto& arm : arms) {
+        const double until = std::min(point, arm->settings().minutes);
+        if (arm->minutes() >= until) continue;
+        arm->train(until, settings.turn);
+        if (arm->minutes() < until) {
+          all_there = false;
+        } else {
+          results.push_back(judged(*arm, judge, settings));
+        }
+      }
+    }
+    write_figures(settings.json, "patch_training_bench", figures());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Settings settings;
+  CLI::App app{"Trains models by several schedules of patch sizes, in turns, and judges their samples over time.",
+               "patch_training_bench"};
+  app.add_option("arms", settings.arms, "JSON file of what is compared")->required();
+  app.add_option("--data", settings.data, "folder with Fashion-MNIST's four IDX files")->capture_default_str();
+  app.add_option("--images", settings.images, "training images: the first ones")->capture_default_str();
+  app.add_option("--model-channels", settings.model_channels, "width of the first level")->capture_default_str();
+  app.add_option("--channel-mult", settings.channel_mult, "width of each level")->delimiter(',')->capture_default_str();
+  app.add_option("--seed", settings.seed, "of weights, data order and noise")->capture_default_str();
+  app.add_option("--points", settings.points, "minutes of processor time, divided by the threads, to judge samples at")
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_option("--turn", settings.turn, "seconds of it that an arm trains for before the next one's turn")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--samples", settings.samples, "samples of each judgement")
+      ->check(CLI::Range(2, 50000))
+      ->capture_default_str();
+  app.add_option("--pictures", settings.pictures, "folder for samples of each arm at its end");
+  add_dtype(app, settings.precision);
+  add_threads(app, settings.threads);
+  add_json(app, settings.json);
+  return run_benchmark(app, argc, argv, [&] { run(settings); });
+}
