@@ -14,10 +14,14 @@
 
 #include <patchdiff/backend/eigen/thread_executor.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/log.hpp>
+#include <patchdiff/core/share.hpp>
 #include <patchdiff/data/any_dataset.hpp>
 #include <patchdiff/data/data_order.hpp>
 #include <patchdiff/io/atomic_file.hpp>
 #include <patchdiff/io/settings_json.hpp>
+#include <patchdiff/metrics/feature_set.hpp>
+#include <patchdiff/parallel/merge_features.hpp>
 #include <patchdiff/sampling/named_solver.hpp>
 
 #include "commands.hpp"
@@ -28,6 +32,7 @@
 #include "model.hpp"
 #include "progress.hpp"
 #include "read_images.hpp"
+#include "run_processes.hpp"
 #include "settings.hpp"
 
 namespace pd = patchdiff;
@@ -67,6 +72,7 @@ class Evaluate {
     add_value<std::string>(command, "--images", "drawn images that are judged, as --data", take(images_));
     add_value<std::string>(command, "--out", "file for all figures, JSON", take(out_));
     command.add_flag("--per-class", per_class_, "judge each class apart, too");
+    processes_.add_to(command);
     given_.add_to(command, "Evaluation", evaluation_);
     given_.add_to(command, "Features", features_);
     given_.add_to(command, "Machine", execution_);
@@ -74,13 +80,18 @@ class Evaluate {
 
   void run() {
     require_given(*command_, "--data");
+    processes_.run(component, [this](RunProcesses& processes) { run(processes); });
+  }
+
+ private:
+  void run(RunProcesses& processes) {
     given_.apply();
     evaluation_.check();
     const pd::TorchDevice device = prepare_device(execution_, component);
     std::optional<Model> model;
     if (!model_.empty()) model = load_model(model_, device);
     std::optional<pd::AtomicFile> out;  // refuses what cannot be written before the work
-    if (!out_.empty()) out.emplace(out_, component);
+    if (!out_.empty() && processes.leads()) out.emplace(out_, component);
 
     const ImageSource source = open_images(data_, Split::train, Unreadable::stop, component);
     const pd::AnyDataset& training = source.images;
@@ -103,21 +114,26 @@ class Evaluate {
 
     const FeatureNetwork network(features_, training.shape(), device);
     Progress progress;
-    std::int64_t total = test.size() + evaluation_.count * (1 + (model ? 1 : 0) + (drawn ? 1 : 0)), done = 0;
+    const std::int64_t total = test.size() + evaluation_.count * (1 + (model ? 1 : 0) + (drawn ? 1 : 0));
+    std::int64_t done = 0;  // by all processes, which take equal shares
     const auto advance = [&](std::string_view kind, std::int64_t count) {
-      done += count;
+      if (!processes.leads()) return;
+      done = std::min(total, done + count * processes.size());
       progress.show(static_cast<double>(done) / static_cast<double>(total), fmt::format("features of {}", kind),
                     fmt::format("{} of {} images", done, total), done == total);
     };
     const bool labelled = !names.empty();
     pd::ThreadExecutor threads(static_cast<int>(execution_.threads));
-    const ImageFeatures reference = real_features("test images", test, test.size(), labelled, network, advance);
+    const ImageFeatures reference =
+        real_features("test images", test, test.size(), labelled, network, processes, advance);
     std::vector<ImageFeatures> judged{
-        real_features("training images", training, evaluation_.count, labelled, network, advance)};
-    if (model) judged.push_back(sample_features(*model, training, network, advance));
+        real_features("training images", training, evaluation_.count, labelled, network, processes, advance)};
+    if (model) judged.push_back(sample_features(*model, training, network, processes, advance));
     if (drawn)
-      judged.push_back(real_features("drawn images", drawn->images, evaluation_.count, labelled, network, advance));
+      judged.push_back(
+          real_features("drawn images", drawn->images, evaluation_.count, labelled, network, processes, advance));
     progress.end_line();
+    if (!processes.leads()) return;
 
     const Evaluation evaluation(
         reference, {.resamples = evaluation_.bootstrap, .class_names = names, .executor = threads, .log = warn});
@@ -127,7 +143,6 @@ class Evaluate {
     if (out) write(*out, judgements, names, network, test.size());
   }
 
- private:
   /// There may be a border around what images of training show.
   static void require_shape(std::string_view argument, pd::ImageShape got, pd::ImageShape training) {
     if (got.channels == training.channels && fits(training.size(), got.size())) return;
@@ -163,49 +178,66 @@ class Evaluate {
     return model->record.class_names;
   }
 
+  /// Features of `count` images that the processes share: `features(first, count)` are those of some of them.
+  template <class Features, class Advance>
+  static pd::FeatureSet shared_features(std::int64_t count, std::int64_t at_once, const FeatureNetwork& network,
+                                        RunProcesses& processes, const Features& features, const Advance& advance) {
+    const pd::Share share = pd::share_of(count, processes.rank(), processes.size());
+    const std::int64_t begin = static_cast<std::int64_t>(share.first), end = begin + share.count;
+    pd::FeatureSet own(network.dimension());
+    for (std::int64_t first = begin; first < end; first += at_once) {
+      const std::int64_t part = std::min(at_once, end - first);
+      own.add(features(first, part));
+      advance(part);
+    }
+    return pd::merge_features(processes, own);
+  }
+
   /// Features of images of a data set, drawn without repetition.
   template <class Advance>
   static ImageFeatures real_features(const std::string& name, const pd::AnyDataset& data, std::int64_t count,
-                                     bool labelled, const FeatureNetwork& network, const Advance& advance) {
-    ImageFeatures images{.name = name, .features = pd::FeatureSet(network.dimension())};
+                                     bool labelled, const FeatureNetwork& network, RunProcesses& processes,
+                                     const Advance& advance) {
     const pd::DataOrder order({}, static_cast<std::uint64_t>(data.size()));
-    const std::int64_t at_once = images_at_once(data.shape().size());
-    for (std::int64_t first = 0; first < count; first += at_once) {
-      const std::vector<std::int64_t> indices = indices_of(order, first, std::min(at_once, count - first));
-      images.features.add(network(read_images(data, indices)));
-      for (const std::int64_t index : indices) {
-        if (labelled) images.labels.push_back(data.label(index));
-      }
-      advance(name, static_cast<std::int64_t>(indices.size()));
-    }
+    ImageFeatures images{.name = name,
+                         .features = shared_features(
+                             count, images_at_once(data.shape().size()), network, processes,
+                             [&](std::int64_t first, std::int64_t part) {
+                               return network(read_images(data, indices_of(order, first, part)));
+                             },
+                             [&](std::int64_t part) { advance(name, part); })};
+    if (!labelled) return images;
+    for (const std::int64_t index : indices_of(order, 0, count)) images.labels.push_back(data.label(index));
     return images;
   }
 
   template <class Advance>
   ImageFeatures sample_features(const Model& model, const pd::AnyDataset& training, const FeatureNetwork& network,
-                                const Advance& advance) const {
+                                RunProcesses& processes, const Advance& advance) const {
     const std::int64_t classes = model.denoiser.label_dim();
-    ImageFeatures images{.name = "samples", .features = pd::FeatureSet(network.dimension())};
+    std::vector<std::int64_t> labels;
     if (classes > 0) {
       if (training.class_count() != classes) {
         throw pd::DataError(component, "--data", fmt::format("images in {} classes, as of the model", classes),
                             fmt::format("{}", training.class_count()));
       }
-      images.labels = labels_in_shares(training, evaluation_.count);
+      labels = labels_in_shares(training, evaluation_.count);
     }
     const ImageSampler sampler(model.denoiser,
                                {.solver = evaluation_.solver,
                                 .steps = evaluation_.steps,
                                 .guidance = evaluation_.guidance,
                                 .seed = evaluation_.seed},
-                               images.labels, warn);
-    const std::int64_t at_once = images_at_once(model.denoiser.image().size());
-    for (std::int64_t first = 0; first < evaluation_.count; first += at_once) {
-      const std::int64_t count = std::min(at_once, evaluation_.count - first);
-      images.features.add(network(as_stored(sampler(first, count), model.record.normalization)));
-      advance(images.name, count);
-    }
-    return images;
+                               labels, processes.leads() ? pd::Log(warn) : pd::Log());
+    const std::string name = "samples";
+    return {.name = name,
+            .features = shared_features(
+                evaluation_.count, images_at_once(model.denoiser.image().size()), network, processes,
+                [&](std::int64_t first, std::int64_t part) {
+                  return network(as_stored(sampler(first, part), model.record.normalization));
+                },
+                [&](std::int64_t part) { advance(name, part); }),
+            .labels = labels};
   }
 
   void print(const std::vector<Judgement>& judgements, const std::vector<std::string>& names,
@@ -233,6 +265,7 @@ class Evaluate {
   CLI::App* command_;
   std::string data_, test_, model_, images_, out_;
   bool per_class_ = false;
+  ProcessOptions processes_;
   EvaluationSettings evaluation_{};
   FeatureSettings features_{};
   ExecutionSettings execution_{};

@@ -10,6 +10,8 @@
 
 #include <patchdiff/core/error.hpp>
 
+#include "command_line.hpp"
+
 #ifdef PATCHDIFF_PROGRAM_MPI
 #include <patchdiff/parallel/mpi/mpi_process_group.hpp>
 #include <patchdiff/parallel/mpi/mpi_session.hpp>
@@ -18,7 +20,7 @@ struct RunProcesses::Group : patchdiff::MPIProcessGroup {
   using MPIProcessGroup::MPIProcessGroup;
 };
 
-void RunProcesses::over_mpi(double timeout_seconds, const std::function<void(RunProcesses&)>& work) {
+void RunProcesses::over_mpi(const char*, double timeout_seconds, const std::function<void(RunProcesses&)>& work) {
   int count = 0;
   char** words = nullptr;
   patchdiff::MPISession session(count, words);
@@ -60,8 +62,8 @@ int RunProcesses::size() const noexcept { return group_ ? group_->size() : 1; }
 
 struct RunProcesses::Group {};
 
-void RunProcesses::over_mpi(double, const std::function<void(RunProcesses&)>&) {
-  throw patchdiff::ConfigError("train", "--mpi", "a program that was built with MPI", "one without");
+void RunProcesses::over_mpi(const char* component, double, const std::function<void(RunProcesses&)>&) {
+  throw patchdiff::ConfigError(component, "--mpi", "a program that was built with MPI", "one without");
 }
 
 RunProcesses::Sum RunProcesses::start(std::span<float>) { return {}; }
@@ -76,3 +78,18 @@ int RunProcesses::size() const noexcept { return 1; }
 RunProcesses::RunProcesses() = default;
 RunProcesses::~RunProcesses() = default;
 RunProcesses::RunProcesses(std::unique_ptr<Group> group) : group_(std::move(group)) {}
+
+void ProcessOptions::add_to(CLI::App& command) {
+  command.add_flag("--mpi", over_mpi_, "share the work among the processes that mpirun or Slurm started");
+  add_value<double>(command, "--mpi-timeout",
+                    "seconds after which a process that does not answer counts as lost; longer than one of them works "
+                    "alone, as on samples",
+                    [this](double seconds) { timeout_ = seconds; })
+      ->default_str("600");
+}
+
+void ProcessOptions::run(const char* component, const std::function<void(RunProcesses&)>& work) const {
+  if (over_mpi_) return RunProcesses::over_mpi(component, timeout_, work);
+  RunProcesses alone;
+  work(alone);
+}

@@ -8,6 +8,8 @@
 #include <span>
 #include <string_view>
 
+#include <CLI/CLI.hpp>
+
 #include <patchdiff/parallel/process_group.hpp>
 
 /// The processes that work on one run: this one alone, or all that `mpirun` or Slurm started.
@@ -23,9 +25,9 @@ class RunProcesses {
 
   /// Runs `work(processes)` over MPI, whose sums wait for so many seconds.
   ///
-  /// An exception of one process is printed and ends them all. Errors: ConfigError for a time-out that cannot work, and
-  /// for a program that was built without MPI.
-  static void over_mpi(double timeout_seconds, const std::function<void(RunProcesses&)>& work);
+  /// An exception of one process is printed and ends them all. Errors: ConfigError for a time-out that cannot work,
+  /// and, as of `component`, for a program that was built without MPI.
+  static void over_mpi(const char* component, double timeout_seconds, const std::function<void(RunProcesses&)>& work);
 
   int rank() const noexcept;
   int size() const noexcept;
@@ -51,3 +53,19 @@ class RunProcesses {
 };
 
 static_assert(patchdiff::ProcessGroup<RunProcesses>);
+
+/// A command's options of whether its work is shared among processes.
+class ProcessOptions {
+ public:
+  /// Adds `--mpi` and `--mpi-timeout`; this must outlive the command.
+  void add_to(CLI::App& command);
+
+  bool over_mpi() const noexcept { return over_mpi_; }
+
+  /// Runs `work(processes)` as the command line says. Errors: as of RunProcesses.
+  void run(const char* component, const std::function<void(RunProcesses&)>& work) const;
+
+ private:
+  bool over_mpi_ = false;
+  double timeout_ = 600;
+};

@@ -74,13 +74,7 @@ class Train {
     add_value<std::string>(command, "--from", "model file to start from, with its settings and classes", take(from_));
     add_value<std::vector<std::string>>(
         command, "--class-names", "of class 0, 1, ...; garments for Fashion-MNIST, else numbers", take(class_names_));
-    command.add_flag("--mpi", mpi_, "share the run among the processes that mpirun or Slurm started");
-    add_value<double>(
-        command, "--mpi-timeout",
-        "seconds after which a process that does not answer counts as lost; longer than one of them works "
-        "alone, as on samples",
-        take(mpi_timeout_))
-        ->default_str("600");
+    processes_.add_to(command);
     given_.add_to(command, "Training", training_);
     new_model_.add_to(command, given_of_model_);
     given_of_run_.add_to(command, "Logs", logs_);
@@ -90,12 +84,7 @@ class Train {
 
   void run() {
     check_command_line();
-    if (mpi_) {
-      RunProcesses::over_mpi(mpi_timeout_, [this](RunProcesses& processes) { run(processes); });
-    } else {
-      RunProcesses alone;
-      run(alone);
-    }
+    processes_.run(component, [this](RunProcesses& processes) { run(processes); });
   }
 
  private:
@@ -138,7 +127,7 @@ class Train {
         normalization.mean.empty() ? padded : pd::AnyDataset(pd::NormalizedDataset(padded, normalization));
     const TrainingRun training(images, training_, reading_, start->denoiser);
     if (dry_run_) {
-      print_estimate(training, *start);
+      if (processes.leads()) print_estimate(training, *start);
     } else {
       train(training, std::move(*start), processes);
     }
@@ -286,15 +275,15 @@ class Train {
                RunFolder::loss_picture, RunFolder::samples, out_, result.images);
     if (result.stopped) {
       fmt::print("stopped early; go on with: patchdiff train --config {} --out {} --resume{}\n",
-                 (folder / RunFolder::settings).string(), out_, mpi_ ? " --mpi" : "");
+                 (folder / RunFolder::settings).string(), out_, processes_.over_mpi() ? " --mpi" : "");
     }
   }
 
   CLI::App* command_;
   std::string config_, data_, out_, from_;
   Unreadable unreadable_ = Unreadable::stop;
-  bool resume_ = false, dry_run_ = false, mpi_ = false;
-  double mpi_timeout_ = 600;
+  bool resume_ = false, dry_run_ = false;
+  ProcessOptions processes_;
   std::uint64_t checkpoint_every_ = 500;
   std::optional<double> minutes_{};
   std::optional<std::uint64_t> images_{};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// train over MPI: several processes of the program work on one run.
+// train and evaluate over MPI: several processes of the program work on one run.
 #include <chrono>
 #include <csignal>
 #include <cstddef>
@@ -9,6 +9,8 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <nlohmann/json.hpp>
 
 #include "cli/run_patchdiff.hpp"
 #include "cli/small_run.hpp"
@@ -139,4 +141,30 @@ TEST_CASE("processes with other settings or other data than the first one are re
       ContainsSubstring(": run: learning_rate: expected \"0.002\", as on process 0, got \"0.5\" on process 1\n"));
   CHECK_THAT(refusal({"--data", write_small_data(folder / "other", 90)}),
              ContainsSubstring(": run: data: expected \"120 images of ") && ContainsSubstring("got \"90 images of "));
+}
+
+TEST_CASE("processes that share an evaluation find the figures of one") {
+  const SmallRun& small = SmallRun::get();
+  const TemporaryFolder folder;
+  const auto figures = [&](int processes) {
+    const fs::path out = folder / (std::to_string(processes) + ".json");
+    const Finished finished =
+        ChildProcess(mpirun(processes, {PATCHDIFF_PROGRAM, "evaluate", "--mpi", "--data", small.data, "--model",
+                                        small.model, "--count", "101", "--steps", "2", "--threads", "1", "--out", out}))
+            .wait();
+    REQUIRE(finished.code == 0);
+    CHECK_THAT(finished.out, ContainsSubstring("samples"));
+    return nlohmann::json::parse(bytes_of(out)).at("judged");
+  };
+  const nlohmann::json alone = figures(1), shared = figures(2);
+  REQUIRE(alone.size() == 2);
+  for (const char* metric : {"frechet_distance", "kernel_distance"}) {
+    for (std::size_t kind = 0; kind < alone.size(); ++kind) {
+      CAPTURE(metric, kind, alone[kind].dump());
+      const auto value = [&](const nlohmann::json& judged) {
+        return judged[kind].at(metric).at("value").get<double>();
+      };
+      CHECK(value(shared) == Approx(value(alone)).epsilon(1e-3));
+    }
+  }
 }
