@@ -8,16 +8,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <ctime>
 #include <filesystem>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <torch/version.h>
 
 #include <patchdiff/core/named_enum.hpp>
 #include <patchdiff/data/idx_dataset.hpp>
@@ -26,6 +22,7 @@
 #include <patchdiff/training/learning_rate.hpp>
 
 #include "measure.hpp"
+#include "unet_settings.hpp"
 
 namespace {
 
@@ -33,28 +30,18 @@ namespace fs = std::filesystem;
 namespace pd = patchdiff;
 using B = pd::TorchBackend;
 
-struct Settings {
+struct Settings : UNetSettings {
   fs::path data = "/usr/share/datasets/fashion-mnist";  // where Debian's dataset-fashion-mnist puts it
-  std::int64_t resolution = 32;
-  std::int64_t model_channels = 64;
-  std::vector<std::int64_t> channel_mult{1, 2, 2};
-  std::int64_t num_blocks = 1;
-  std::vector<std::int64_t> attn_resolutions{8};
-  std::vector<std::int64_t> patches{32, 16, 8};
-  std::int64_t batch = 32;
-  std::int64_t steps = 10;
   std::int64_t loss_steps = 0;
   std::int64_t loss_batch = 16;
   double loss_rate = 2e-4;
-  int threads = static_cast<int>(std::thread::hardware_concurrency());
-  std::string json;
 };
 
 /// A model and all that trains it, from the same weights and draws whatever the precision.
 class Run {
  public:
   Run(const Settings& settings, const pd::ArrayDataset& images, pd::Precision precision, pd::TrainStepOptions options)
-      : denoiser_(network(settings), {.image = images.shape(), .precision = precision}),
+      : denoiser_(pd::SongUNet(settings.network(), {1}), {.image = images.shape(), .precision = precision}),
         step_(std::move(options)),
         ema_(denoiser_),
         loader_(images, {}, {.seed = state_.seed}) {}
@@ -63,12 +50,12 @@ class Run {
   void timed_step(std::vector<double>& elapsed, std::vector<double>& processor) {
     const pd::PatchPlan plan = step_.plan(state_);
     const pd::ImageBatch<B> batch = loader_.take(plan);
-    const std::clock_t start = std::clock();
+    const double start = processor_seconds();
     elapsed.push_back(seconds([&] {
       step_(denoiser_, adam_, batch, plan, state_);
       ema_.update(denoiser_, state_);
     }));
-    processor.push_back(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
+    processor.push_back(processor_seconds() - start);
   }
 
   double step_loss(double learning_rate) {
@@ -84,19 +71,6 @@ class Run {
   }
 
  private:
-  static pd::SongUNet network(const Settings& settings) {
-    return pd::SongUNet({.image = {settings.resolution, settings.resolution},
-                         .in_channels = 1 + 2,
-                         .out_channels = 1,
-                         .label_dim = 10,
-                         .model_channels = settings.model_channels,
-                         .channel_mult = settings.channel_mult,
-                         .num_blocks = settings.num_blocks,
-                         .attn_resolutions = settings.attn_resolutions,
-                         .dropout = 0},
-                        {1});
-  }
-
   pd::DenoiserWrapper<pd::SongUNet> denoiser_;
   pd::TrainStep<B> step_;
   pd::Adam<B> adam_{{.learning_rate = 1e-3}};
@@ -186,8 +160,8 @@ Json compare_losses(const Settings& settings, const pd::ArrayDataset& images) {
           {"rounding_difference_percent", percent(rounded)}};
 }
 
-void run(const Settings& settings) {
-  at::set_num_threads(settings.threads);
+void run(Settings& settings) {
+  settings.settle();
   const pd::ArrayDataset images = pd::read_idx_dataset({.images = settings.data / "train-images-idx3-ubyte.gz",
                                                         .labels = settings.data / "train-labels-idx1-ubyte.gz",
                                                         .pad_to = {settings.resolution, settings.resolution}});
@@ -203,21 +177,11 @@ void run(const Settings& settings) {
     fmt::print("geometric mean: {:.2f} times as fast, {:.2f} times in processor time\n", mean, processor_mean);
   }
   const Json losses = settings.loss_steps > 0 ? compare_losses(settings, images) : Json();
-  const Json figures{{"benchmark", "mixed_precision"},
-                     {"libtorch", TORCH_VERSION},
-                     {"compiler", __VERSION__},
-                     {"threads", settings.threads},
-                     {"resolution", settings.resolution},
-                     {"model_channels", settings.model_channels},
-                     {"channel_mult", settings.channel_mult},
-                     {"num_blocks", settings.num_blocks},
-                     {"attn_resolutions", settings.attn_resolutions},
-                     {"batch", settings.batch},
-                     {"steps", settings.steps},
-                     {"results", results},
-                     {"gain_geometric_mean", mean},
-                     {"processor_gain_geometric_mean", processor_mean},
-                     {"losses", losses}};
+  Json figures = settings.described("mixed_precision");
+  figures.update({{"results", results},
+                  {"gain_geometric_mean", mean},
+                  {"processor_gain_geometric_mean", processor_mean},
+                  {"losses", losses}});
   write_figures(settings.json, "mixed_precision_bench", figures);
 }
 
@@ -225,34 +189,16 @@ void run(const Settings& settings) {
 
 int main(int argc, char** argv) {
   Settings settings;
+  settings.model_channels = 64;
+  settings.steps = 10;
   CLI::App app{"Times training steps in bfloat16 beside float32 in the same run.", "mixed_precision_bench"};
+  settings.add_to(app, "step");
   app.add_option("--data", settings.data, "folder of Fashion-MNIST")->capture_default_str();
-  app.add_option("--resolution", settings.resolution, "side of the full image")->capture_default_str();
-  app.add_option("--model-channels", settings.model_channels, "width of the first level")->capture_default_str();
-  app.add_option("--channel-mult", settings.channel_mult, "width of each level")->delimiter(',')->capture_default_str();
-  app.add_option("--num-blocks", settings.num_blocks, "residual blocks a level")->capture_default_str();
-  app.add_option("--attn-resolutions", settings.attn_resolutions, "levels with attention, 0: none")
-      ->delimiter(',')
-      ->capture_default_str();
-  app.add_option("--patch", settings.patches, "sides of the patches, 0: no timing")
-      ->delimiter(',')
-      ->capture_default_str();
-  app.add_option("--batch", settings.batch, "images of a full-size step; smaller patches take more, as published")
-      ->capture_default_str();
-  app.add_option("--steps", settings.steps, "timed steps of each kind")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
   app.add_flag("--losses{1000}", settings.loss_steps, "steps of a run of each kind, whose last losses are compared");
   app.add_option("--loss-batch", settings.loss_batch, "images of a full-size step of those runs")
       ->capture_default_str();
   app.add_option("--loss-rate", settings.loss_rate, "their highest learning rate; the default is the published one")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  add_threads(app, settings.threads);
-  add_json(app, settings.json);
-  return run_benchmark(app, argc, argv, [&] {
-    std::erase(settings.attn_resolutions, 0);
-    std::erase(settings.patches, 0);
-    run(settings);
-  });
+  return run_benchmark(app, argc, argv, [&] { run(settings); });
 }

@@ -16,6 +16,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/core/log.hpp
     patchdiff/core/named_enum.hpp
     patchdiff/core/nearest_name.hpp
+    patchdiff/core/normal_kernel.hpp
     patchdiff/core/philox.hpp
     patchdiff/core/pixel_map.hpp
     patchdiff/core/places.hpp
@@ -214,14 +215,17 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/attention.hpp
     patchdiff/nn/torch/autocast_guard.hpp
     patchdiff/nn/torch/autograd_network.hpp
-    patchdiff/nn/torch/bfloat16_kernels.hpp
-    patchdiff/nn/torch/bfloat16_layers.hpp
+    patchdiff/nn/torch/cpu_layers.hpp
     patchdiff/nn/torch/dhariwal_unet.hpp
     patchdiff/nn/torch/foreign_network.hpp
     patchdiff/nn/torch/function_network.hpp
+    patchdiff/nn/torch/lanes.hpp
     patchdiff/nn/torch/module_network.hpp
     patchdiff/nn/torch/noise_embedding.hpp
+    patchdiff/nn/torch/norm_gradient_kernels.hpp
+    patchdiff/nn/torch/norm_kernels.hpp
     patchdiff/nn/torch/recompute.hpp
+    patchdiff/nn/torch/scaled_sum_kernel.hpp
     patchdiff/nn/torch/script_network.hpp
     patchdiff/nn/torch/song_unet.hpp
     patchdiff/nn/torch/song_unet_options.hpp
@@ -231,6 +235,7 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/unet_layers.hpp
     patchdiff/nn/torch/unet_levels.hpp
     patchdiff/nn/torch/usable_precision.hpp
+    patchdiff/nn/torch/weight_casts.hpp
     patchdiff/parallel/torch/autograd_sum.hpp
     patchdiff/parallel/torch/c10d_process_group.hpp
     patchdiff/parallel/torch/torch_buffer.hpp

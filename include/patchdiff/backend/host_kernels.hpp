@@ -13,6 +13,24 @@
 /// Loops over the host's memory that backends share; each does the part of one task.
 namespace patchdiff::host_kernels {
 
+/// Copies rows that lie `stride` bytes apart, back to back. Short rows of usual lengths are copied in place: a call of
+/// memcpy costs as much as their bytes.
+inline void copy_rows(const std::byte* from, std::size_t stride, std::int64_t rows, std::size_t bytes,
+                      std::byte* out) noexcept {
+  const auto copy = [&]<std::size_t Bytes>() {
+    for (std::int64_t row = 0; row < rows; ++row, from += stride, out += Bytes) std::memcpy(out, from, Bytes);
+  };
+  switch (bytes) {
+    case 16: return copy.template operator()<16>();
+    case 32: return copy.template operator()<32>();
+    case 64: return copy.template operator()<64>();
+    case 128: return copy.template operator()<128>();
+    case 256: return copy.template operator()<256>();
+    default:
+      for (std::int64_t row = 0; row < rows; ++row, from += stride, out += bytes) std::memcpy(out, from, bytes);
+  }
+}
+
 /// Copies the patch at a place out of one plane, with zeros where it lies outside; pixels of any type, by their bytes.
 inline void crop_plane(const std::byte* plane, ImageSize image, const Place& place, ImageSize patch,
                        std::int64_t pixel_bytes, std::byte* out) noexcept {
@@ -21,10 +39,7 @@ inline void crop_plane(const std::byte* plane, ImageSize image, const Place& pla
   if (place.top >= 0 && place.left >= 0 && place.top + patch.height <= image.height &&
       place.left + patch.width <= image.width) {
     const std::byte* from = plane + in_bytes(place.top * image.width + place.left);
-    for (std::int64_t row = 0; row < patch.height; ++row, from += in_bytes(image.width), out += row_bytes) {
-      std::memcpy(out, from, row_bytes);
-    }
-    return;
+    return copy_rows(from, in_bytes(image.width), patch.height, row_bytes, out);
   }
   const std::int64_t first = std::clamp<std::int64_t>(-place.left, 0, patch.width);
   const std::int64_t last = std::clamp<std::int64_t>(image.width - place.left, first, patch.width);
@@ -57,6 +72,16 @@ void accumulate_plane(const Scalar* patch, ImageSize size, const Place& place, I
   }
 }
 
+/// Fills by pieces of 64 bytes, which compilers make vectors of without being asked to.
+template <class Scalar>
+void fill_row(Scalar* out, std::int64_t count, Scalar value) noexcept {
+  constexpr std::int64_t piece = 64 / static_cast<std::int64_t>(sizeof(Scalar));
+  Scalar values[piece];
+  for (Scalar& each : values) each = value;
+  for (; count >= piece; count -= piece, out += piece) std::memcpy(out, values, sizeof values);
+  std::fill_n(out, count, value);
+}
+
 /// Evaluates a place's map on every pixel of a patch; out [2, h, w], x then y.
 template <class Scalar>
 void coordinate_planes(const PixelMap& map, ImageSize patch, ImageSize image, Scalar* out) noexcept {
@@ -70,17 +95,18 @@ void coordinate_planes(const PixelMap& map, ImageSize patch, ImageSize image, Sc
   };
   Scalar* x = out;
   Scalar* y = out + pixel_count(patch);
-  const bool axes_kept = map.column_from_row == 0 && map.row_from_column == 0;
-  for (std::int64_t row = 0; row < patch.height; ++row, x += patch.width, y += patch.width) {
-    if (axes_kept && row > 0) {
-      std::copy_n(out, patch.width, x);
-    } else {
-      for (std::int64_t column = 0; column < patch.width; ++column) x[column] = x_at(row, column);
+  if (map.column_from_row == 0 && map.row_from_column == 0) {
+    for (std::int64_t column = 0; column < patch.width; ++column) x[column] = x_at(0, column);
+    for (std::int64_t rows = 1; rows < patch.height; rows *= 2) {
+      std::copy_n(x, std::min(rows, patch.height - rows) * patch.width, x + rows * patch.width);
     }
-    if (axes_kept) {
-      std::fill_n(y, patch.width, y_at(row, 0));
-    } else {
-      for (std::int64_t column = 0; column < patch.width; ++column) y[column] = y_at(row, column);
+    for (std::int64_t row = 0; row < patch.height; ++row) fill_row(y + row * patch.width, patch.width, y_at(row, 0));
+    return;
+  }
+  for (std::int64_t row = 0; row < patch.height; ++row, x += patch.width, y += patch.width) {
+    for (std::int64_t column = 0; column < patch.width; ++column) {
+      x[column] = x_at(row, column);
+      y[column] = y_at(row, column);
     }
   }
 }

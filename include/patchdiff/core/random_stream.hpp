@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <array>
-#include <cmath>
+#include <cstddef>
 #include <cstdint>
-#include <numbers>
 #include <span>
 
+#include <patchdiff/core/normal_kernel.hpp>
 #include <patchdiff/core/philox.hpp>
 
 namespace patchdiff {
@@ -50,8 +51,7 @@ class RandomStream {
   /// Four words; word w of block b is draw number 4 b + w.
   std::array<std::uint32_t, 4> block(std::uint64_t index) const noexcept {
     const auto low = [](std::uint64_t value) { return static_cast<std::uint32_t>(value); };
-    const std::uint32_t high = purpose_ << 24 | (low(step_ >> 32) & 0xFFF) << 12 | (low(index >> 32) & 0xFFF);
-    return philox({low(index), low(sample_), low(step_), high}, key_);
+    return philox({low(index), low(sample_), low(step_), high_word(index)}, key_);
   }
 
   /// 64 random bits; number i uses draws 2 i and 2 i + 1.
@@ -75,25 +75,23 @@ class RandomStream {
   /// Writes unit normal numbers first, first + 1, ... (Box-Muller on pairs of words, in double).
   template <class Scalar>
   void normals(std::span<Scalar> out, std::uint64_t first = 0) const noexcept {
-    std::array<double, 4> values{};
+    constexpr std::size_t group = 4 * normal_kernel::lanes;
+    const normal_kernel::Counter counter{key_, sample_ & 0xFFFFFFFF, step_ & 0xFFFFFFFF, high_word(0)};
+    double values[group];
     for (std::size_t written = 0; written < out.size();) {
       const std::uint64_t index = first + written;
-      normal_block(index / 4, values);
-      for (std::size_t word = index % 4; word < 4 && written < out.size(); ++word) {
-        out[written++] = static_cast<Scalar>(values[word]);
-      }
+      normal_kernel::normals(counter, index / group * normal_kernel::lanes, values);
+      const auto from = static_cast<std::size_t>(index % group);
+      const std::size_t count = std::min(group - from, out.size() - written);
+      for (std::size_t word = 0; word < count; ++word) out[written + word] = static_cast<Scalar>(values[from + word]);
+      written += count;
     }
   }
 
  private:
-  void normal_block(std::uint64_t index, std::array<double, 4>& out) const noexcept {
-    const auto words = block(index);
-    for (std::size_t pair = 0; pair < 4; pair += 2) {
-      const double radius = std::sqrt(-2.0 * std::log((words[pair] + 0.5) * 0x1p-32));
-      const double angle = 2.0 * std::numbers::pi * (words[pair + 1] * 0x1p-32);
-      out[pair] = radius * std::cos(angle);
-      out[pair + 1] = radius * std::sin(angle);
-    }
+  std::uint32_t high_word(std::uint64_t index) const noexcept {
+    return purpose_ << 24 | (static_cast<std::uint32_t>(step_ >> 32) & 0xFFF) << 12 |
+           (static_cast<std::uint32_t>(index >> 32) & 0xFFF);
   }
 
   std::uint64_t key_;

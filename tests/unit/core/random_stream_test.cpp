@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
@@ -8,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include <patchdiff/core/normal_kernel.hpp>
 #include <patchdiff/core/philox.hpp>
 #include <patchdiff/core/random_stream.hpp>
 
@@ -80,6 +82,49 @@ TEST_CASE("a fill of normal numbers may be split anywhere") {
   std::vector<float> floats(whole.size());
   stream.normals(std::span(floats));
   for (std::size_t i = 0; i < whole.size(); ++i) CHECK(floats[i] == static_cast<float>(whole[i]));
+}
+
+TEST_CASE("normals are Box-Muller on pairs of words, to the accuracy of double, by both ways of compiling them") {
+  const RandomStream stream({11}, Purpose::training_noise, (std::uint64_t{5} << 32) + 3, 9);
+  for (const std::uint64_t first : {std::uint64_t{0}, std::uint64_t{4} << 32}) {
+    const std::vector<double> values = normals_of(stream, 4096, first);
+    double worst = 0;
+    for (std::size_t i = 0; i < values.size(); i += 2) {
+      const auto words = stream.block((first + i) / 4);
+      const double radius = std::sqrt(-2 * std::log((words[i % 4] + 0.5) * 0x1p-32));
+      const double angle = 2 * std::numbers::pi * (words[i % 4 + 1] * 0x1p-32);
+      worst = std::max(
+          {worst, std::abs(values[i] - radius * std::cos(angle)), std::abs(values[i + 1] - radius * std::sin(angle))});
+    }
+    CHECK(worst < 1e-14);
+  }
+  constexpr std::size_t group = 4 * normal_kernel::lanes;
+  double chosen[group], plain[group];
+  for (std::uint64_t block = 0; block < 800; block += normal_kernel::lanes) {
+    const normal_kernel::Counter counter{.key = 7, .sample = 1, .step = 2, .high = 3};
+    normal_kernel::normals(counter, block, chosen);
+    normal_kernel::normals_body(counter, block, plain);
+    for (std::size_t i = 0; i < group; ++i) CHECK(std::abs(chosen[i] - plain[i]) < 1e-14);
+  }
+}
+
+TEST_CASE("the kernel of normals is right at the ends of its arguments") {
+  for (const std::uint64_t word :
+       {0x0U, 0x1U, 0x1FFFFFFFU, 0x20000000U, 0x3FFFFFFFU, 0x40000000U, 0x60000000U, 0x7FFFFFFFU, 0x80000000U,
+        0xA0000000U, 0xB504F333U, 0xC0000000U, 0xE0000000U, 0xFFFFFFFFU}) {
+    CAPTURE(word);
+    normal_kernel::Doubles square, root, cosine, sine;
+    const normal_kernel::Words words = normal_kernel::Words{} + word;
+    normal_kernel::minus_two_log(words, square);
+    normal_kernel::root(square, root);
+    normal_kernel::cosine_and_sine(words, cosine, sine);
+    const double expected = -2 * std::log((static_cast<double>(word) + 0.5) * 0x1p-32);
+    CHECK(std::abs(square[0] / expected - 1) < 1e-15);
+    CHECK(std::abs(root[0] / std::sqrt(expected) - 1) < 1e-15);
+    const double angle = 2 * std::numbers::pi * (static_cast<double>(word) * 0x1p-32);
+    CHECK(std::abs(cosine[0] - std::cos(angle)) < 2e-15);
+    CHECK(std::abs(sine[0] - std::sin(angle)) < 2e-15);
+  }
 }
 
 // False-alarm rate: 5.7e-7 for each of the four moments, 9e-7 for the distribution.

@@ -117,13 +117,8 @@ class Block {
   at::Tensor output(const at::Tensor& x, const at::Tensor& embedding, const Pass& pass) const {
     at::Tensor h = norm1_.with_silu(conv0_(norm0_.with_silu(x)), told(affine_(embedding)));
     h = conv1_(dropout(h, settings_.dropout, pass, layer_));
-    h = scaled_sum(h, skip_ ? (*skip_)(x) : resampled_skip_ ? (*resampled_skip_)(x) : x);
-    return heads_ > 0 ? scaled_sum((*projection_)(attended(h)), h) : h;
-  }
-
-  at::Tensor scaled_sum(const at::Tensor& x, const at::Tensor& y) const {
-    at::Tensor sum = x + y;
-    return settings_.skip_scale == 1 ? sum : sum.mul_(settings_.skip_scale);
+    h = scaled_sum(h, skip_ ? (*skip_)(x) : resampled_skip_ ? (*resampled_skip_)(x) : x, settings_.skip_scale);
+    return heads_ > 0 ? scaled_sum((*projection_)(attended(h)), h, settings_.skip_scale) : h;
   }
 
   ChannelChange told(const at::Tensor& embedding) const {

@@ -30,7 +30,7 @@
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/core/shape.hpp>
-#include <patchdiff/nn/torch/bfloat16_layers.hpp>
+#include <patchdiff/nn/torch/cpu_layers.hpp>
 #include <patchdiff/nn/torch/torch_parameters.hpp>
 
 /// Layers of the U-Nets of EDM (arXiv 2206.00364, appendix F), named as in published checkpoints.
@@ -172,8 +172,9 @@ struct Conv2d {
 
   at::Tensor convolved(const at::Tensor& x, std::int64_t more_padding) const {
     const std::int64_t padding = weight.size(2) / 2 + more_padding;
-    if (in_bfloat16_on_cpu(weight)) return BFloat16Convolution::apply(channels_last(x), weight, bias, padding);
-    return at::conv2d(x, weight, bias, 1, padding);
+    const std::optional<at::ScalarType> type = cpu_type(weight);
+    if (type == at::kBFloat16) return BFloat16Convolution::apply(channels_last(x, *type), weight, bias, padding);
+    return at::conv2d(type ? channels_last(x, *type) : x, weight, bias, 1, padding);
   }
 
   at::Tensor weight;
@@ -202,13 +203,13 @@ struct GroupNorm {
   }
 
   at::Tensor operator()(const at::Tensor& x) const {
-    if (in_bfloat16_on_cpu(weight)) return in_bfloat16(x, {}, false);
+    if (const auto type = cpu_type(weight)) return by_kernel(x, *type, {}, false);
     return normalised(x);
   }
 
   /// SiLU of the norm, told something by channel.
   at::Tensor with_silu(const at::Tensor& x, const ChannelChange& change = {}) const {
-    if (in_bfloat16_on_cpu(weight)) return in_bfloat16(x, change, true);
+    if (const auto type = cpu_type(weight)) return by_kernel(x, *type, change, true);
     const auto by_channel = [](const at::Tensor& values) { return values.unsqueeze(2).unsqueeze(3); };
     at::Tensor h = normalised(change.shift.defined() ? x + by_channel(change.shift) : x);
     if (change.scale.defined()) h = h * (by_channel(change.scale) + 1) + by_channel(change.offset);
@@ -226,7 +227,7 @@ struct GroupNorm {
     return at::group_norm(x.to(weight.scalar_type()), groups, weight, bias, epsilon);
   }
 
-  at::Tensor in_bfloat16(const at::Tensor& x, const ChannelChange& change, bool silu) const {
+  at::Tensor by_kernel(const at::Tensor& x, at::ScalarType type, const ChannelChange& change, bool silu) const {
     at::Tensor scale = weight.expand({x.size(0), -1}), offset = bias.expand({x.size(0), -1});
     if (change.scale.defined()) {
       const at::Tensor gain = change.scale.to(at::kFloat) + 1;
@@ -235,9 +236,20 @@ struct GroupNorm {
     }
     const at::Tensor shift =
         change.shift.defined() ? change.shift.to(at::kFloat).contiguous() : at::empty({0}, weight.options());
-    return BFloat16GroupNorm::apply(channels_last(x), shift, scale.contiguous(), offset.contiguous(), groups, epsilon,
-                                    silu);
+    return CpuGroupNorm::apply(channels_last(x, type), shift, scale.contiguous(), offset.contiguous(), groups, epsilon,
+                               silu);
   }
 };
+
+/// (x + y) scale.
+inline at::Tensor scaled_sum(const at::Tensor& x, const at::Tensor& y, double scale) {
+  const bool has_kernel = x.device().is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
+  if (has_kernel && y.scalar_type() == x.scalar_type() && y.sizes() == x.sizes() && y.strides() == x.strides() &&
+      x.is_non_overlapping_and_dense()) {
+    return CpuScaledSum::apply(x, y, scale);
+  }
+  const at::Tensor sum = x + y;
+  return scale == 1 ? sum : sum * scale;
+}
 
 }  // namespace patchdiff::unet

@@ -39,7 +39,7 @@ auto in_float32(const TorchDevice& device, const F& read) {
 inline at::Tensor rounded(const at::Tensor& x, Precision precision) {
   if (precision == Precision::float32) return x;
   if (precision == Precision::float16) return x.to(at::kHalf);
-  return x.is_cpu() ? channels_last(x) : x.to(at::kBFloat16);
+  return x.is_cpu() ? channels_last(x, at::kBFloat16) : x.to(at::kBFloat16);
 }
 
 /// What the levels of a U-Net are made of.

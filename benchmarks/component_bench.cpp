@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// Components of a training step beside their limits, in turns: crop and coordinates beside a copy of as many bytes, on
+// both backends; draws of normal numbers beside LibTorch's; Adam and the average beside the bandwidth of a copy. Prints
+// medians of ratios by the clock and, with --json, writes every figure.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <torch/version.h>
+
+#include <patchdiff/eigen.hpp>
+#include <patchdiff/torch.hpp>
+
+#include "measure.hpp"
+
+namespace {
+
+namespace pd = patchdiff;
+
+struct Settings {
+  std::int64_t repeats = 200;
+  int threads = static_cast<int>(std::thread::hardware_concurrency());
+  std::string json{};
+};
+
+/// Median times of two pieces of work in turns, and the median of the ratios of the first to the second.
+struct Comparison {
+  Spread first, second, ratio;
+
+  Comparison(std::int64_t repeats, const std::function<void()>& one, const std::function<void()>& other) {
+    std::vector<double> ones, others, ratios;
+    for (std::int64_t turn = -3; turn < repeats; ++turn) {
+      const double a = seconds(one), b = seconds(other);
+      if (turn < 0) continue;
+      ones.push_back(a);
+      others.push_back(b);
+      ratios.push_back(a / b);
+    }
+    first = spread_of(ones);
+    second = spread_of(others);
+    ratio = spread_of(ratios);
+  }
+
+  Json to_json(const std::string& what) const {
+    return {{"component", what},
+            {"time", ::to_json(first)},
+            {"limit", ::to_json(second)},
+            {"ratio", {{"median", ratio.median}, {"min", ratio.least}, {"max", ratio.most}}}};
+  }
+};
+
+struct CropCase {
+  std::int64_t batch, channels, resolution, patch;
+
+  std::size_t bytes() const { return static_cast<std::size_t>(batch * (channels + 2) * patch * patch) * sizeof(float); }
+};
+
+/// `copy(to, from, bytes)` uses as many threads as the backend.
+template <class B, class Copy>
+Json crop(const Settings& settings, const std::string& backend, const CropCase& given, typename B::Device device,
+          const Copy& copy) {
+  const pd::ImageSize image{given.resolution, given.resolution};
+  std::vector<float> pixels(static_cast<std::size_t>(given.batch * given.channels * pd::pixel_count(image)));
+  for (std::size_t index = 0; index < pixels.size(); ++index) pixels[index] = static_cast<float>(index % 65521);
+  const pd::ImageBatch<B> batch{.images =
+                                    B::from_host(std::span<const float>(pixels),
+                                                 {given.batch, given.channels, image.height, image.width}, device)};
+  const pd::PatchSampler<B> sampler;
+  const pd::CoordEncoder<B> encoder(image);
+  const pd::PatchPlan plan{.patch = {given.patch, given.patch}, .key = {1}};
+  const auto places = sampler.places(plan, image, given.batch);
+  const std::vector<double> first = B::to_host(sampler(batch, places).images);
+  const auto& place = places.at.front();
+  for (std::int64_t row = 0; row < given.patch; ++row) {
+    const float* from = pixels.data() + (place.top + row) * image.width + place.left;
+    if (!std::equal(from, from + given.patch, first.begin() + row * given.patch))
+      throw std::runtime_error("wrong crop");
+  }
+  std::vector<char> from(given.bytes(), 1), to(given.bytes(), 2);
+  const Comparison result(
+      settings.repeats,
+      [&] {
+        const auto drawn = sampler.places(plan, image, given.batch);
+        const auto patches = sampler(batch, drawn);
+        encoder(patches.places, device);
+      },
+      [&] { copy(to.data(), from.data(), given.bytes()); });
+  const std::string what = fmt::format("crop and coordinates, {}, [{},{},{},{}] to {}", backend, given.batch,
+                                       given.channels, given.resolution, given.resolution, given.patch);
+  fmt::print("{:58} {:7.1f} us, {:.2f} copies\n", what, 1e6 * result.first.median, result.ratio.median);
+  return result.to_json(what);
+}
+
+Json normals(const Settings& settings, std::int64_t batch, std::int64_t values) {
+  const pd::PatchPlan plan{.key = {1}};
+  const pd::Shape shape{batch, values};
+  const Comparison result(
+      settings.repeats, [&] { pd::training_noise<pd::TorchBackend>(plan, 0, shape, {}); }, [&] { at::randn(shape); });
+  const std::string what = fmt::format("normal numbers, {} of {}", batch, values);
+  fmt::print("{:58} {:7.1f} us, {:.2f} of LibTorch's randn\n", what, 1e6 * result.first.median, result.ratio.median);
+  return result.to_json(what);
+}
+
+/// Adam reads 4 values and writes 3, the average reads 2 and writes 1; a copy reads 1 and writes 1.
+Json update(const Settings& settings, std::int64_t values) {
+  using B = pd::TorchBackend;
+  at::Tensor value = at::randn({values}), mean = at::zeros({values}), square = at::zeros({values});
+  at::Tensor average = value.clone(), to = value.clone();
+  const at::Tensor gradient = at::randn({values}), count = at::ones({}), flag = at::ones({});
+  const Comparison result(
+      settings.repeats,
+      [&] {
+        B::adam_update(value, mean, square, gradient, count, flag, {});
+        B::blend(average, value, 1e-3);
+      },
+      [&] { to.copy_(gradient); });
+  const double share = 10.0 / 2 / result.ratio.median;
+  const std::string what = fmt::format("Adam and average of {} values", values);
+  fmt::print("{:58} {:7.1f} us, {:.0f} % of a copy's bandwidth\n", what, 1e6 * result.first.median, 100 * share);
+  Json figures = result.to_json(what);
+  figures["bandwidth_share"] = share;
+  return figures;
+}
+
+void run(const Settings& settings) {
+  at::set_num_threads(settings.threads);
+  pd::ThreadExecutor executor(settings.threads);
+  const auto by_libtorch = [](char* to, const char* from, std::size_t bytes) {
+    at::parallel_for(0, static_cast<std::int64_t>(bytes), 1 << 16, [&](std::int64_t begin, std::int64_t end) {
+      std::memcpy(to + begin, from + begin, static_cast<std::size_t>(end - begin));
+    });
+  };
+  const auto by_executor = [&](char* to, const char* from, std::size_t bytes) {
+    const auto parts = static_cast<std::size_t>(settings.threads);
+    executor.parallel_for(settings.threads, pd::IndexTask([&](std::int64_t part) {
+                            const std::size_t begin = bytes * static_cast<std::size_t>(part) / parts;
+                            std::memcpy(to + begin, from + begin,
+                                        bytes * static_cast<std::size_t>(part + 1) / parts - begin);
+                          }));
+  };
+  Json results = Json::array();
+  for (const CropCase& given : {CropCase{128, 3, 64, 16}, CropCase{64, 3, 256, 64}, CropCase{16, 3, 512, 128}}) {
+    results.push_back(crop<pd::TorchBackend>(settings, "LibTorch", given, {}, by_libtorch));
+    results.push_back(crop<pd::EigenBackend<float>>(settings, "Eigen", given, {executor}, by_executor));
+  }
+  for (const std::int64_t side : {16, 64}) results.push_back(normals(settings, 128, 3 * side * side));
+  for (const std::int64_t values : {1 << 16, 1 << 22}) results.push_back(update(settings, values));
+  write_figures(settings.json, "component_bench",
+                {{"benchmark", "component"},
+                 {"libtorch", TORCH_VERSION},
+                 {"compiler", __VERSION__},
+                 {"threads", settings.threads},
+                 {"repeats", settings.repeats},
+                 {"results", results}});
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Settings settings;
+  CLI::App app{"Times the components of a training step beside their limits.", "component_bench"};
+  app.add_option("--repeats", settings.repeats, "turns")->check(CLI::PositiveNumber)->capture_default_str();
+  add_threads(app, settings.threads);
+  add_json(app, settings.json);
+  return run_benchmark(app, argc, argv, [&] { run(settings); });
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// The convolutions and matrix products of a piece of work, to be run again alone.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/record_function.h>
+
+/// Keeps each call's operator and arguments, tensors included.
+class OperatorReplay {
+ public:
+  /// Records what `work` calls on this thread.
+  explicit OperatorReplay(const std::function<void()>& work) {
+    recorded() = &calls_;
+    const auto handle = at::addThreadLocalCallback(
+        at::RecordFunctionCallback([](const at::RecordFunction& function) -> std::unique_ptr<at::ObserverContext> {
+          const auto name = function.operator_name();
+          if (name && is_product(name->name)) {
+            const auto arguments = function.inputs();
+            recorded()->push_back(
+                {c10::Dispatcher::singleton().findSchemaOrThrow(name->name.c_str(), name->overload_name.c_str()),
+                 std::vector<c10::IValue>(arguments.begin(), arguments.end())});
+          }
+          return nullptr;
+        }).needsInputs(true));
+    work();
+    at::removeCallback(handle);
+    for (Call& call : calls_) {
+      for (c10::IValue& argument : call.arguments) {
+        if (argument.isTensor()) argument = argument.toTensor().detach();
+      }
+    }
+  }
+
+  /// Runs all calls back to back, without gradients.
+  void operator()() const {
+    const at::NoGradGuard no_grad;
+    for (const Call& call : calls_) {
+      std::vector<c10::IValue> stack = call.arguments;
+      call.op.callBoxed(&stack);
+    }
+  }
+
+  std::size_t size() const noexcept { return calls_.size(); }
+
+ private:
+  struct Call {
+    c10::OperatorHandle op;
+    std::vector<c10::IValue> arguments;
+  };
+
+  static bool is_product(std::string_view name) {
+    static constexpr std::array products{
+        std::string_view("aten::convolution"),
+        std::string_view("aten::convolution_backward"),
+        std::string_view("aten::addmm"),
+        std::string_view("aten::mm"),
+        std::string_view("aten::bmm"),
+        std::string_view("aten::_scaled_dot_product_flash_attention_for_cpu"),
+        std::string_view("aten::_scaled_dot_product_flash_attention_for_cpu_backward")};
+    return std::find(products.begin(), products.end(), name) != products.end();
+  }
+
+  /// Where the callback, which holds nothing, puts what it sees.
+  static std::vector<Call>*& recorded() {
+    static thread_local std::vector<Call>* calls = nullptr;
+    return calls;
+  }
+
+  std::vector<Call> calls_;
+};

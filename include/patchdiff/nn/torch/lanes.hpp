@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+/// Vectors of 16 floats for kernels over activations on the processor, in float or bfloat16.
+///
+/// The compiler makes of them what the processor has: each kernel is compiled twice, for AVX-512 and for whatever the
+/// host's file is compiled for, and the processor is asked at run time. Vectors go by reference, since the two have
+/// other calling conventions. Everything is computed in float and rounded once.
+namespace patchdiff::unet_cpu {
+
+/// The bits of a bfloat16.
+using Bits16 = std::uint16_t;
+
+constexpr std::int64_t lanes = 16;
+using Floats = float __attribute__((vector_size(64)));
+using Words = std::uint32_t __attribute__((vector_size(64)));
+using Halves = Bits16 __attribute__((vector_size(32)));
+
+/// Reads up to 16 values; those beyond `count` are zero.
+[[gnu::always_inline]] inline void load(const Bits16* from, std::int64_t count, Floats& to) noexcept {
+  Halves halves{};
+  if (count >= lanes) {
+    std::memcpy(&halves, from, sizeof halves);
+  } else {
+    std::memcpy(&halves, from, static_cast<std::size_t>(count) * sizeof(Bits16));
+  }
+  const Words words = __builtin_convertvector(halves, Words) << 16;
+  std::memcpy(&to, &words, sizeof to);
+}
+
+/// Rounds to nearest, ties to even; NaN stays NaN.
+[[gnu::always_inline]] inline void store(Bits16* to, std::int64_t count, const Floats& from) noexcept {
+  Words words;
+  std::memcpy(&words, &from, sizeof words);
+  const Words rounded = (words + 0x7fff + ((words >> 16) & 1)) >> 16;
+  const Words not_a_number = Words{} + 0x7fc0;
+  const Halves halves = __builtin_convertvector(from == from ? rounded : not_a_number, Halves);
+  if (count >= lanes) {
+    std::memcpy(to, &halves, sizeof halves);
+  } else {
+    std::memcpy(to, &halves, static_cast<std::size_t>(count) * sizeof(Bits16));
+  }
+}
+
+[[gnu::always_inline]] inline void load(const float* from, std::int64_t count, Floats& to) noexcept {
+  if (count >= lanes) {
+    std::memcpy(&to, from, sizeof to);
+  } else {
+    to = Floats{};
+    std::memcpy(&to, from, static_cast<std::size_t>(count) * sizeof(float));
+  }
+}
+
+[[gnu::always_inline]] inline void store(float* to, std::int64_t count, const Floats& from) noexcept {
+  if (count >= lanes) {
+    std::memcpy(to, &from, sizeof from);
+  } else {
+    std::memcpy(to, &from, static_cast<std::size_t>(count) * sizeof(float));
+  }
+}
+
+/// 1 / (1 + exp(-x)), to about 1e-6 of itself.
+[[gnu::always_inline]] inline void sigmoid(const Floats& x, Floats& result) noexcept {
+  Floats y = -x;
+  y = y < -87.0F ? Floats{} - 87.0F : y;
+  y = y > 87.0F ? Floats{} + 87.0F : y;
+  // exp(y) = 2^n exp(r): adding 1.5 2^23 rounds to the nearest integer n, and leaves its bits below.
+  constexpr float rounder = 12582912.0F;
+  const Floats shifted = y * 1.44269504F + rounder;
+  const Floats n = shifted - rounder;
+  const Floats r = (y - n * 0.693359375F) + n * 2.12194440e-4F;
+  Floats p = r * (1.0F / 720) + 1.0F / 120;
+  p = p * r + 1.0F / 24;
+  p = p * r + 1.0F / 6;
+  p = p * r + 0.5F;
+  p = p * r + 1.0F;
+  p = p * r + 1.0F;
+  Words power;
+  std::memcpy(&power, &shifted, sizeof power);
+  power = (power + 127) << 23;
+  Floats scale;
+  std::memcpy(&scale, &power, sizeof scale);
+  result = 1.0F / (1.0F + p * scale);
+}
+
+#if defined(__x86_64__)
+inline bool has_avx512() noexcept {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+#endif
+
+}  // namespace patchdiff::unet_cpu

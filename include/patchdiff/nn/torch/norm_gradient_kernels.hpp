@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include <patchdiff/nn/torch/lanes.hpp>
+#include <patchdiff/nn/torch/norm_kernels.hpp>
+
+/// The gradients of group norm with all around it, over one sample.
+namespace patchdiff::unet_cpu {
+
+/// The gradients of a sample; those by channel may be nullptr where there is no shift.
+template <class Value>
+struct NormGradients {
+  const Value* y = nullptr;
+  Value* x = nullptr;
+  float* shift = nullptr;
+  float* scale = nullptr;
+  float* offset = nullptr;
+};
+
+/// The gradient behind f: that of n(x + shift) scale + offset.
+[[gnu::always_inline]] inline void before_activation(const Floats& linear, bool silu, Floats& gradient) noexcept {
+  if (!silu) return;
+  Floats gate;
+  sigmoid(linear, gate);
+  gradient *= gate * (1.0F + linear * (1.0F - gate));
+}
+
+/// What the gradients of up to 16 channels are made of: [channels] each.
+struct NormSums {
+  const float *slope, *level, *scale, *offset;
+  float* gradients;            ///< sums of the gradient behind f
+  float* products;             ///< of it times n
+  float* norms;                ///< of n
+  float *gain, *drift, *rest;  ///< the gradient of x is (gradient behind f) gain - n drift - rest
+};
+
+template <class Value>
+[[gnu::always_inline]] inline void add_gradients(const NormSample<Value>& s, const NormGradients<Value>& g,
+                                                 std::int64_t pixel, std::int64_t end, std::int64_t c,
+                                                 std::int64_t count, const NormSums& sums) noexcept {
+  const Value* x = s.x + c;
+  const Value* y = g.y + c;
+  const std::int64_t channels = s.channels;
+  const bool silu = s.silu;
+  Floats slope, level, scale, offset, sum{}, product{}, norm{};
+  load(sums.slope + c, lanes, slope);
+  load(sums.level + c, lanes, level);
+  load(sums.scale + c, lanes, scale);
+  load(sums.offset + c, lanes, offset);
+  for (; pixel < end; ++pixel) {
+    Floats value, gradient;
+    load(x + pixel * channels, count, value);
+    load(y + pixel * channels, count, gradient);
+    value = value * slope + level;
+    before_activation(value * scale + offset, silu, gradient);
+    sum += gradient;
+    product += gradient * value;
+    norm += value;
+  }
+  add_to(sums.gradients + c, sum);
+  add_to(sums.products + c, product);
+  add_to(sums.norms + c, norm);
+}
+
+template <class Value>
+[[gnu::always_inline]] inline void write_gradients(const NormSample<Value>& s, const NormGradients<Value>& g,
+                                                   std::int64_t pixel, std::int64_t end, std::int64_t c,
+                                                   std::int64_t count, const NormSums& sums) noexcept {
+  const Value* x = s.x + c;
+  const Value* y = g.y + c;
+  Value* result = g.x + c;
+  const std::int64_t channels = s.channels;
+  const bool silu = s.silu;
+  Floats slope, level, scale, offset, gain, drift, rest;
+  load(sums.slope + c, lanes, slope);
+  load(sums.level + c, lanes, level);
+  load(sums.scale + c, lanes, scale);
+  load(sums.offset + c, lanes, offset);
+  load(sums.gain + c, lanes, gain);
+  load(sums.drift + c, lanes, drift);
+  load(sums.rest + c, lanes, rest);
+  for (; pixel < end; ++pixel) {
+    Floats value, gradient;
+    load(x + pixel * channels, count, value);
+    load(y + pixel * channels, count, gradient);
+    value = value * slope + level;
+    before_activation(value * scale + offset, silu, gradient);
+    store(result + pixel * channels, count, gradient * gain - value * drift - rest);
+  }
+}
+
+template <class Value>
+[[gnu::always_inline]] inline void norm_backward_body(const NormSample<Value>& s, const NormGradients<Value>& g,
+                                                      ChannelArrays& work) noexcept {
+  normalising_line(s, work[0], work[1]);
+  // Copies, as vectors are read whole.
+  std::copy_n(s.scale, s.channels, work[2]);
+  std::copy_n(s.offset, s.channels, work[3]);
+  const NormSums sums{work[0], work[1], work[2], work[3], work[4], work[5], work[6], work[7], work[8], work[9]};
+  for (float* each : {sums.gradients, sums.products, sums.norms}) std::fill_n(each, s.channels, 0.0F);
+  for (std::int64_t block = 0; block < s.pixels; block += pixel_block) {
+    const std::int64_t end = std::min(s.pixels, block + pixel_block);
+    for (std::int64_t c = 0; c < s.channels; c += lanes) {
+      if (s.channels - c >= lanes) {
+        add_gradients(s, g, block, end, c, lanes, sums);
+      } else {
+        add_gradients(s, g, block, end, c, s.channels - c, sums);
+      }
+    }
+  }
+  const std::int64_t size = s.group_size();
+  const double share = 1 / static_cast<double>(s.pixels * size);
+  for (std::int64_t group = 0; group < s.groups; ++group) {
+    double mean = 0, mean_product = 0;
+    for (std::int64_t c = group * size; c < (group + 1) * size; ++c) {
+      mean += static_cast<double>(sums.gradients[c]) * static_cast<double>(s.scale[c]) * share;
+      mean_product += static_cast<double>(sums.products[c]) * static_cast<double>(s.scale[c]) * share;
+    }
+    const float inverse = s.inverse_deviation[group];
+    const float drift = inverse * static_cast<float>(mean_product), rest = inverse * static_cast<float>(mean);
+    for (std::int64_t c = group * size; c < (group + 1) * size; ++c) {
+      sums.gain[c] = inverse * s.scale[c];
+      sums.drift[c] = drift;
+      sums.rest[c] = rest;
+      g.scale[c] = sums.products[c];
+      g.offset[c] = sums.gradients[c];
+      if (g.shift) {
+        g.shift[c] = sums.gain[c] * sums.gradients[c] - drift * sums.norms[c] - rest * static_cast<float>(s.pixels);
+      }
+    }
+  }
+  for (std::int64_t block = 0; block < s.pixels; block += pixel_block) {
+    const std::int64_t end = std::min(s.pixels, block + pixel_block);
+    for (std::int64_t c = 0; c < s.channels; c += lanes) {
+      if (s.channels - c >= lanes) {
+        write_gradients(s, g, block, end, c, lanes, sums);
+      } else {
+        write_gradients(s, g, block, end, c, s.channels - c, sums);
+      }
+    }
+  }
+}
+
+#if defined(__x86_64__)
+template <class Value>
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] inline void norm_backward_avx512(
+    const NormSample<Value>& sample, const NormGradients<Value>& gradients, ChannelArrays& work) noexcept {
+  norm_backward_body(sample, gradients, work);
+}
+#endif
+
+/// Writes all gradients, from what `norm` was given and left; `work` is of 10 arrays.
+template <class Value>
+void norm_backward(const NormSample<Value>& sample, const NormGradients<Value>& gradients,
+                   ChannelArrays& work) noexcept {
+#if defined(__x86_64__)
+  if (has_avx512()) return norm_backward_avx512(sample, gradients, work);
+#endif
+  norm_backward_body(sample, gradients, work);
+}
+
+}  // namespace patchdiff::unet_cpu

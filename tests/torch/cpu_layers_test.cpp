@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <patchdiff/nn/torch/cpu_layers.hpp>
+#include <patchdiff/nn/torch/norm_gradient_kernels.hpp>
+#include <patchdiff/nn/torch/norm_kernels.hpp>
+#include <patchdiff/nn/torch/weight_casts.hpp>
+#include <patchdiff/torch.hpp>
+
+#include "support/torch_catch.hpp"
+
+#include "plain_unet.hpp"
+#include "support/random_weights.hpp"
+#include "support/tensors.hpp"
+
+namespace patchdiff {
+namespace {
+
+using B = TorchBackend;
+
+/// Largest difference, relative to the largest value.
+double error(const at::Tensor& got, const at::Tensor& expected) {
+  return ((got.to(at::kDouble) - expected.to(at::kDouble)).abs().max() / expected.to(at::kDouble).abs().max())
+      .item<double>();
+}
+
+/// Group norm told by shift, scale and offset, in float64 by LibTorch.
+at::Tensor reference(const std::vector<at::Tensor>& of, std::int64_t groups, bool silu) {
+  const auto by_channel = [](const at::Tensor& values) { return values.unsqueeze(2).unsqueeze(3); };
+  const at::Tensor h = of[1].numel() > 0 ? of[0] + by_channel(of[1]) : of[0];
+  const at::Tensor y = at::group_norm(h, groups, {}, {}, 1e-6) * by_channel(of[2]) + by_channel(of[3]);
+  return silu ? at::silu(y) : y;
+}
+
+struct Case {
+  std::int64_t channels, groups, height, width;
+  double mean;
+};
+
+TEST_CASE("group norm with SiLU by our kernels is that in float64, rounded once; its gradients too") {
+  // Less than a vector, some vectors and a rest, single pixels, more pixels than a block; a mean far above the
+  // deviation.
+  const Case given = GENERATE(Case{4, 1, 3, 5, 0}, Case{8, 2, 1, 1, 0}, Case{24, 6, 9, 9, 0.5}, Case{64, 16, 8, 8, 30},
+                              Case{96, 24, 2, 3, 0}, Case{192, 32, 4, 4, -1});
+  const bool shifted = GENERATE(false, true), silu = GENERATE(false, true);
+  const at::ScalarType type = GENERATE(at::kFloat, at::kBFloat16);
+  CAPTURE(given.channels, given.height, given.mean, shifted, silu, type);
+  const Shape shape{3, given.channels, given.height, given.width}, by_channel{3, given.channels};
+  const at::Tensor x = (random_tensor<B>(shape, 1) + given.mean).to(type);
+  const at::Tensor cotangent = random_tensor<B>(shape, 2).to(type);
+  const at::Tensor shift = shifted ? random_tensor<B>(by_channel, 3) : at::empty({0});
+  const std::vector<at::Tensor> inputs{x, shift, random_tensor<B>(by_channel, 4), random_tensor<B>(by_channel, 5)};
+
+  std::vector<at::Tensor> ours, exact;
+  for (const at::Tensor& input : inputs) {
+    ours.push_back(input.dim() == 4 ? unet::channels_last(input, type).detach().requires_grad_()
+                                    : input.detach().clone());
+    exact.push_back(input.to(at::kDouble).requires_grad_());
+    ours.back().requires_grad_();
+  }
+  const at::Tensor got = unet::CpuGroupNorm::apply(ours[0], ours[1], ours[2], ours[3], given.groups, 1e-6, silu);
+  const at::Tensor expected = reference(exact, given.groups, silu);
+  CHECK(got.scalar_type() == type);
+  const double rounding = type == at::kFloat ? 1e-6 : 0x1p-8;
+  CHECK(((got.to(at::kDouble) - expected).abs() <= expected.abs() * rounding + 2e-5).all().item<bool>());
+
+  std::vector<at::Tensor> wanted, exactly;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].numel() == 0) continue;
+    wanted.push_back(ours[i]);
+    exactly.push_back(exact[i]);
+  }
+  const auto gradients = torch::autograd::grad({got}, wanted, {cotangent});
+  const auto exact_gradients = torch::autograd::grad({expected}, exactly, {cotangent.to(at::kDouble)});
+  for (std::size_t i = 0; i < gradients.size(); ++i) {
+    CAPTURE(i);
+    // A single pixel of a group of few values has a gradient of x of almost zero.
+    const bool nothing = exact_gradients[i].abs().max().item<double>() < 1e-3;
+    if (!nothing) CHECK(error(gradients[i], exact_gradients[i]) < (i == 0 && type == at::kBFloat16 ? 4e-3 : 2e-4));
+  }
+}
+
+TEST_CASE("both ways of compiling the kernels agree") {
+  const std::int64_t channels = 24, groups = 6, pixels = 70;
+  const at::Tensor x = random_tensor<B>({pixels, channels}, 1).to(at::kBFloat16);
+  const at::Tensor cotangent = random_tensor<B>({pixels, channels}, 2).to(at::kBFloat16);
+  const at::Tensor told = random_tensor<B>({3, channels}, 3);
+  const auto run = [&](auto&& norm, auto&& backward) {
+    std::vector<at::Tensor> results{at::empty_like(x),    at::empty({groups}),   at::empty({groups}),
+                                    at::empty_like(x),    at::empty({channels}), at::empty({channels}),
+                                    at::empty({channels})};
+    unet_cpu::ChannelArrays work(10, channels);
+    const float* values = told.data_ptr<float>();
+    const unet_cpu::NormSample<unet_cpu::Bits16> sample{.pixels = pixels,
+                                                        .channels = channels,
+                                                        .groups = groups,
+                                                        .epsilon = 1e-6,
+                                                        .silu = true,
+                                                        .x = unet::bits(x),
+                                                        .shift = values,
+                                                        .scale = values + channels,
+                                                        .offset = values + 2 * channels,
+                                                        .mean = results[1].data_ptr<float>(),
+                                                        .inverse_deviation = results[2].data_ptr<float>(),
+                                                        .y = unet::bits(results[0])};
+    norm(sample, work);
+    backward(sample,
+             unet_cpu::NormGradients<unet_cpu::Bits16>{.y = unet::bits(cotangent),
+                                                       .x = unet::bits(results[3]),
+                                                       .shift = results[4].data_ptr<float>(),
+                                                       .scale = results[5].data_ptr<float>(),
+                                                       .offset = results[6].data_ptr<float>()},
+             work);
+    return results;
+  };
+  const auto chosen = run(
+      [](const auto& sample, auto& work) { unet_cpu::norm(sample, work); },
+      [](const auto& sample, const auto& gradients, auto& work) { unet_cpu::norm_backward(sample, gradients, work); });
+  const auto plain = run([](const auto& sample, auto& work) { unet_cpu::norm_body(sample, work); },
+                         [](const auto& sample, const auto& gradients, auto& work) {
+                           unet_cpu::norm_backward_body(sample, gradients, work);
+                         });
+  for (std::size_t i = 0; i < plain.size(); ++i) {
+    CAPTURE(i);
+    CHECK(error(chosen[i], plain[i]) < (i == 0 || i == 3 ? 8e-3 : 2e-5));
+  }
+}
+
+TEST_CASE("what is not finite stays so") {
+  const float bad = GENERATE(std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+                             std::numeric_limits<float>::quiet_NaN());
+  CAPTURE(bad);
+  at::Tensor x = at::zeros({1, 8, 2, 2});
+  x[0][0][0][0] = bad;
+  const at::Tensor ones = at::ones({1, 8});
+  const at::Tensor y =
+      unet::CpuGroupNorm::apply(unet::channels_last(x, at::kBFloat16), at::empty({0}), ones, ones, 2, 1e-6, true);
+  CHECK_FALSE(at::isfinite(y.select(1, 0)).any().item<bool>());
+  CHECK(at::isfinite(y.narrow(1, 4, 4)).all().item<bool>());
+
+  // Every NaN, not only the usual one: rounding adds to its bits.
+  const std::int32_t every_bit = 0x7fffffff;
+  float nan;
+  std::memcpy(&nan, &every_bit, sizeof nan);
+  std::vector<float> weight(20, nan);
+  std::vector<unet_cpu::Bits16> cast(20);
+  unet_cpu::cast_weights(weight.data(), cast.data(), 0, 2, 10, 1);
+  for (const unet_cpu::Bits16 bits : cast) CHECK((bits & 0x7fff) > 0x7f80);
+}
+
+TEST_CASE("a scaled sum is that of LibTorch, rounded once, and can be differentiated twice") {
+  const at::ScalarType type = GENERATE(at::kFloat, at::kBFloat16);
+  const at::Tensor x = random_tensor<B>({2, 3, 5, 7}, 1).to(type).requires_grad_();
+  const at::Tensor y = random_tensor<B>({2, 3, 5, 7}, 2).to(type).requires_grad_();
+  const at::Tensor sum = unet::scaled_sum(x, y, 0.7);
+  const at::Tensor expected = ((x.to(at::kDouble) + y.to(at::kDouble)) * 0.7).to(type);
+  CHECK(at::allclose(sum.to(at::kFloat), expected.to(at::kFloat), type == at::kFloat ? 1e-6 : 0x1p-8, 1e-7));
+  const at::Tensor gradient = torch::autograd::grad({sum.square().sum()}, {x}, {}, true, true).front();
+  CHECK(error(gradient, 1.4 * expected) < 1e-2);
+  const at::Tensor second = torch::autograd::grad({gradient.sum()}, {y}).front();
+  CHECK(error(second, at::full_like(y, 2 * 0.7 * 0.7)) < 1e-2);
+}
+
+TEST_CASE("no samples give no samples") {
+  const at::Tensor none = at::empty({0, 8}).requires_grad_(),
+                   x = unet::channels_last(at::empty({0, 8, 2, 2}), at::kBFloat16);
+  const at::Tensor y = unet::CpuGroupNorm::apply(x, at::empty({0}), none, none, 2, 1e-6, true);
+  CHECK(y.sizes() == x.sizes());
+  CHECK(torch::autograd::grad({y}, {none}, {y.detach()}).front().sizes() == none.sizes());
+}
+
+TEST_CASE("weights are cast as LibTorch casts them, and come back where they were") {
+  for (const Shape& shape : {Shape{5, 3, 3, 3}, Shape{2, 40, 1, 1}, Shape{1, 17, 5, 5}}) {
+    const std::int64_t taps = shape[2] * shape[3];
+    const at::Tensor weight = random_tensor<B>(shape, 1);
+    const at::Tensor cast = at::empty(shape, at::TensorOptions(at::kBFloat16), at::MemoryFormat::ChannelsLast);
+    const at::Tensor back = at::empty(shape);
+    unet_cpu::cast_weights(weight.data_ptr<float>(), unet::bits(cast), 0, shape[0], shape[1], taps);
+    unet_cpu::widen_weights(unet::bits(cast), back.data_ptr<float>(), 0, shape[0], shape[1], taps);
+    CHECK(at::equal(cast, weight.to(at::kBFloat16)));
+    CHECK(at::equal(back, weight.to(at::kBFloat16).to(at::kFloat)));
+  }
+}
+
+TEST_CASE("a convolution in bfloat16 has the gradients of one in float, and second derivatives") {
+  const at::Tensor x = random_tensor<B>({2, 3, 6, 5}, 1).requires_grad_();
+  const at::Tensor weight = (random_tensor<B>({4, 3, 3, 3}, 2) * 0.2).requires_grad_();
+  const at::Tensor bias = random_tensor<B>({4}, 3).requires_grad_();
+  const at::Tensor cotangent = random_tensor<B>({2, 4, 6, 5}, 4);
+  const auto gradients = [&](bool in_bfloat16, bool again) {
+    const at::Tensor y =
+        in_bfloat16
+            ? unet::BFloat16Convolution::apply(unet::channels_last(x, at::kBFloat16), weight, bias, 1).to(at::kFloat)
+            : at::conv2d(x.to(at::kDouble), weight.to(at::kDouble), bias.to(at::kDouble), 1, 1).to(at::kFloat);
+    return torch::autograd::grad({y.square()}, {x, weight, bias}, {cotangent}, again, again);
+  };
+  const auto expected = gradients(false, false), got = gradients(true, false), again = gradients(true, true);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CAPTURE(i);
+    CHECK(got[i].scalar_type() == at::kFloat);
+    CHECK(error(got[i], expected[i]) < 0.02);
+    CHECK(error(again[i], expected[i]) < 0.02);
+  }
+  const auto second = [&](bool in_bfloat16) {
+    const auto first = gradients(in_bfloat16, true);
+    return torch::autograd::grad({first[0].square().sum()}, {weight}).front();
+  };
+  CHECK(error(second(true), second(false)) < 0.05);
+}
+
+TEST_CASE("a network by our layers has the values and gradients of the same one written plainly") {
+  const std::int64_t side = GENERATE(32, 16);
+  SongUNet network = with_random_weights(SongUNet({.image = {32, 32},
+                                                   .in_channels = 3,
+                                                   .out_channels = 1,
+                                                   .label_dim = 3,
+                                                   .model_channels = 16,
+                                                   .channel_mult = {1, 2, 2},
+                                                   .num_blocks = 1,
+                                                   .attn_resolutions = {16},
+                                                   .dropout = 0}));
+  plain::UNet oracle(network.options());
+  oracle.copy_weights(network);
+  const at::Tensor x = random_tensor<B>({2, 3, side, side}, 1), labels = random_tensor<B>({2, 3}, 2);
+  const std::vector<double> c_noise{-0.4, 0.3};
+  const auto record = network.record(x, c_noise, {.class_labels = labels}, {.training = true});
+  const at::Tensor expected = oracle.forward(x, tensor<B>({2}, c_noise), labels);
+  CHECK(error(record.output, expected.detach()) < 1e-5);
+
+  const at::Tensor cotangent = random_tensor<B>(expected.sizes().vec(), 3);
+  network.backward(record, cotangent);
+  expected.backward(cotangent);
+  auto gradients = oracle.named_parameters();
+  network.visit_parameters([&](std::string_view name, at::Tensor&, at::Tensor& gradient) {
+    CAPTURE(name);
+    const at::Tensor* parameter = gradients.find(std::string(name));
+    REQUIRE(parameter != nullptr);
+    // A bias before a norm has a gradient of rounding alone.
+    if (parameter->grad().abs().max().item<double>() > 1e-3) CHECK(error(gradient, parameter->grad()) < 1e-4);
+  });
+}
+
+}  // namespace
+}  // namespace patchdiff
