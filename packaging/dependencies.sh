@@ -45,6 +45,7 @@ build|file|/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz|dataset-
 test|debian|-|libopenmpi-dev|-|-|-
 test|debian|-|openmpi-bin|-|-|-
 test|debian|-|libgloo-dev|-|-|-
+test|debian|-|valgrind|-|-|-
 test|header|catch2/catch.hpp|catch2|catch2|catch2|catch2
 fuzz|command|cmake|cmake|CMake 3.25 or newer|cmake|cmake
 fuzz|command|ninja|ninja-build|Ninja|ninja|ninja

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Instructions of what is ours on LibTorch, on one thread.
+
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <patchdiff/torch.hpp>
+
+#include "count.hpp"
+
+namespace pd = patchdiff;
+using B = pd::TorchBackend;
+
+int main() {
+  at::set_num_threads(1);
+  const pd::ImageSize image{32, 32};
+  const pd::ImageBatch<B> batch{.images = at::full({8, 3, 32, 32}, 0.5)};
+  const pd::PatchPlan plan{.patch = {16, 16}, .images = 8, .key = {1}};
+  const pd::PatchSampler<B> sampler;
+  const pd::Places places = sampler.places(plan, image, 8);
+  count("crop", [&] { sampler(batch, places); });
+  const pd::CoordEncoder<B> encoder(image);
+  count("coordinates", [&] { encoder(places, {}); });
+  count("noise", [&] { pd::training_noise<B>(plan, 0, {8, 3, 16, 16}, {}); });
+
+  at::Tensor x = at::full({8, 32, 16, 16}, 0.25).contiguous(at::MemoryFormat::ChannelsLast);
+  const at::Tensor scale = at::ones({8, 32}), none = at::empty({0});
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    const std::string suffix = type == at::kFloat ? "float32" : "bfloat16";
+    const at::Tensor input = x.to(type).requires_grad_();
+    const auto norm = [&] { return pd::unet::CpuGroupNorm::apply(input, none, scale, scale, 8, 1e-6, true); };
+    count("norm_" + suffix, [&] { norm(); });
+    const at::Tensor result = norm(), cotangent = at::ones_like(result);
+    count("norm_gradients_" + suffix,
+          [&] { torch::autograd::grad({result}, {input}, {cotangent}, /*retain_graph=*/true); });
+    count("scaled_sum_" + suffix, [&] { pd::unet::scaled_sum(input, input, 0.5); });
+  }
+
+  pd::DenoiserWrapper denoiser{
+      pd::SongUNet({.image = image, .model_channels = 8, .channel_mult = {1}, .num_blocks = 1, .dropout = 0}),
+      {.image = {3, 32, 32}}};
+  const pd::TrainStep<B> step(
+      {.schedule = pd::PatchSizeSchedule::stochastic_of({.image = image, .sizes = {{16, 16}}}), .batch = 2});
+  pd::TrainState state{.seed = 1};
+  pd::Adam<B> adam;
+  pd::EMA<B> average(denoiser);
+  const at::Tensor finite = at::ones({});
+  count("adam", [&] { adam.step(denoiser, finite); });
+  count("average", [&] { average.blend(denoiser, 0.5); });
+  const pd::ImageBatch<B> images{.images = batch.images.narrow(0, 0, step.plan(state).images)};
+  count("train_step", [&] { step(denoiser, adam, images, step.plan(state), state); });
+  const pd::SampleRequest<B> request{.seeds = {1}};
+  count("heun", [&] { pd::ODESampler({.num_steps = 2})(denoiser, request); });
+}
