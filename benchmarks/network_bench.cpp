@@ -1,22 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Each network's forward, and its forward and backward, beside the same operators run by LibTorch alone: a trace of the
-// network, interpreted without optimisation. Then channels last beside channels first, and bfloat16 beside float32. All
-// in turns; prints medians of ratios and, with --json, writes every figure.
+// Each network's forward, and its forward and backward, in bfloat16 beside float32, in turns. Prints medians of ratios
+// and, with --json, writes every figure.
 
 #include <cstdint>
 #include <functional>
-#include <stdexcept>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <torch/csrc/autograd/autograd.h>
-#include <torch/csrc/jit/api/module.h>
-#include <torch/csrc/jit/frontend/tracer.h>
-#include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/version.h>
 
 #include <patchdiff/torch.hpp>
@@ -47,30 +41,6 @@ struct Input {
         c_noise(static_cast<std::size_t>(settings.batch), -0.3) {}
 };
 
-/// The operators that a network calls, in a graph of LibTorch's own.
-template <class Net>
-torch::jit::Module traced(Net& network, const Input& input) {
-  torch::jit::Module module("Traced");
-  std::int64_t count = 0;
-  network.visit_state([&](std::string_view, at::Tensor& value) {
-    module.register_parameter(fmt::format("p{}", count++), value, !value.requires_grad());
-  });
-  const auto call = [&](torch::jit::Stack stack) {
-    return torch::jit::Stack{network.forward(stack.at(0).toTensor(), input.c_noise, {}, {})};
-  };
-  const auto no_names = [](const at::Tensor&) { return std::string(); };
-  const auto [state, outputs] =
-      torch::jit::tracer::trace({input.images}, call, no_names, /*strict=*/true, /*force_outplace=*/false, &module);
-  auto* function = module._ivalue()->compilation_unit()->create_function("forward", state->graph);
-  module.type()->addMethod(function);
-  return module;
-}
-
-void forward_backward(const std::function<at::Tensor()>& forward, const at::Tensor& cotangent) {
-  const at::AutoGradMode with_gradients(true);
-  torch::autograd::backward({forward()}, {cotangent});
-}
-
 /// The median of the ratios of the first's time to the second's, measured in turns.
 Json ratio(const Settings& settings, const std::function<void()>& first, const std::function<void()>& second) {
   std::vector<double> firsts, seconds_of, ratios;
@@ -91,53 +61,27 @@ template <class Net>
 Json measure(const Settings& settings, const std::string& name, const std::function<Net()>& make) {
   const Input input(settings);
   Net network = make();
-  torch::jit::Module raw = traced(network, input);
-  const auto by_network = [&] { return network.forward(input.images, input.c_noise, {}, {}); };
-  const auto by_trace = [&] { return raw.forward({input.images}).toTensor(); };
-  const auto without = [](const std::function<at::Tensor()>& f) {
-    return [f] {
-      const at::NoGradGuard no_grad;
-      f();
+  const auto forward = [&](pd::Precision precision) {
+    return [&, precision] { network(input.images, input.c_noise, {}, {.precision = precision}); };
+  };
+  const auto both = [&](pd::Precision precision) {
+    return [&, precision] {
+      const auto record = network.record(input.images, input.c_noise, {}, {.training = true, .precision = precision});
+      network.backward(record, input.cotangent);
     };
   };
-  if (!at::allclose(by_network(), by_trace(), 1e-5, 1e-6)) throw std::runtime_error("the trace gives another result");
-  const auto both = [&](const std::function<at::Tensor()>& f) {
-    return [&input, f] { forward_backward(f, input.cotangent); };
-  };
-  Json result{{"network", name},
-              {"forward", ratio(settings, without(by_network), without(by_trace))},
-              {"forward_backward", ratio(settings, both(by_network), both(by_trace))}};
-
-  // The same network in channels last; its own convolutions keep the order of their input.
-  Net last = make();
-  last.visit_state([](std::string_view, at::Tensor& value) {
-    const at::NoGradGuard no_grad;
-    if (value.dim() == 4) value.set_data(value.contiguous(at::MemoryFormat::ChannelsLast));
-  });
-  const at::Tensor images_last = input.images.contiguous(at::MemoryFormat::ChannelsLast);
-  const auto by_last = [&] { return last.forward(images_last, input.c_noise, {}, {}); };
-  result["channels_last"] = ratio(settings, both(by_last), both(by_network));
-
-  Net half = make();
-  const auto step_of = [&](Net& any, pd::Precision precision) {
-    return [&any, &input, precision] {
-      const auto record = any.record(input.images, input.c_noise, {}, {.training = true, .precision = precision});
-      any.backward(record, input.cotangent);
-    };
-  };
-  result["bfloat16"] =
-      ratio(settings, step_of(half, pd::Precision::bfloat16), step_of(network, pd::Precision::float32));
+  using enum pd::Precision;
+  const Json result{{"network", name},
+                    {"forward", ratio(settings, forward(bfloat16), forward(float32))},
+                    {"forward_backward", ratio(settings, both(bfloat16), both(float32))}};
   const auto shown = [&](const char* key) { return result[key]["ratio"]["median"].template get<double>(); };
-  fmt::print(
-      "{:8}  overhead: forward {:+5.1f} %, forward and backward {:+5.1f} %; channels last {:.2f}, bfloat16 {:.2f}\n",
-      name, 100 * (shown("forward") - 1), 100 * (shown("forward_backward") - 1), shown("channels_last"),
-      shown("bfloat16"));
+  fmt::print("{:8}  bfloat16 takes {:.2f} of float32's time forward, {:.2f} forward and backward\n", name,
+             shown("forward"), shown("forward_backward"));
   return result;
 }
 
 void run(const Settings& settings) {
   at::set_num_threads(settings.threads);
-  torch::jit::setGraphExecutorOptimize(false);
   const pd::ImageSize image{settings.side, settings.side};
   const auto song = [&](pd::EmbeddingType embedding, pd::EncoderType encoder, pd::DecoderType decoder,
                         std::vector<std::int64_t> filter) {
@@ -191,7 +135,7 @@ void run(const Settings& settings) {
 
 int main(int argc, char** argv) {
   Settings settings;
-  CLI::App app{"Times the networks beside the same operators called by LibTorch alone.", "network_bench"};
+  CLI::App app{"Times the networks in bfloat16 beside float32.", "network_bench"};
   app.add_option("--side", settings.side, "side of the images")->capture_default_str();
   app.add_option("--batch", settings.batch, "images in a call")->capture_default_str();
   app.add_option("--model-channels", settings.model_channels, "width of the first level")->capture_default_str();

@@ -203,8 +203,11 @@ set(PATCHDIFF_IO_HEADERS
 
 # patchdiff::torch: the headers below a torch/ folder, and torch.hpp.
 set(PATCHDIFF_TORCH_HEADERS
+    patchdiff/backend/torch/adam_kernel.hpp
     patchdiff/backend/torch/compat.hpp
     patchdiff/backend/torch/cpu_kernels.hpp
+    patchdiff/backend/torch/elementwise_kernels.hpp
+    patchdiff/backend/torch/lanes.hpp
     patchdiff/backend/torch/load_script.hpp
     patchdiff/backend/torch/peak_bytes.hpp
     patchdiff/backend/torch/torch_backend.hpp
@@ -219,13 +222,11 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/dhariwal_unet.hpp
     patchdiff/nn/torch/foreign_network.hpp
     patchdiff/nn/torch/function_network.hpp
-    patchdiff/nn/torch/lanes.hpp
     patchdiff/nn/torch/module_network.hpp
     patchdiff/nn/torch/noise_embedding.hpp
     patchdiff/nn/torch/norm_gradient_kernels.hpp
     patchdiff/nn/torch/norm_kernels.hpp
     patchdiff/nn/torch/recompute.hpp
-    patchdiff/nn/torch/scaled_sum_kernel.hpp
     patchdiff/nn/torch/script_network.hpp
     patchdiff/nn/torch/song_unet.hpp
     patchdiff/nn/torch/song_unet_options.hpp

@@ -98,36 +98,36 @@ TEST_CASE("both ways of compiling the kernels agree") {
     std::vector<at::Tensor> results{at::empty_like(x),    at::empty({groups}),   at::empty({groups}),
                                     at::empty_like(x),    at::empty({channels}), at::empty({channels}),
                                     at::empty({channels})};
-    unet_cpu::ChannelArrays work(10, channels);
+    torch_cpu::ChannelArrays work(10, channels);
     const float* values = told.data_ptr<float>();
-    const unet_cpu::NormSample<unet_cpu::Bits16> sample{.pixels = pixels,
-                                                        .channels = channels,
-                                                        .groups = groups,
-                                                        .epsilon = 1e-6,
-                                                        .silu = true,
-                                                        .x = unet::bits(x),
-                                                        .shift = values,
-                                                        .scale = values + channels,
-                                                        .offset = values + 2 * channels,
-                                                        .mean = results[1].data_ptr<float>(),
-                                                        .inverse_deviation = results[2].data_ptr<float>(),
-                                                        .y = unet::bits(results[0])};
+    const torch_cpu::NormSample<torch_cpu::Bits16> sample{.pixels = pixels,
+                                                          .channels = channels,
+                                                          .groups = groups,
+                                                          .epsilon = 1e-6,
+                                                          .silu = true,
+                                                          .x = unet::bits(x),
+                                                          .shift = values,
+                                                          .scale = values + channels,
+                                                          .offset = values + 2 * channels,
+                                                          .mean = results[1].data_ptr<float>(),
+                                                          .inverse_deviation = results[2].data_ptr<float>(),
+                                                          .y = unet::bits(results[0])};
     norm(sample, work);
     backward(sample,
-             unet_cpu::NormGradients<unet_cpu::Bits16>{.y = unet::bits(cotangent),
-                                                       .x = unet::bits(results[3]),
-                                                       .shift = results[4].data_ptr<float>(),
-                                                       .scale = results[5].data_ptr<float>(),
-                                                       .offset = results[6].data_ptr<float>()},
+             torch_cpu::NormGradients<torch_cpu::Bits16>{.y = unet::bits(cotangent),
+                                                         .x = unet::bits(results[3]),
+                                                         .shift = results[4].data_ptr<float>(),
+                                                         .scale = results[5].data_ptr<float>(),
+                                                         .offset = results[6].data_ptr<float>()},
              work);
     return results;
   };
   const auto chosen = run(
-      [](const auto& sample, auto& work) { unet_cpu::norm(sample, work); },
-      [](const auto& sample, const auto& gradients, auto& work) { unet_cpu::norm_backward(sample, gradients, work); });
-  const auto plain = run([](const auto& sample, auto& work) { unet_cpu::norm_body(sample, work); },
+      [](const auto& sample, auto& work) { torch_cpu::norm(sample, work); },
+      [](const auto& sample, const auto& gradients, auto& work) { torch_cpu::norm_backward(sample, gradients, work); });
+  const auto plain = run([](const auto& sample, auto& work) { torch_cpu::norm_body(sample, work); },
                          [](const auto& sample, const auto& gradients, auto& work) {
-                           unet_cpu::norm_backward_body(sample, gradients, work);
+                           torch_cpu::norm_backward_body(sample, gradients, work);
                          });
   for (std::size_t i = 0; i < plain.size(); ++i) {
     CAPTURE(i);
@@ -152,9 +152,9 @@ TEST_CASE("what is not finite stays so") {
   float nan;
   std::memcpy(&nan, &every_bit, sizeof nan);
   std::vector<float> weight(20, nan);
-  std::vector<unet_cpu::Bits16> cast(20);
-  unet_cpu::cast_weights(weight.data(), cast.data(), 0, 2, 10, 1);
-  for (const unet_cpu::Bits16 bits : cast) CHECK((bits & 0x7fff) > 0x7f80);
+  std::vector<torch_cpu::Bits16> cast(20);
+  torch_cpu::cast_weights(weight.data(), cast.data(), 0, 2, 10, 1);
+  for (const torch_cpu::Bits16 bits : cast) CHECK((bits & 0x7fff) > 0x7f80);
 }
 
 TEST_CASE("a scaled sum is that of LibTorch, rounded once, and can be differentiated twice") {
@@ -184,8 +184,8 @@ TEST_CASE("weights are cast as LibTorch casts them, and come back where they wer
     const at::Tensor weight = random_tensor<B>(shape, 1);
     const at::Tensor cast = at::empty(shape, at::TensorOptions(at::kBFloat16), at::MemoryFormat::ChannelsLast);
     const at::Tensor back = at::empty(shape);
-    unet_cpu::cast_weights(weight.data_ptr<float>(), unet::bits(cast), 0, shape[0], shape[1], taps);
-    unet_cpu::widen_weights(unet::bits(cast), back.data_ptr<float>(), 0, shape[0], shape[1], taps);
+    torch_cpu::cast_weights(weight.data_ptr<float>(), unet::bits(cast), 0, shape[0], shape[1], taps);
+    torch_cpu::widen_weights(unet::bits(cast), back.data_ptr<float>(), 0, shape[0], shape[1], taps);
     CHECK(at::equal(cast, weight.to(at::kBFloat16)));
     CHECK(at::equal(back, weight.to(at::kBFloat16).to(at::kFloat)));
   }

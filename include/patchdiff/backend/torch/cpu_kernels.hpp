@@ -14,6 +14,8 @@
 
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/host_kernels.hpp>
+#include <patchdiff/backend/torch/adam_kernel.hpp>
+#include <patchdiff/backend/torch/elementwise_kernels.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/places.hpp>
 
@@ -55,10 +57,9 @@ void coordinate_grid(const Places& places, ImageSize image, Scalar* out) {
 }
 
 /// Whether every value is finite.
-template <class Scalar>
-bool all_finite(const Scalar* values, std::int64_t count) noexcept {
+inline bool all_finite(const double* values, std::int64_t first, std::int64_t last) noexcept {
   bool finite = true;
-  for (std::int64_t index = 0; index < count; ++index) finite &= std::isfinite(values[index]);
+  for (std::int64_t index = first; index < last; ++index) finite &= std::isfinite(values[index]);
   return finite;
 }
 
@@ -68,13 +69,13 @@ double sum_of_squares(const Scalar* values, std::int64_t count) {
   std::vector<double> sums(static_cast<std::size_t>((count + grain - 1) / grain));
   at::parallel_for(0, static_cast<std::int64_t>(sums.size()), 1, [&](std::int64_t block, std::int64_t end) {
     for (; block < end; ++block) {
-      std::array<double, 8> lanes{};
+      std::array<double, 8> running{};
       const std::int64_t last = std::min(count, (block + 1) * grain);
       for (std::int64_t index = block * grain; index < last; ++index) {
         const auto value = static_cast<double>(values[index]);
-        lanes[static_cast<std::size_t>(index % 8)] += value * value;
+        running[static_cast<std::size_t>(index % 8)] += value * value;
       }
-      sums[static_cast<std::size_t>(block)] = std::accumulate(lanes.begin(), lanes.end(), 0.0);
+      sums[static_cast<std::size_t>(block)] = std::accumulate(running.begin(), running.end(), 0.0);
     }
   });
   return std::accumulate(sums.begin(), sums.end(), 0.0);
@@ -82,23 +83,10 @@ double sum_of_squares(const Scalar* values, std::int64_t count) {
 
 /// One step of Adam; `count` is the number of steps that this one completes.
 template <class Scalar>
-void adam_update(Scalar* value, Scalar* mean, Scalar* square, const Scalar* gradient, std::int64_t elements,
-                 double count, const AdamSettings& settings) {
-  const auto beta1 = static_cast<Scalar>(settings.beta1);
-  const auto beta2 = static_cast<Scalar>(settings.beta2);
-  const auto rest1 = static_cast<Scalar>(1 - settings.beta1);
-  const auto rest2 = static_cast<Scalar>(1 - settings.beta2);
-  const auto rate = static_cast<Scalar>(settings.learning_rate / (1 - std::pow(settings.beta1, count)));
-  const auto root_scale = static_cast<Scalar>(1 / std::sqrt(1 - std::pow(settings.beta2, count)));
-  const auto epsilon = static_cast<Scalar>(settings.epsilon);
-  at::parallel_for(0, elements, grain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t index = begin; index < end; ++index) {
-      const Scalar g = gradient[index];
-      mean[index] = beta1 * mean[index] + rest1 * g;
-      square[index] = beta2 * square[index] + rest2 * g * g;
-      value[index] -= rate * mean[index] / (std::sqrt(square[index]) * root_scale + epsilon);
-    }
-  });
+void adam_update(const AdamArrays<Scalar>& arrays, std::int64_t elements, double count, const AdamSettings& settings) {
+  const AdamFactors<Scalar> factors(settings, count);
+  at::parallel_for(0, elements, grain,
+                   [&](std::int64_t begin, std::int64_t end) { adam_step(arrays, factors, begin, end); });
 }
 
 }  // namespace patchdiff::torch_cpu

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
@@ -227,7 +228,13 @@ struct TorchBackend {
   static void blend(Tensor& inout, const Tensor& x, double weight) {
     const at::NoGradGuard no_grad;
     require_like("blend", inout, x);
-    inout.lerp_(x, weight);
+    if (inout.scalar_type() == at::kFloat && has_cpu_kernel(inout) && has_cpu_kernel(x)) {
+      at::parallel_for(0, x.numel(), torch_cpu::grain, [&](std::int64_t first, std::int64_t last) {
+        torch_cpu::blend(inout.data_ptr<float>(), x.data_ptr<float>(), static_cast<float>(weight), first, last);
+      });
+    } else {
+      inout.lerp_(x, weight);
+    }
   }
 
   static Tensor finite_flag(std::span<const Tensor> all) {
@@ -237,9 +244,9 @@ struct TorchBackend {
     Tensor flag = at::ones({}, options);
     for (const Tensor& x : all) {
       if (has_cpu_kernel(x)) {
-        finite_on_cpu =
-            finite_on_cpu && (x.scalar_type() == at::kFloat ? torch_cpu::all_finite(x.data_ptr<float>(), x.numel())
-                                                            : torch_cpu::all_finite(x.data_ptr<double>(), x.numel()));
+        finite_on_cpu = finite_on_cpu &&
+                        (x.scalar_type() == at::kFloat ? torch_cpu::all_finite(x.data_ptr<float>(), 0, x.numel())
+                                                       : torch_cpu::all_finite(x.data_ptr<double>(), 0, x.numel()));
       } else {
         flag.mul_((x - x).eq(0).all());
       }
@@ -278,13 +285,12 @@ struct TorchBackend {
     if (has_cpu_kernel(value) && has_cpu_kernel(gradient) && value.scalar_type() == gradient.scalar_type()) {
       if (*flag.data_ptr<float>() == 0) return;
       const double steps = *count.data_ptr<float>();
-      if (value.scalar_type() == at::kFloat) {
-        torch_cpu::adam_update(value.data_ptr<float>(), mean.data_ptr<float>(), square.data_ptr<float>(),
-                               gradient.data_ptr<float>(), value.numel(), steps, settings);
-      } else {
-        torch_cpu::adam_update(value.data_ptr<double>(), mean.data_ptr<double>(), square.data_ptr<double>(),
-                               gradient.data_ptr<double>(), value.numel(), steps, settings);
-      }
+      const auto update = [&]<class Scalar>() {
+        torch_cpu::adam_update<Scalar>(
+            {value.data_ptr<Scalar>(), mean.data_ptr<Scalar>(), square.data_ptr<Scalar>(), gradient.data_ptr<Scalar>()},
+            value.numel(), steps, settings);
+      };
+      value.scalar_type() == at::kFloat ? update.template operator()<float>() : update.template operator()<double>();
       return;
     }
     const Tensor keep = flag.to(value.scalar_type());

@@ -20,9 +20,9 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <patchdiff/backend/torch/compat.hpp>
+#include <patchdiff/backend/torch/elementwise_kernels.hpp>
 #include <patchdiff/nn/torch/norm_gradient_kernels.hpp>
 #include <patchdiff/nn/torch/norm_kernels.hpp>
-#include <patchdiff/nn/torch/scaled_sum_kernel.hpp>
 #include <patchdiff/nn/torch/weight_casts.hpp>
 
 /// What a U-Net's layers are made of where they run in float or bfloat16 on the processor.
@@ -69,12 +69,12 @@ Value* values_of(const at::Tensor& x) {
   return static_cast<Value*>(x.data_ptr());
 }
 
-inline unet_cpu::Bits16* bits(const at::Tensor& x) { return values_of<unet_cpu::Bits16>(x); }
+inline torch_cpu::Bits16* bits(const at::Tensor& x) { return values_of<torch_cpu::Bits16>(x); }
 
 /// Calls f with a value of the type that holds a tensor's values: float, or the bits of a bfloat16.
 template <class F>
 void by_value_type(const at::Tensor& x, const F& f) {
-  x.scalar_type() == at::kFloat ? f(float{}) : f(unet_cpu::Bits16{});
+  x.scalar_type() == at::kFloat ? f(float{}) : f(torch_cpu::Bits16{});
 }
 
 struct BFloat16Convolution : ::torch::autograd::Function<BFloat16Convolution> {
@@ -117,7 +117,7 @@ struct BFloat16Convolution : ::torch::autograd::Function<BFloat16Convolution> {
         at::empty(weight.sizes(), weight.options().dtype(at::kBFloat16), at::MemoryFormat::ChannelsLast);
     const std::int64_t in = weight.size(1), taps = weight.size(2) * weight.size(3);
     at::parallel_for(0, weight.size(0), rows_per_task(in * taps), [&](std::int64_t first, std::int64_t last) {
-      unet_cpu::cast_weights(weight.data_ptr<float>(), bits(cast), first, last, in, taps);
+      torch_cpu::cast_weights(weight.data_ptr<float>(), bits(cast), first, last, in, taps);
     });
     return cast;
   }
@@ -127,7 +127,7 @@ struct BFloat16Convolution : ::torch::autograd::Function<BFloat16Convolution> {
     const at::Tensor weight = at::empty(cast.sizes(), cast.options().dtype(at::kFloat), at::MemoryFormat::Contiguous);
     const std::int64_t in = cast.size(1), taps = cast.size(2) * cast.size(3);
     at::parallel_for(0, cast.size(0), rows_per_task(in * taps), [&](std::int64_t first, std::int64_t last) {
-      unet_cpu::widen_weights(bits(from), weight.data_ptr<float>(), first, last, in, taps);
+      torch_cpu::widen_weights(bits(from), weight.data_ptr<float>(), first, last, in, taps);
     });
     return weight;
   }
@@ -147,10 +147,10 @@ struct CpuGroupNorm : ::torch::autograd::Function<CpuGroupNorm> {
     const at::Tensor mean = at::empty({x.size(0), groups}, scale.options());
     const at::Tensor inverse_deviation = at::empty_like(mean);
     by_value_type(x, [&](auto value) {
-      for_samples(x, 3, [&](std::int64_t sample, unet_cpu::ChannelArrays& work) {
-        unet_cpu::norm(sample_of<decltype(value)>(sample, x, shift, scale, offset, mean, inverse_deviation, epsilon,
-                                                  silu, &result),
-                       work);
+      for_samples(x, 3, [&](std::int64_t sample, torch_cpu::ChannelArrays& work) {
+        torch_cpu::norm(sample_of<decltype(value)>(sample, x, shift, scale, offset, mean, inverse_deviation, epsilon,
+                                                   silu, &result),
+                        work);
       });
     });
     context->save_for_backward({x, shift, scale, offset});
@@ -184,11 +184,11 @@ struct CpuGroupNorm : ::torch::autograd::Function<CpuGroupNorm> {
     const std::int64_t channels = x.size(1), values = values_of_sample(x);
     by_value_type(x, [&](auto value) {
       using Value = decltype(value);
-      for_samples(x, 10, [&](std::int64_t sample, unet_cpu::ChannelArrays& work) {
+      for_samples(x, 10, [&](std::int64_t sample, torch_cpu::ChannelArrays& work) {
         const auto by_channel = [&](const at::Tensor& gradient) {
           return gradient.defined() ? gradient.data_ptr<float>() + sample * channels : nullptr;
         };
-        unet_cpu::norm_backward<Value>(
+        torch_cpu::norm_backward<Value>(
             sample_of<Value>(sample, x, shift, scale, offset, mean, inverse_deviation, epsilon, silu, nullptr),
             {.y = values_of<Value>(cotangent) + sample * values,
              .x = values_of<Value>(x_gradient) + sample * values,
@@ -203,10 +203,10 @@ struct CpuGroupNorm : ::torch::autograd::Function<CpuGroupNorm> {
 
  private:
   template <class Value>
-  static unet_cpu::NormSample<Value> sample_of(std::int64_t sample, const at::Tensor& x, const at::Tensor& shift,
-                                               const at::Tensor& scale, const at::Tensor& offset,
-                                               const at::Tensor& mean, const at::Tensor& inverse_deviation,
-                                               double epsilon, bool silu, const at::Tensor* result) {
+  static torch_cpu::NormSample<Value> sample_of(std::int64_t sample, const at::Tensor& x, const at::Tensor& shift,
+                                                const at::Tensor& scale, const at::Tensor& offset,
+                                                const at::Tensor& mean, const at::Tensor& inverse_deviation,
+                                                double epsilon, bool silu, const at::Tensor* result) {
     const std::int64_t channels = x.size(1), groups = mean.size(1), values = values_of_sample(x);
     return {.pixels = values / channels,
             .channels = channels,
@@ -231,7 +231,7 @@ struct CpuGroupNorm : ::torch::autograd::Function<CpuGroupNorm> {
     const std::int64_t values = values_of_sample(x);
     at::parallel_for(0, x.size(0), 1 + 4096 / std::max<std::int64_t>(1, values),
                      [&](std::int64_t sample, std::int64_t end) {
-                       unet_cpu::ChannelArrays work(arrays, x.size(1));
+                       torch_cpu::ChannelArrays work(arrays, x.size(1));
                        for (; sample < end; ++sample) f(sample, work);
                      });
   }
@@ -259,8 +259,8 @@ struct CpuScaledSum : ::torch::autograd::Function<CpuScaledSum> {
     by_value_type(x, [&](auto value) {
       using Value = decltype(value);
       at::parallel_for(0, x.numel(), 32768, [&](std::int64_t first, std::int64_t last) {
-        unet_cpu::scaled_sum(values_of<Value>(x), values_of<Value>(y), static_cast<float>(scale), values_of<Value>(sum),
-                             first, last);
+        torch_cpu::scaled_sum(values_of<Value>(x), values_of<Value>(y), static_cast<float>(scale),
+                              values_of<Value>(sum), first, last);
       });
     });
     return sum;

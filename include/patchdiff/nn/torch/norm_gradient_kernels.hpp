@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <cstdint>
 
-#include <patchdiff/nn/torch/lanes.hpp>
+#include <patchdiff/backend/torch/lanes.hpp>
 #include <patchdiff/nn/torch/norm_kernels.hpp>
 
 /// The gradients of group norm with all around it, over one sample.
-namespace patchdiff::unet_cpu {
+namespace patchdiff::torch_cpu {
 
 /// The gradients of a sample; those by channel may be nullptr where there is no shift.
 template <class Value>
@@ -162,4 +162,4 @@ void norm_backward(const NormSample<Value>& sample, const NormGradients<Value>& 
   norm_backward_body(sample, gradients, work);
 }
 
-}  // namespace patchdiff::unet_cpu
+}  // namespace patchdiff::torch_cpu

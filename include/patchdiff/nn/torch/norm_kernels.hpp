@@ -7,10 +7,10 @@
 #include <cstdint>
 #include <vector>
 
-#include <patchdiff/nn/torch/lanes.hpp>
+#include <patchdiff/backend/torch/lanes.hpp>
 
 /// Group norm with all around it over one sample, pixel by pixel with channels side by side.
-namespace patchdiff::unet_cpu {
+namespace patchdiff::torch_cpu {
 
 /// Pixels that are worked through for all channels before the next ones are read.
 constexpr std::int64_t pixel_block = 64;
@@ -199,4 +199,4 @@ void norm(const NormSample<Value>& sample, ChannelArrays& work) noexcept {
   norm_body(sample, work);
 }
 
-}  // namespace patchdiff::unet_cpu
+}  // namespace patchdiff::torch_cpu

@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <vector>
 
-#include <patchdiff/nn/torch/lanes.hpp>
+#include <patchdiff/backend/torch/lanes.hpp>
 
 /// Weights of convolutions between float and bfloat16, and between the orders of their values.
-namespace patchdiff::unet_cpu {
+namespace patchdiff::torch_cpu {
 
 /// bfloat16 [out, taps, in] of float [out, in, taps], from output channel `first` to `last`.
 [[gnu::always_inline]] inline void cast_weights_body(const float* from, Bits16* to, std::int64_t first,
@@ -92,4 +92,4 @@ inline void widen_weights(const Bits16* from, float* to, std::int64_t first, std
   widen_weights_body(from, to, first, last, in, taps, row.data());
 }
 
-}  // namespace patchdiff::unet_cpu
+}  // namespace patchdiff::torch_cpu

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 /// Vectors of 16 floats for kernels over activations on the processor, in float or bfloat16.
 ///
 /// The compiler makes of them what the processor has: each kernel is compiled twice, for AVX-512 and for whatever the
 /// host's file is compiled for, and the processor is asked at run time. Vectors go by reference, since the two have
 /// other calling conventions. Everything is computed in float and rounded once.
-namespace patchdiff::unet_cpu {
+namespace patchdiff::torch_cpu {
 
 /// The bits of a bfloat16.
 using Bits16 = std::uint16_t;
@@ -63,6 +67,20 @@ using Halves = Bits16 __attribute__((vector_size(32)));
   }
 }
 
+/// The root of each number, by the processor's instruction: std::sqrt sets errno, which keeps compilers from vectors.
+[[gnu::always_inline]] inline void root(const Floats& x, Floats& result) noexcept {
+  float values[lanes];
+  std::memcpy(values, &x, sizeof values);
+  for (std::int64_t lane = 0; lane < lanes; lane += 4) {
+#if defined(__x86_64__)
+    _mm_storeu_ps(values + lane, _mm_sqrt_ps(_mm_loadu_ps(values + lane)));
+#else
+    for (std::int64_t i = lane; i < lane + 4; ++i) values[i] = std::sqrt(values[i]);
+#endif
+  }
+  std::memcpy(&result, values, sizeof values);
+}
+
 /// 1 / (1 + exp(-x)), to about 1e-6 of itself.
 [[gnu::always_inline]] inline void sigmoid(const Floats& x, Floats& result) noexcept {
   Floats y = -x;
@@ -94,4 +112,4 @@ inline bool has_avx512() noexcept {
 }
 #endif
 
-}  // namespace patchdiff::unet_cpu
+}  // namespace patchdiff::torch_cpu
