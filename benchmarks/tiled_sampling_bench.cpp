@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
-#include <fstream>
 #include <string>
 #include <thread>
 #include <utility>
@@ -22,6 +21,7 @@
 #include <patchdiff/torch.hpp>
 
 #include "measure.hpp"
+#include "process_memory.hpp"
 
 namespace {
 
@@ -41,18 +41,6 @@ struct Settings {
   std::string json;
 };
 
-/// Resident bytes by /proc/self/status, now ("VmRSS") or at most since `forget_peak` ("VmHWM").
-double resident(const std::string& name) {
-  std::ifstream status("/proc/self/status");
-  for (std::string key; status >> key;) {
-    double kib = 0;
-    if (key == name + ':' && status >> kib) return 1024 * kib;
-  }
-  return 0;
-}
-
-void forget_peak() { std::ofstream("/proc/self/clear_refs") << 5; }
-
 struct Cost {
   double seconds = 0;
   double bytes = 0;  ///< resident at most, beyond those before
@@ -61,10 +49,10 @@ struct Cost {
 template <class F>
 Cost cost(const F& work) {
   malloc_trim(0);
-  forget_peak();
-  const double before = resident("VmRSS");
+  forget_peak_memory();
+  const std::int64_t before = process_memory("VmRSS");
   const double passed = seconds(work);
-  return {passed, resident("VmHWM") - before};
+  return {passed, static_cast<double>(process_memory("VmHWM") - before)};
 }
 
 Json measure(const Settings& settings, std::int64_t side) {

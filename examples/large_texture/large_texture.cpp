@@ -9,7 +9,6 @@
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
-#include <fstream>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,6 +28,7 @@
 #include <patchdiff/torch.hpp>
 #include <patchdiff/training/learning_rate.hpp>
 
+#include "process_memory.hpp"
 #include "texture.hpp"
 
 namespace {
@@ -89,15 +89,7 @@ Settings parse(int argc, char** argv) {
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-/// A figure of /proc/self/status in MiB; 0 where there is none.
-double memory_in_mib(const std::string& name) {
-  std::ifstream status("/proc/self/status");
-  for (std::string key; status >> key;) {
-    double kib = 0;
-    if (key == name + ':' && status >> kib) return kib / 1024;
-  }
-  return 0;
-}
+double memory_in_mib(std::string_view figure) { return static_cast<double>(process_memory(figure)) / (1 << 20); }
 
 /// The averaged model after training for the settings' minutes; no full image is ever seen.
 Denoiser train(const pd::MappedArray& texture, const Settings& settings) {

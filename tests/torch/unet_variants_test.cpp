@@ -244,7 +244,7 @@ TEST_CASE("networks that read augmentation labels sample without them as with ze
 /// The layers of one block, as a network of its own.
 struct OneBlock : TorchParameters {
   explicit OneBlock(const unet::BlockSettings& settings) : TorchParameters(float64) {
-    unet::WeightMaker make{*this, {1}};
+    unet::WeightMaker make{*this, RandomKey{1}};
     block.emplace(make, "block", 8, 8, true, unet::Resample::none, settings, 0);
   }
   std::optional<unet::Block> block;

@@ -62,7 +62,8 @@ concept ConvertsPrecision = requires(const typename B::Tensor& x, const typename
 ///
 /// `crop` cuts one patch per sample at (top, left), with zeros outside of the image; `accumulate_patches(images,
 /// patches, places)`, its transpose, adds them back, without what lies outside. `coordinate_grid` evaluates each
-/// place's map (CoordEncoder has the formula); `concat` and `slice` work along one dimension.
+/// place's map (CoordEncoder has the formula); `concat` and `slice` work along one dimension. A backend whose slices
+/// show what is written to them in the tensor says so, as `static constexpr bool slices_are_views = true`.
 template <class B>
 concept CutsTensors = requires(const typename B::Tensor& x, typename B::Tensor& inout,
                                std::span<const typename B::Tensor> parts, const Places& places, ImageSize image,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <set>
 #include <span>
 #include <string>
@@ -17,6 +19,38 @@
 #include <patchdiff/nn/network.hpp>
 
 namespace patchdiff {
+
+/// The values of a stored tensor, exactly where the backend can hold them.
+template <Backend B>
+typename B::Tensor tensor_of(const SafetensorsTensor& stored, typename B::Device device) {
+  const auto of = [&]<class Scalar>(const std::vector<Scalar>& values) {
+    return B::from_host(std::span<const Scalar>(values), stored.shape, device);
+  };
+  const bool wide = stored.type == SafetensorsType::float64 || stored.type == SafetensorsType::int64;
+  return wide ? of(stored.values<double>()) : of(stored.values<float>());
+}
+
+/// Gives a tensor the values of a file; where the backend can write to rows, a few of them at a time, so that neither
+/// the file's pages nor a second copy of a large tensor take memory beside it.
+template <Backend B>
+void assign_stored(typename B::Tensor& value, const SafetensorsReader& file, const SafetensorsTensor& stored) {
+  constexpr std::int64_t part_bytes = 1 << 18;
+  if constexpr (requires { requires B::slices_are_views; }) {
+    if (!stored.shape.empty()) {
+      const std::int64_t rows = stored.shape[0], bytes = static_cast<std::int64_t>(stored.data.size());
+      const std::int64_t most = std::max<std::int64_t>(1, rows * part_bytes / std::max<std::int64_t>(1, bytes));
+      for (std::int64_t first = 0; first < rows; first += most) {
+        const SafetensorsTensor part = stored.rows(first, std::min(most, rows - first));
+        typename B::Tensor to = B::slice(value, 0, first, part.shape[0]);
+        B::assign(to, tensor_of<B>(part, B::device(value)));
+        file.release(part);
+      }
+      return;
+    }
+  }
+  B::assign(value, tensor_of<B>(stored, B::device(value)));
+  file.release(stored);
+}
 
 /// Gives a network, or whatever has tensors by name, the values of a file, where each name stands behind `prefix`.
 ///
@@ -44,8 +78,7 @@ void load_weights(Net& net, const SafetensorsReader& file, const std::string& pa
     throw DataError("load_weights", path, "the network's weights", fmt::format("{}", fmt::join(faults, "; ")));
   }
   net.visit_state([&](std::string_view name, typename B::Tensor& value) {
-    const std::vector<double> values = file.at(fmt::format("{}{}", prefix, name)).template values<double>();
-    B::assign(value, B::from_host(std::span<const double>(values), B::shape(value), B::device(value)));
+    assign_stored<B>(value, file, file.at(fmt::format("{}{}", prefix, name)));
   });
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <filesystem>
@@ -45,6 +46,18 @@ class MappedFile {
   ~MappedFile() { close(); }
 
   std::span<const std::byte> bytes() const noexcept { return bytes_; }
+
+  /// Gives back the memory that some of the bytes take; they are read again where they are touched again.
+  void release(std::span<const std::byte> part) const noexcept {
+#if defined(__unix__) || defined(__APPLE__)
+    if (part.empty()) return;
+    constexpr std::size_t around = 1 << 21;  // with a touched page the system brings some of those around it
+    const auto begin = static_cast<std::size_t>(part.data() - bytes_.data());
+    const std::size_t first = begin / around * around;
+    const std::size_t end = std::min(bytes_.size(), (begin + part.size() + around - 1) / around * around);
+    ::madvise(const_cast<std::byte*>(bytes_.data()) + first, end - first, MADV_DONTNEED);
+#endif
+  }
 
  private:
 #if defined(__unix__) || defined(__APPLE__)

@@ -64,6 +64,11 @@ class SafetensorsReader {
     return *tensor;
   }
 
+  /// Gives back the memory that a tensor's bytes take, or those of some of its rows, where a file is mapped.
+  void release(const SafetensorsTensor& tensor) const noexcept {
+    if (file_) file_->release(tensor.data);
+  }
+
  private:
   static constexpr std::size_t length_size = sizeof(std::uint64_t);
   /// The reference implementation's limit.

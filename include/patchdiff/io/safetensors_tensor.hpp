@@ -12,6 +12,8 @@
 #include <type_traits>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
 #include <patchdiff/io/safetensors_type.hpp>
@@ -66,6 +68,20 @@ struct Float16 {
 /// The bytes are little-endian, outermost dimension first, and need not be aligned.
 struct SafetensorsTensor : SafetensorsEntry {
   std::span<const std::byte> data{};
+
+  /// `count` indices of the first dimension, from `first` on.
+  ///
+  /// Errors: ShapeError where it has fewer.
+  SafetensorsTensor rows(std::int64_t first, std::int64_t count) const {
+    if (shape.empty() || first < 0 || count < 0 || count > shape[0] - first) {
+      throw ShapeError("SafetensorsTensor", name, fmt::format("{} rows from {} on", count, first), to_string(shape));
+    }
+    SafetensorsTensor part = *this;
+    part.shape[0] = count;
+    const std::size_t row = shape[0] == 0 ? 0 : data.size() / static_cast<std::size_t>(shape[0]);
+    part.data = data.subspan(static_cast<std::size_t>(first) * row, static_cast<std::size_t>(count) * row);
+    return part;
+  }
 
   /// The values as `double`, `float` or `std::int64_t`.
   ///

@@ -40,6 +40,18 @@ TEST_CASE("MappedFile outlives the file's name") {
   CHECK(text(file) == "still here");
 }
 
+TEST_CASE("MappedFile shows bytes again whose memory was given back") {
+  const TemporaryFolder folder;
+  std::string long_text(20'001, 'a');
+  long_text.back() = 'b';
+  const MappedFile file(folder.add("a", long_text));
+  CHECK(text(file) == long_text);
+  file.release(file.bytes());
+  file.release(file.bytes().subspan(5'000, 9'000));
+  file.release({});
+  CHECK(text(file) == long_text);
+}
+
 TEST_CASE("MappedFile refuses what it cannot read") {
   const TemporaryFolder folder;
   const std::string missing = (folder / "missing").string();

@@ -153,6 +153,20 @@ TEST_CASE("SafetensorsTensor converts data that is not aligned") {
   CHECK(reader.at("b").values<double>() == std::vector<double>{2.5});
 }
 
+TEST_CASE("SafetensorsTensor gives some of its rows") {
+  const auto reader = read(one("\"F32\"", "[3,2]", "[0,24]"), raw(1.0F, 2.0F, 3.0F, 4.0F, 5.0F, 6.0F));
+  const auto rows = reader.at("w").rows(1, 2);
+  CHECK(rows.shape == Shape{2, 2});
+  CHECK(rows.values<float>() == std::vector<float>{3, 4, 5, 6});
+  CHECK(reader.at("w").rows(3, 0).values<float>().empty());
+  const auto check = [&](std::int64_t first, std::int64_t count) { reader.at("w").rows(first, count); };
+  CHECK_THROWS_MATCHES(check(2, 2), patchdiff::ShapeError,
+                       Message("SafetensorsTensor: w: expected 2 rows from 2 on, got [3, 2]"));
+  CHECK_THROWS_AS(check(-1, 1), patchdiff::ShapeError);
+  const auto scalar = read(one("\"F32\"", "[]", "[0,4]"), raw(1.0F));
+  CHECK_THROWS_AS(scalar.at("w").rows(0, 1), patchdiff::ShapeError);
+}
+
 TEST_CASE("SafetensorsReader keeps its tensors when it is moved and is not copied") {
   static_assert(!std::is_copy_constructible_v<SafetensorsReader> && !std::is_copy_assignable_v<SafetensorsReader>);
   auto first = read(one("\"F32\"", "[1]", "[0,4]"), raw(1.5F));

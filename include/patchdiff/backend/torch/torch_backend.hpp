@@ -174,6 +174,7 @@ struct TorchBackend {
     }
     return at::cat(at::TensorList(parts.data(), parts.size()), dimension);
   }
+  static constexpr bool slices_are_views = true;
   static Tensor slice(const Tensor& x, std::int64_t dimension, std::int64_t first, std::int64_t count) {
     checks.slice(x.sizes(), dimension, first, count);
     return x.narrow(dimension, first, count);

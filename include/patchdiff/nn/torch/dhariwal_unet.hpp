@@ -75,6 +75,41 @@ class DhariwalUNet : public AutogradNetwork<DhariwalUNet> {
 
   /// Errors: ConfigError for settings that cannot work.
   explicit DhariwalUNet(DhariwalUNetOptions options, RandomKey key = {}, TorchDevice device = {})
+      : DhariwalUNet(device, std::move(options), key) {}
+
+  /// As SongUNet::unfilled.
+  static DhariwalUNet unfilled(DhariwalUNetOptions options, TorchDevice device = {}) {
+    return {device, std::move(options), std::nullopt};
+  }
+
+  DhariwalUNet clone() const {
+    DhariwalUNet copy = unfilled(options_, device());
+    copy.copy_state(*this);
+    return copy;
+  }
+
+  /// Differentiable, for hosts that want more than the gradients that `record` and `backward` give.
+  at::Tensor forward(const at::Tensor& input, std::span<const double> c_noise,
+                     const Conditioning<TorchBackend>& conditioning, const Pass& pass) const {
+    const auto [stem, embedding] =
+        unet::in_float32(device(), [&] { return std::pair((*stem_)(input), embedded(c_noise, conditioning)); });
+    std::vector<at::Tensor> skips = levels_->encode(unet::rounded(stem, pass.precision), embedding, pass,
+                                                    [](std::size_t, const at::Tensor& entered) { return entered; });
+    const at::Tensor x = levels_->decode(std::move(skips), embedding, pass, [](std::size_t, const at::Tensor&) {});
+    return (*out_conv_)(out_norm_->with_silu(x));
+  }
+
+  std::int64_t input_channels() const noexcept { return options_.in_channels; }
+  std::int64_t output_channels() const noexcept { return options_.out_channels; }
+  std::int64_t label_dim() const noexcept { return options_.label_dim; }
+  std::int64_t augment_dim() const noexcept { return options_.augment_dim; }
+  std::int64_t size_divisor() const noexcept { return unet::size_divisor(options_); }
+  const DhariwalUNetOptions& options() const noexcept { return options_; }
+
+ private:
+  static constexpr double epsilon = 1e-5;
+
+  DhariwalUNet(TorchDevice device, DhariwalUNetOptions options, std::optional<RandomKey> key)
       : AutogradNetwork(device), options_(unet::checked(name, std::move(options))) {
     unet::WeightMaker make{*this, key, unet::Initialization::fan_in};
     const std::int64_t noise_channels = options_.model_channels;
@@ -108,33 +143,6 @@ class DhariwalUNet : public AutogradNetwork<DhariwalUNet> {
     out_norm_.emplace(make, "out_norm", channels.front(), epsilon);
     out_conv_.emplace(make, "out_conv", channels.front(), options_.out_channels, 3, 0);
   }
-
-  DhariwalUNet clone() const {
-    DhariwalUNet copy(options_, {}, device());
-    copy.copy_state(*this);
-    return copy;
-  }
-
-  /// Differentiable, for hosts that want more than the gradients that `record` and `backward` give.
-  at::Tensor forward(const at::Tensor& input, std::span<const double> c_noise,
-                     const Conditioning<TorchBackend>& conditioning, const Pass& pass) const {
-    const auto [stem, embedding] =
-        unet::in_float32(device(), [&] { return std::pair((*stem_)(input), embedded(c_noise, conditioning)); });
-    std::vector<at::Tensor> skips = levels_->encode(unet::rounded(stem, pass.precision), embedding, pass,
-                                                    [](std::size_t, const at::Tensor& entered) { return entered; });
-    const at::Tensor x = levels_->decode(std::move(skips), embedding, pass, [](std::size_t, const at::Tensor&) {});
-    return (*out_conv_)(out_norm_->with_silu(x));
-  }
-
-  std::int64_t input_channels() const noexcept { return options_.in_channels; }
-  std::int64_t output_channels() const noexcept { return options_.out_channels; }
-  std::int64_t label_dim() const noexcept { return options_.label_dim; }
-  std::int64_t augment_dim() const noexcept { return options_.augment_dim; }
-  std::int64_t size_divisor() const noexcept { return unet::size_divisor(options_); }
-  const DhariwalUNetOptions& options() const noexcept { return options_; }
-
- private:
-  static constexpr double epsilon = 1e-5;
 
   at::Tensor embedded(std::span<const double> c_noise, const Conditioning<TorchBackend>& conditioning) const {
     const std::int64_t width = options_.model_channels;

@@ -47,26 +47,16 @@ class SongUNet : public AutogradNetwork<SongUNet> {
 
   /// Errors: ConfigError for settings that cannot work.
   explicit SongUNet(SongUNetOptions options, RandomKey key = {}, TorchDevice device = {})
-      : AutogradNetwork(device), options_(checked(std::move(options))) {
-    unet::WeightMaker make{*this, key, unet::Initialization::xavier};
-    const std::int64_t width = 4 * options_.model_channels;
-    if (options_.embedding_type == EmbeddingType::fourier) {
-      frequencies_ = make.buffer("map_noise.freqs", make.normal({noise_channels() / 2}, 16));
-    }
-    if (options_.label_dim > 0) map_label_.emplace(make, "map_label", options_.label_dim, noise_channels());
-    if (options_.augment_dim > 0) {
-      map_augment_ = make.layer("map_augment", {noise_channels(), options_.augment_dim}, 1, false).weight;
-    }
-    map_layer0_.emplace(make, "map_layer0", noise_channels(), width);
-    map_layer1_.emplace(make, "map_layer1", width, width);
-    make_stem(make);
-    levels_.emplace(make, level_settings());
-    make_encoder_branch(make);
-    make_outputs(make);
+      : SongUNet(device, std::move(options), key) {}
+
+  /// A network whose weights have no values yet, for whoever gives it all of them: nothing is drawn, and no memory
+  /// touched.
+  static SongUNet unfilled(SongUNetOptions options, TorchDevice device = {}) {
+    return {device, std::move(options), std::nullopt};
   }
 
   SongUNet clone() const {
-    SongUNet copy(options_, {}, device());
+    SongUNet copy = unfilled(options_, device());
     copy.copy_state(*this);
     return copy;
   }
@@ -114,6 +104,25 @@ class SongUNet : public AutogradNetwork<SongUNet> {
   };
 
   static constexpr double epsilon = 1e-6;
+
+  SongUNet(TorchDevice device, SongUNetOptions options, std::optional<RandomKey> key)
+      : AutogradNetwork(device), options_(checked(std::move(options))) {
+    unet::WeightMaker make{*this, key, unet::Initialization::xavier};
+    const std::int64_t width = 4 * options_.model_channels;
+    if (options_.embedding_type == EmbeddingType::fourier) {
+      frequencies_ = make.buffer("map_noise.freqs", make.normal({noise_channels() / 2}, 16));
+    }
+    if (options_.label_dim > 0) map_label_.emplace(make, "map_label", options_.label_dim, noise_channels());
+    if (options_.augment_dim > 0) {
+      map_augment_ = make.layer("map_augment", {noise_channels(), options_.augment_dim}, 1, false).weight;
+    }
+    map_layer0_.emplace(make, "map_layer0", noise_channels(), width);
+    map_layer1_.emplace(make, "map_layer1", width, width);
+    make_stem(make);
+    levels_.emplace(make, level_settings());
+    make_encoder_branch(make);
+    make_outputs(make);
+  }
 
   std::int64_t noise_channels() const { return options_.model_channels * options_.channel_mult_noise; }
 

@@ -40,12 +40,13 @@ namespace patchdiff::unet {
 /// biases within 1 / sqrt(fan in) (`fan_in`).
 enum class Initialization { xavier, fan_in };
 
-/// Draws the initial weights of a network and hands them to it, layer by layer.
+/// Draws the initial weights of a network and hands them to it, layer by layer; without a key, what would be drawn is
+/// left unset.
 ///
 /// Draws: tensor number t that is drawn uses the stream `Purpose::initial_weights` t.
 struct WeightMaker {
   TorchParameters& network;
-  RandomKey key;
+  std::optional<RandomKey> key;
   Initialization initialization = Initialization::xavier;
   TorchDevice device = network.device();
   std::vector<at::Tensor> weights{};  ///< all that were made so far
@@ -81,16 +82,18 @@ struct WeightMaker {
   }
 
   at::Tensor normal(const Shape& shape, double deviation) {
+    if (!key) return at::empty(shape, device.options());
     std::vector<double> values(static_cast<std::size_t>(element_count(shape)));
-    RandomStream(key, Purpose::initial_weights, 0, drawn++).normals(std::span(values));
+    RandomStream(*key, Purpose::initial_weights, 0, drawn++).normals(std::span(values));
     for (double& value : values) value *= deviation;
     return TorchBackend::from_host(std::span<const double>(values), shape, device);
   }
 
  private:
   at::Tensor uniform(const Shape& shape, double bound) {
+    if (!key) return at::empty(shape, device.options());
     if (bound == 0) return at::zeros(shape, device.options());
-    const RandomStream stream(key, Purpose::initial_weights, 0, drawn++);
+    const RandomStream stream(*key, Purpose::initial_weights, 0, drawn++);
     std::vector<double> values(static_cast<std::size_t>(element_count(shape)));
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = bound * (2 * stream.uniform(i) - 1);
     return TorchBackend::from_host(std::span<const double>(values), shape, device);
