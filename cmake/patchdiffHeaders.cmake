@@ -9,6 +9,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/backend/operations.hpp
     patchdiff/backend/primitive_checks.hpp
     patchdiff/components.hpp
+    patchdiff/core/average_info.hpp
     patchdiff/core/describe.hpp
     patchdiff/core/error.hpp
     patchdiff/core/flow.hpp
@@ -194,6 +195,7 @@ set(PATCHDIFF_IO_HEADERS
     patchdiff/io/png_error.hpp
     patchdiff/io/read_picture.hpp
     patchdiff/io/read_settings.hpp
+    patchdiff/io/require_version.hpp
     patchdiff/io/safetensors_header.hpp
     patchdiff/io/safetensors_reader.hpp
     patchdiff/io/safetensors_writer.hpp

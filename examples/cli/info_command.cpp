@@ -59,6 +59,7 @@ void print_model(const std::string& file) {
     print_settings("network", network.options());
   });
   print_settings("denoiser", model.denoiser.options());
+  print_settings("average of weights", model.denoiser.average());
   if (model.recorded) print_settings("program", model.record);
   fmt::print("\nparameters\n");
   for (const auto& [block, count] : blocks) fmt::print("  {:24} {:9}\n", block, count);

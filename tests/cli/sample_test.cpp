@@ -148,6 +148,7 @@ TEST_CASE("info tells every setting with its description, the classes and the pa
         "padding                  0                        zeros around the image",
         "formulation              edm, sigma_data 0.5      preconditioning and loss weight",
         "guidance                 1.5                      classifier-free guidance, 1: none",
+        "\naverage of weights\n  kind                     halflife ", "halflife_images          500000 ",
         "enc.32x32_conv                 112", "120 images of 1x28x28 in 3 classes"}) {
     CHECK_THAT(finished.out, ContainsSubstring(text));
   }

@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/io/safetensors_reader.hpp>
+#include <patchdiff/io/safetensors_writer.hpp>
 
 #include "cli/run_patchdiff.hpp"
 #include "cli/small_run.hpp"
@@ -102,6 +104,31 @@ TEST_CASE("A run can start from a model's weights") {
   CHECK(record["training"]["batch"] == 4);
   CHECK(record["training"]["seed"] == 2);
   CHECK(record["images"] == 60 + 20);
+}
+
+TEST_CASE("A run can start from a model that another program wrote") {
+  const SmallRun& run = SmallRun::get();
+  const TemporaryFolder folder;
+  const SafetensorsReader file(run.model);
+  std::map<std::string, std::string> metadata = file.metadata();
+  for (const char* key : {"patchdiff_program", "program", "average"}) CHECK(metadata.erase(key) == 1);
+  write_safetensors(folder / "converted", file.tensors(), metadata);
+  const Finished told = run_patchdiff({"info", folder / "converted"});
+  CHECK_THAT(told.out, ContainsSubstring("  kind                     unknown "));
+  const auto train = [&](const std::vector<std::string>& more) {
+    return run_patchdiff(joined({"train", "--data", run.data, "--out", folder / "next", "--from", folder / "converted",
+                                 "--images", "20", "--batch", "4", "--threads", "1"},
+                                more));
+  };
+  const Finished trained = train({"--ema-halflife-images", "1e9"});
+  CHECK(trained.err == "");
+  REQUIRE(trained.code == 0);
+  const auto record = record_of(folder / "next/model.safetensors");
+  CHECK(record["images"] == 20);
+  CHECK(record["class_names"] == std::vector<std::string>{"0", "1", "2"});
+  CHECK_THAT(run_patchdiff({"info", folder / "next/model.safetensors"}).out,
+             ContainsSubstring("  kind                     halflife ") &&
+                 ContainsSubstring("  halflife_images          1000000000 "));
 }
 
 TEST_CASE("A dry run tells time and memory, and writes nothing") {

@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 
 #include <patchdiff/backend/backend.hpp>
+#include <patchdiff/core/average_info.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/places.hpp>
@@ -140,8 +141,18 @@ class DenoiserWrapper {
   /// Notes that the weights have been trained on samples without their labels.
   void note_null_label() noexcept { options_.null_label_trained = true; }
 
+  /// Which average of a run's weights the network has.
+  const AverageInfo& average() const noexcept { return average_; }
+
+  /// Notes what the weights are from now on; averages, training and `model_file::load` do.
+  void note_average(const AverageInfo& average) noexcept { average_ = average; }
+
   /// A denoiser with its own copy of the network.
-  DenoiserWrapper<Net> clone() const { return {net().clone(), options_}; }
+  DenoiserWrapper<Net> clone() const {
+    DenoiserWrapper<Net> copy(net().clone(), options_);
+    copy.note_average(average_);
+    return copy;
+  }
 
   ImageShape image() const noexcept { return options_.image; }
   std::int64_t label_dim() const { return net().label_dim(); }
@@ -257,6 +268,7 @@ class DenoiserWrapper {
   NetworkOrReference network_;
   DenoiserOptions options_;
   CoordEncoder<Backend> coords_;
+  AverageInfo average_{};
 };
 
 template <class N>

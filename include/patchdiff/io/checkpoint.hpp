@@ -20,6 +20,7 @@
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/io/load_weights.hpp>
+#include <patchdiff/io/require_version.hpp>
 #include <patchdiff/io/safetensors_reader.hpp>
 #include <patchdiff/io/safetensors_writer.hpp>
 #include <patchdiff/io/settings_json.hpp>
@@ -101,7 +102,7 @@ class Checkpoint {
       return found->second;
     };
     if (value_of("format") != format) refuse("a checkpoint of patchdiff", value_of("format"));
-    if (value_of("version") != version) refuse(fmt::format("version {}", version), value_of("version"));
+    require_version("Checkpoint", path_, version, value_of("version"), "finish the run with the one that wrote it");
     Settings judged = metadata;
     judged.erase("checksum");
     if (value_of("checksum") != checksum(judged)) refuse("metadata as they were written", "others");
@@ -112,6 +113,7 @@ class Checkpoint {
       if (checksums[tensor.name] != checksum(tensor.data)) {
         refuse("tensors as they were written", fmt::format("another \"{}\"", tensor.name));
       }
+      file_.release(tensor);
     }
   }
 

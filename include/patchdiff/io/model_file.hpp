@@ -12,10 +12,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <patchdiff/core/average_info.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/diffusion/denoiser_wrapper.hpp>
 #include <patchdiff/io/load_weights.hpp>
+#include <patchdiff/io/require_version.hpp>
 #include <patchdiff/io/safetensors_reader.hpp>
 #include <patchdiff/io/save_weights.hpp>
 #include <patchdiff/io/settings_json.hpp>
@@ -26,7 +28,7 @@ namespace patchdiff {
 /// One safetensors file that holds a denoiser's weights, in float32, and all its settings.
 ///
 /// The weights' names stand behind `model.`, as in published checkpoints. The file holds no time, host or path, so
-/// equal models give equal bytes. Version 1.
+/// equal models give equal bytes. Version 1; older files of it do not say which average the weights are.
 namespace model_file {
 
 inline constexpr std::string_view version = "1";
@@ -46,6 +48,7 @@ void save(const std::filesystem::path& path, DenoiserWrapper<Net>& denoiser,
     metadata["network"] = network.name;
     metadata["network_settings"] = settings_json::text(network.options());
   });
+  if (denoiser.average().kind != AverageKind::unknown) metadata["average"] = settings_json::text(denoiser.average());
   metadata.insert(more.begin(), more.end());
   save_weights(denoiser, path, prefix, metadata);
 }
@@ -73,7 +76,8 @@ DenoiserWrapper<Net> load(const SafetensorsReader& file, const std::string& sour
     }
   };
   require("format", "patchdiff");
-  require("version", version);
+  require_version("model_file", source, version, value_of("version"),
+                  "make a new file of its weights by examples/convert/convert.py");
   const std::string name = value_of("network"), settings = value_of("network_settings");
   std::optional<Net> network;
   std::vector<std::string> known;
@@ -81,13 +85,22 @@ DenoiserWrapper<Net> load(const SafetensorsReader& file, const std::string& sour
     known.push_back(fmt::format("\"{}\"", Kind::name));
     if (name != Kind::name) return;
     auto options = settings_json::options<typename Kind::Options>(settings, source);
-    network.emplace(Kind(std::move(options), RandomKey{}, device));
+    if constexpr (requires { Kind::unfilled(std::move(options), device); }) {
+      network.emplace(Kind::unfilled(std::move(options), device));
+    } else {
+      network.emplace(Kind(std::move(options), RandomKey{}, device));
+    }
   });
   if (!network) {
     throw DataError("model_file", source, fmt::format("network {}", fmt::join(known, " or ")), '"' + name + '"');
   }
   auto denoiser_settings = settings_json::options<DenoiserOptions>(value_of("denoiser_settings"), source);
   DenoiserWrapper<Net> denoiser(std::move(*network), std::move(denoiser_settings));
+  AverageInfo average{.kind = AverageKind::unknown};
+  if (file.metadata().contains("average")) {
+    average = settings_json::options<AverageInfo>(value_of("average"), source);
+  }
+  denoiser.note_average(average);
   load_weights(denoiser, file, source, prefix);
   return denoiser;
 }

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <patchdiff/backend/backend.hpp>
+#include <patchdiff/core/average_info.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/nn/network.hpp>
@@ -28,7 +29,11 @@ class EMA : public WeightAverage<B> {
   /// Starts from the model's weights as they are; `state` says how many images it has seen.
   template <HasParameters Net>
   explicit EMA(Net& net, EMAOptions options = {}, const TrainState& state = {})
-      : WeightAverage<B>("EMA", net, state), options_(options) {
+      : WeightAverage<B>("EMA", net, state,
+                         {.kind = AverageKind::halflife,
+                          .halflife_images = options.halflife_images,
+                          .rampup_ratio = std::isfinite(options.rampup_ratio) ? options.rampup_ratio : 0}),
+        options_(options) {
     if (!(options.halflife_images > 0)) {
       throw ConfigError("EMA", "halflife_images", "a value > 0", fmt::format("{}", options.halflife_images));
     }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <patchdiff/backend/backend.hpp>
+#include <patchdiff/core/average_info.hpp>
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/nn/network.hpp>
 #include <patchdiff/training/power_profile.hpp>
@@ -30,7 +31,8 @@ class PowerEMA : public WeightAverage<B> {
   /// Starts from the model's weights as they are; `state` says how many images it has seen.
   template <HasParameters Net>
   explicit PowerEMA(Net& net, PowerEMAOptions options = {}, const TrainState& state = {})
-      : WeightAverage<B>("PowerEMA", net, state),
+      : WeightAverage<B>("PowerEMA", net, state,
+                         {.kind = AverageKind::power, .relative_width = options.relative_width}),
         options_(options),
         gamma_(PowerProfile::gamma_of(options.relative_width)) {}
 
@@ -76,6 +78,9 @@ Net post_hoc_average(Net net, std::span<const PowerProfile> profiles, const Powe
   names.visit(net, "post_hoc_average", [&](std::size_t index, Tensor& value) {
     B::assign(value, B::from_host(std::span<const double>(sums[index]), B::shape(value), B::device(value)));
   });
+  const AverageInfo info{
+      .kind = AverageKind::power, .relative_width = target.relative_width(), .images = target.images()};
+  if constexpr (requires { net.note_average(info); }) net.note_average(info);
   return net;
 }
 

@@ -143,6 +143,7 @@ class TrainStep {
       }
       optimizer.step(denoiser, *report.finite);
       if (options_.label_dropout > 0 && denoiser.label_dim() > 0) denoiser.note_null_label();
+      denoiser.note_average({});
     }
     const auto images = static_cast<std::uint64_t>(report.plan.images);
     ++state.step;

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include <patchdiff/backend/backend.hpp>
+#include <patchdiff/core/average_info.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/nn/network.hpp>
@@ -38,40 +39,42 @@ class WeightAverage {
                  [&](std::size_t index, Tensor& value) { B::blend(averages_[index], value, 1 - beta); });
   }
 
-  /// Gives the model the averaged weights: `ema.apply_to(denoiser.clone())`.
+  /// Gives the model the averaged weights: `ema.apply_to(denoiser.clone())`; a denoiser notes which they are.
   template <HasParameters Net>
   Net apply_to(Net net) const {
     names_.visit(net, component_, [&](std::size_t index, Tensor& value) { B::assign(value, averages_[index]); });
+    if constexpr (requires { net.note_average(info_); }) net.note_average(info_);
     return net;
   }
 
   /// Images seen at the last update.
-  std::uint64_t images() const noexcept { return images_; }
+  std::uint64_t images() const noexcept { return info_.images; }
 
  protected:
   /// Starts from the model's weights as they are; `component` is the name in errors.
   template <HasParameters Net>
-  WeightAverage(std::string_view component, Net& net, const TrainState& state)
-      : component_(component), names_(net), images_(state.images) {
+  WeightAverage(std::string_view component, Net& net, const TrainState& state, AverageInfo info)
+      : component_(component), names_(net), info_(info) {
+    info_.images = state.images;
     net.visit_state([&](std::string_view, Tensor& value) { averages_.push_back(B::clone(value)); });
   }
 
   /// Takes in the weights after a step by the factor beta(images before it, images after it).
   template <class Net, class Decay>
   void advance(Net& net, const TrainState& state, Decay&& beta) {
-    if (state.images < images_) {
-      throw DataError(component_, "state", fmt::format("at least {} images, as at the last update", images_),
+    if (state.images < images()) {
+      throw DataError(component_, "state", fmt::format("at least {} images, as at the last update", images()),
                       std::to_string(state.images));
     }
-    blend(net, beta(static_cast<double>(images_), static_cast<double>(state.images)));
-    images_ = state.images;
+    blend(net, beta(static_cast<double>(images()), static_cast<double>(state.images)));
+    info_.images = state.images;
   }
 
  private:
   std::string_view component_;
   StateNames names_;
   std::vector<Tensor> averages_{};
-  std::uint64_t images_;
+  AverageInfo info_;
 };
 
 }  // namespace patchdiff

@@ -158,7 +158,12 @@ TEST_CASE("checkpoints of another model, format or version are refused, and the 
   const std::string begin = "Checkpoint: " + path + ": expected ";
   CHECK_ERROR(DataError, begin + "a checkpoint of patchdiff, got patchdiff_checkpaint",
               Checkpoint(changed("patchdiff_checkpoint", "patchdiff_checkpaint")));
-  CHECK_ERROR(DataError, begin + "version 1, got 2", Checkpoint(changed(R"("version":"1")", R"("version":"2")")));
+  const auto of_version = [&](const std::string& version) {
+    return Checkpoint(changed(R"("version":"1")", R"("version":")" + version + '"'));
+  };
+  CHECK_ERROR(DataError, begin + "version 1, got 2, of a newer patchdiff: use that one", of_version("2"));
+  CHECK_ERROR(DataError, begin + "version 1, got 0, of an older patchdiff: finish the run with the one that wrote it",
+              of_version("0"));
   CHECK_ERROR(DataError, begin + "metadata as they were written, got others",
               Checkpoint(changed(R"(\"step\":0)", R"(\"step\":9)")));
   CHECK_ERROR(DataError, begin + "a checkpoint of patchdiff, got no \"format\" in the metadata",

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include <patchdiff/core/error.hpp>
+
+namespace patchdiff {
+
+/// Refuses a file of another version of its format than `known`, a whole number; `older` says what to do with an older
+/// one.
+///
+/// Errors: DataError naming the file.
+inline void require_version(std::string_view component, const std::string& file, std::string_view known,
+                            std::string_view got, std::string_view older) {
+  if (got == known) return;
+  const bool number = !got.empty() && got.find_first_not_of("0123456789") == std::string_view::npos;
+  const bool is_newer = got.size() != known.size() ? got.size() > known.size() : got > known;
+  throw DataError(component, file, fmt::format("version {}", known),
+                  !number    ? fmt::format("\"{}\"", got)
+                  : is_newer ? fmt::format("{}, of a newer patchdiff: use that one", got)
+                             : fmt::format("{}, of an older patchdiff: {}", got, older));
+}
+
+}  // namespace patchdiff
