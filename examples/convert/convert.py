@@ -151,12 +151,24 @@ def metadata_of(kind, settings, sigma_data, null_label_trained):
             "denoiser_settings": json.dumps(denoiser)}
 
 
+def published_arguments(metadata):
+    """The arguments of the published class of a model's network: `SongUNet(**published_arguments(metadata))`."""
+    settings = json.loads(metadata["network_settings"])
+    height, width = settings.pop("image")
+    if height != width:
+        raise Refusal(f"published classes: expected square images, got {height}x{width}")
+    if not settings.get("implicit_mlp"):
+        settings.pop("implicit_mlp", None)  # EDM's class does not know it
+    del settings["attention"], settings["recompute"]  # change no result
+    return {"img_resolution": height} | settings
+
+
 # -- Both ways -----------------------------------------------------------------------------------------------------------
 
 
 def to_patchdiff(source, model, like, sigma_data, null_label_trained):
     weights, facts = read_source(source)
-    metadata = facts if facts.get("format") == "patchdiff" else {}
+    metadata = facts if (facts.get("format"), facts.get("version")) == ("patchdiff", "1") else {}  # else from the weights
     if like:
         metadata = read_safetensors(like)[1]
     if not metadata:

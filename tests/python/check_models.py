@@ -32,6 +32,10 @@ def same_images(denoiser, reference):
     assert states[0].std() > 1
 
 
+def reference_weights(reference):
+    return {name.removeprefix("weights."): value for name, value in reference.items() if name.startswith("weights.")}
+
+
 def same_weights(weights, others):
     assert weights.keys() == others.keys(), weights.keys() ^ others.keys()
     assert all(torch.equal(value, others[name]) for name, value in weights.items())
@@ -79,6 +83,13 @@ for target, more in [("state.pt", ["--like", str(model)]), ("state.safetensors",
 same_weights(plain, torch.load(folder / "state.pt", weights_only=True))
 same_weights(plain, load_file(folder / "state.safetensors"))
 same_weights(plain, load_file(folder / "folder" / "diffusion_pytorch_model.safetensors"))
+
+# A folder of others, with weights as a pickle and a configuration that says nothing to us.
+(folder / "others").mkdir()
+torch.save(plain, folder / "others" / "diffusion_pytorch_model.bin")
+(folder / "others" / "config.json").write_text('{"_class_name": "UNet2DModel"}')
+convert.main(["to-patchdiff", str(folder / "others"), str(folder / "back.safetensors"), "--sigma-data", "0.7"])
+same_weights(reference_weights(trained), reference_weights(reference(folder / "back.safetensors")))
 assert json.loads((folder / "folder" / "config.json").read_text())["channel_mult"] == [1, 2]
 
 guessed = folder / "guessed.safetensors"
@@ -122,7 +133,8 @@ def without_coordinates(x, sigma, labels):
 
 same_images(without_coordinates, reference(guessed))
 
-# State dicts of the original implementation: all settings follow from the weights, and both sides load them.
+# State dicts of the original implementation: all settings follow from the weights, and both sides load them and draw the
+# same, whatever the architecture.
 for golden in sorted(pathlib.Path(sys.argv[3]).glob("net_*.safetensors")):
     published, facts = convert.read_safetensors(golden)
     torch.save(published, folder / "state.pt")
@@ -134,12 +146,26 @@ for golden in sorted(pathlib.Path(sys.argv[3]).glob("net_*.safetensors")):
     expected = config | {"in_channels": channels + 2, "out_channels": channels, "label_dim": int(facts["label_dim"]),
                          "image": [side, side]}
     assert {name: found[name] for name in expected} == expected, golden
-    same_weights({"weights." + name.removeprefix("model."): value.double() for name, value in published.items()},
-                 {name: value for name, value in reference(guessed).items() if name.startswith("weights.")})
-    if golden.name == "net_ddpmpp.safetensors":
-        case = load_file(golden.with_name("denoiser_ddpmpp_16.safetensors"))
-        denoised = Denoiser(guessed)(case["x"].double(), case["sigma"].flatten().double(), case["class_labels"].double())
-        assert torch.allclose(denoised, case["denoised"].double(), rtol=1e-4, atol=1e-5), golden
+    stored = {name.removeprefix("model."): value for name, value in published.items()}
+    loaded = reference(guessed)
+    same_weights({name: value.double() for name, value in stored.items()}, reference_weights(loaded))
+    denoiser = Denoiser(guessed)
+    same_images(denoiser, loaded)
+    cases = [case for case in golden.parent.glob("denoiser_*.safetensors")
+             if convert.read_safetensors(case)[1]["weights"] == golden.stem]
+    assert len(cases) == 3, cases
+    for case in map(load_file, cases):
+        given = [case[name].double() if name in case else None for name in ["class_labels", "coords", "augment_labels"]]
+        denoised = denoiser(case["x"].double(), case["sigma"].flatten().double(), *given)
+        assert (denoised - case["denoised"]).abs().max() <= 2e-5 * case["denoised"].abs().max(), golden
+    # Back to the published class: its names and its arguments.
+    convert.main(["from-patchdiff", str(guessed), str(folder / "state.pt")])
+    same_weights(stored, torch.load(folder / "state.pt", weights_only=True))
+    arguments = convert.published_arguments(guessed_metadata)
+    expected = config | {"img_resolution": side, "in_channels": channels + 2, "out_channels": channels,
+                         "label_dim": int(facts["label_dim"])}
+    assert {name: arguments[name] for name in expected} == expected, golden
+    assert not arguments.keys() & {"image", "attention", "recompute"}
 
 # What does not fit is refused in words.
 refused("expected diffusion_pytorch_model.safetensors or diffusion_pytorch_model.bin, got neither", convert.main,
@@ -153,5 +179,13 @@ refused("expected weights enc.8x16_block0.conv1.weight, got none", convert.netwo
         {name: value for name, value in plain.items() if name != "enc.8x16_block0.conv1.weight"})
 refused("expected .pt, .safetensors or a folder", convert.main, ["from-patchdiff", str(model), str(folder / "state.onnx")])
 refused("expected a patchdiff model, version 1", Denoiser, folder / "foreign.safetensors")
-refused("embedding_type: expected positional (DDPM++), got fourier", Network, settings | {"embedding_type": "fourier"}, {})
+refused("published classes: expected square images, got 16x32", convert.published_arguments, metadata)
+save_file({"model.w": torch.zeros(1)}, folder / "foreign.safetensors", metadata | {"network": "SmallUNet"})
+refused("expected network SongUNet or DhariwalUNet, got SmallUNet", Denoiser, folder / "foreign.safetensors")
+
+# A file of another version of ours is made anew from its weights, as the error of the library says.
+save_file(weights, folder / "older.safetensors", metadata | {"version": "0"})
+refused("expected a patchdiff model, version 1", Denoiser, folder / "older.safetensors")
+convert.main(["to-patchdiff", str(folder / "older.safetensors"), str(guessed), "--sigma-data", "0.7"])
+same_weights(reference_weights(trained), reference_weights(reference(guessed)))
 print("models go to PyTorch and back")
