@@ -19,7 +19,7 @@
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 
-#include <patchdiff/nn/torch/song_unet_options.hpp>
+#include <patchdiff/nn/song_unet_options.hpp>
 
 /// Weights are named as those of SongUNet. Of its options it knows sizes, labels and attention; the rest is the
 /// default.

@@ -87,10 +87,13 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/metrics/feature_extractor.hpp
     patchdiff/metrics/per_class.hpp
     patchdiff/nn/any_network.hpp
+    patchdiff/nn/attention.hpp
     patchdiff/nn/codec.hpp
     patchdiff/nn/conditioning.hpp
     patchdiff/nn/network.hpp
+    patchdiff/nn/song_unet_options.hpp
     patchdiff/nn/unet_options.hpp
+    patchdiff/nn/unet_plan.hpp
     patchdiff/parallel/bucketed_sum.hpp
     patchdiff/parallel/gather.hpp
     patchdiff/parallel/gradient_sum.hpp
@@ -163,7 +166,20 @@ set(PATCHDIFF_EIGEN_HEADERS
     patchdiff/metrics/kernel_distance.hpp
     patchdiff/metrics/precision_recall.hpp
     patchdiff/nn/eigen/convolution.hpp
+    patchdiff/nn/eigen/eigen_song_unet.hpp
     patchdiff/nn/eigen/feature_map.hpp
+    patchdiff/nn/eigen/inference/attention.hpp
+    patchdiff/nn/eigen/inference/buffer.hpp
+    patchdiff/nn/eigen/inference/convolution.hpp
+    patchdiff/nn/eigen/inference/group_norm.hpp
+    patchdiff/nn/eigen/inference/image_view.hpp
+    patchdiff/nn/eigen/inference/linear.hpp
+    patchdiff/nn/eigen/inference/noise_embedding.hpp
+    patchdiff/nn/eigen/inference/register_tile.hpp
+    patchdiff/nn/eigen/inference/resample.hpp
+    patchdiff/nn/eigen/inference/residual_block.hpp
+    patchdiff/nn/eigen/inference/sample_song_unet.hpp
+    patchdiff/nn/eigen/inference/scratch_pool.hpp
     patchdiff/nn/eigen/linear.hpp
     patchdiff/nn/eigen/matrix_product.hpp
     patchdiff/nn/eigen/neighbours.hpp
@@ -231,7 +247,6 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/recompute.hpp
     patchdiff/nn/torch/script_network.hpp
     patchdiff/nn/torch/song_unet.hpp
-    patchdiff/nn/torch/song_unet_options.hpp
     patchdiff/nn/torch/torch_codec.hpp
     patchdiff/nn/torch/torch_parameters.hpp
     patchdiff/nn/torch/unet_block.hpp

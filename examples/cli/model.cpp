@@ -17,7 +17,6 @@ namespace pd = patchdiff;
 
 namespace {
 
-constexpr const char* record_key = "patchdiff_program";
 constexpr const char* program_key = "program";
 
 std::optional<at::Device> device_named(const std::string& name) {
@@ -51,7 +50,7 @@ Model load_model(const std::filesystem::path& path, pd::TorchDevice device) {
     model.program = found->second;
   }
   const std::int64_t classes = model.denoiser.label_dim();
-  if (const auto found = file.metadata().find(record_key); found != file.metadata().end()) {
+  if (const auto found = file.metadata().find(ModelRecord::key); found != file.metadata().end()) {
     model.record = pd::settings_json::options<ModelRecord>(found->second, path.string());
     model.recorded = true;
     if (static_cast<std::int64_t>(model.record.class_names.size()) != classes) {
@@ -67,8 +66,9 @@ Model load_model(const std::filesystem::path& path, pd::TorchDevice device) {
 }
 
 void save_model(const std::filesystem::path& path, Denoiser& denoiser, const ModelRecord& record) {
-  pd::model_file::save(path, denoiser,
-                       {{record_key, pd::settings_json::text(record)}, {program_key, "patchdiff " PATCHDIFF_VERSION}});
+  pd::model_file::save(
+      path, denoiser,
+      {{ModelRecord::key, pd::settings_json::text(record)}, {program_key, "patchdiff " PATCHDIFF_VERSION}});
 }
 
 void require_same_data(const ModelRecord& record, const std::string& fingerprint, const std::string& component) {

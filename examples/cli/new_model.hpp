@@ -12,7 +12,7 @@
 #include <patchdiff/data/any_dataset.hpp>
 #include <patchdiff/diffusion/denoiser_wrapper.hpp>
 #include <patchdiff/diffusion/edm.hpp>
-#include <patchdiff/nn/torch/song_unet_options.hpp>
+#include <patchdiff/nn/song_unet_options.hpp>
 #include <patchdiff/nn/torch/usable_precision.hpp>
 #include <patchdiff/patch/coord_encoder.hpp>
 

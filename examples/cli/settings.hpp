@@ -185,6 +185,8 @@ struct LogSettings {
 
 /// What the program keeps in a model file beside the model.
 struct ModelRecord {
+  static constexpr const char* key = "patchdiff_program";  ///< in the file's metadata
+
   std::vector<std::string> class_names{};
   SamplingSettings sampling{};
   TrainingSettings training{};

@@ -6,4 +6,5 @@
 #include <patchdiff/backend/eigen/eigen_backend.hpp>
 #include <patchdiff/backend/eigen/thread_executor.hpp>
 #include <patchdiff/components.hpp>
+#include <patchdiff/nn/eigen/eigen_song_unet.hpp>
 #include <patchdiff/nn/eigen/small_unet.hpp>

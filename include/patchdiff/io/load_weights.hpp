@@ -16,6 +16,8 @@
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
 #include <patchdiff/io/safetensors_reader.hpp>
+#include <patchdiff/io/safetensors_tensor.hpp>
+#include <patchdiff/io/safetensors_type.hpp>
 #include <patchdiff/nn/network.hpp>
 
 namespace patchdiff {
@@ -54,7 +56,9 @@ void assign_stored(typename B::Tensor& value, const SafetensorsReader& file, con
 
 /// Gives a network, or whatever has tensors by name, the values of a file, where each name stands behind `prefix`.
 ///
+/// The network has its own copy afterwards, so the file may change or go. Types other than float32 are converted.
 /// Errors: DataError that lists every missing, unknown and wrongly shaped tensor; the network is as before then.
+/// DataError for a file that is written to meanwhile; of the weights, some are read then.
 template <HasState Net>
 void load_weights(Net& net, const SafetensorsReader& file, const std::string& path, std::string_view prefix) {
   using B = typename Net::Backend;
@@ -78,8 +82,10 @@ void load_weights(Net& net, const SafetensorsReader& file, const std::string& pa
     throw DataError("load_weights", path, "the network's weights", fmt::format("{}", fmt::join(faults, "; ")));
   }
   net.visit_state([&](std::string_view name, typename B::Tensor& value) {
+    file.require_unchanged();  // before what may have been cut off is touched
     assign_stored<B>(value, file, file.at(fmt::format("{}{}", prefix, name)));
   });
+  file.require_unchanged();
 }
 
 }  // namespace patchdiff

@@ -47,6 +47,11 @@ class SafetensorsReader {
 
   const std::map<std::string, std::string>& metadata() const noexcept { return metadata_; }
 
+  /// Errors: DataError for a file that was written to since it was opened; see MappedFile.
+  void require_unchanged() const {
+    if (file_) file_->require_unchanged();
+  }
+
   /// The tensors as they lie in the file; not of a temporary, which a range-based `for` would outlive.
   const std::vector<SafetensorsTensor>& tensors() const& noexcept { return tensors_; }
   void tensors() const&& = delete;

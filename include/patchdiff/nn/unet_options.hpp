@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/image_size.hpp>
 
 /// What the options of every U-Net have in common, on any backend.
 namespace patchdiff::unet {
@@ -44,6 +45,22 @@ void check_options(std::string_view network, const Options& options) {
   for (const std::int64_t mult : options.channel_mult) {
     require(mult >= 1, "channel_mult", "factors of at least 1", mult);
   }
+}
+
+/// The options, checked. Errors: ConfigError of the component `network`.
+template <class Options>
+Options checked(std::string_view network, Options options) {
+  check_options(network, options);
+  const auto require = [&](bool holds, std::string_view argument, std::string_view expected, const auto& got) {
+    if (!holds) throw ConfigError(network, argument, expected, fmt::format("{}", got));
+  };
+  require(options.augment_dim >= 0, "augment_dim", "at least 0", options.augment_dim);
+  require(options.dropout >= 0 && options.dropout < 1, "dropout", "a value in [0, 1)", options.dropout);
+  const std::int64_t divisor = size_divisor(options);
+  const ImageSize image = options.image;
+  require(image.height >= 1 && image.width >= 1 && image.height % divisor == 0 && image.width % divisor == 0, "image",
+          fmt::format("sides divisible by {}", divisor), to_string(image));
+  return options;
 }
 
 }  // namespace patchdiff::unet

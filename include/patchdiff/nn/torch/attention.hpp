@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
 #include <cmath>
 
 #include <ATen/TensorOperators.h>
@@ -13,19 +12,9 @@
 
 #include <patchdiff/backend/torch/compat.hpp>
 #include <patchdiff/core/error.hpp>
-#include <patchdiff/core/named_enum.hpp>
+#include <patchdiff/nn/attention.hpp>
 
-namespace patchdiff {
-
-/// How a network computes attention: by LibTorch's fused kernel, from LibTorch 2.0 on, or by matrix products, which
-/// take memory for the square of the pixels and have second derivatives. The results are the same.
-enum class Attention { fused, plain };
-
-constexpr std::array<NamedValue<Attention>, 2> value_names(Attention) noexcept {
-  return {{{Attention::fused, "fused"}, {Attention::plain, "plain"}}};
-}
-
-namespace unet {
+namespace patchdiff::unet {
 
 /// The identity, whose gradient cannot be differentiated again.
 struct OnceDifferentiable : ::torch::autograd::Function<OnceDifferentiable> {
@@ -55,6 +44,4 @@ inline at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const a
   return at::bmm(matrices(value), weights.transpose(1, 2)).view(value.sizes());
 }
 
-}  // namespace unet
-
-}  // namespace patchdiff
+}  // namespace patchdiff::unet

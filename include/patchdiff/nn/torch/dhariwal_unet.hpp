@@ -18,14 +18,15 @@
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/random_stream.hpp>
+#include <patchdiff/nn/attention.hpp>
 #include <patchdiff/nn/conditioning.hpp>
 #include <patchdiff/nn/network.hpp>
-#include <patchdiff/nn/torch/attention.hpp>
 #include <patchdiff/nn/torch/autograd_network.hpp>
 #include <patchdiff/nn/torch/noise_embedding.hpp>
 #include <patchdiff/nn/torch/unet_layers.hpp>
 #include <patchdiff/nn/torch/unet_levels.hpp>
 #include <patchdiff/nn/unet_options.hpp>
+#include <patchdiff/nn/unet_plan.hpp>
 
 namespace patchdiff {
 
@@ -123,23 +124,18 @@ class DhariwalUNet : public AutogradNetwork<DhariwalUNet> {
       map_label_ = make.parameter("map_label.weight", make.normal({width, options_.label_dim}, 1));
     }
     const std::vector<std::int64_t> channels = unet::level_channels(options_);
-    stem_.emplace(make, unet::Levels::name("enc", options_.image, 0) + "conv", options_.in_channels, channels.front(),
+    stem_.emplace(make, unet::UNetPlan::name("enc", options_.image, 0) + "conv", options_.in_channels, channels.front(),
                   3);
-    levels_.emplace(make, unet::LevelSettings{.image = options_.image,
-                                              .stem_channels = channels.front(),
-                                              .channels = channels,
-                                              .num_blocks = options_.num_blocks,
-                                              .attn_resolutions = options_.attn_resolutions,
-                                              .decoder_attends_once = false,
-                                              .block = {.embedding_channels = width,
-                                                        .dropout = options_.dropout,
-                                                        .epsilon = epsilon,
-                                                        .last_gain = 0,
-                                                        .embedding_scales = true,
-                                                        .resampled_skip_weights = false,
-                                                        .channels_per_head = 64,
-                                                        .attention = options_.attention,
-                                                        .recompute = options_.recompute}});
+    levels_.emplace(make, unet::UNetPlan(options_, channels.front(), /*decoder_attends_once=*/false),
+                    unet::BlockSettings{.embedding_channels = width,
+                                        .dropout = options_.dropout,
+                                        .epsilon = epsilon,
+                                        .last_gain = 0,
+                                        .embedding_scales = true,
+                                        .resampled_skip_weights = false,
+                                        .channels_per_head = 64,
+                                        .attention = options_.attention,
+                                        .recompute = options_.recompute});
     out_norm_.emplace(make, "out_norm", channels.front(), epsilon);
     out_conv_.emplace(make, "out_conv", channels.front(), options_.out_channels, 3, 0);
   }

@@ -17,20 +17,18 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/silu.h>
-#include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <patchdiff/backend/torch/torch_backend.hpp>
-#include <patchdiff/core/error.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/nn/conditioning.hpp>
 #include <patchdiff/nn/network.hpp>
+#include <patchdiff/nn/song_unet_options.hpp>
 #include <patchdiff/nn/torch/autograd_network.hpp>
 #include <patchdiff/nn/torch/noise_embedding.hpp>
-#include <patchdiff/nn/torch/song_unet_options.hpp>
 #include <patchdiff/nn/torch/unet_layers.hpp>
 #include <patchdiff/nn/torch/unet_levels.hpp>
 #include <patchdiff/nn/unet_options.hpp>
+#include <patchdiff/nn/unet_plan.hpp>
 
 namespace patchdiff {
 
@@ -106,7 +104,7 @@ class SongUNet : public AutogradNetwork<SongUNet> {
   static constexpr double epsilon = 1e-6;
 
   SongUNet(TorchDevice device, SongUNetOptions options, std::optional<RandomKey> key)
-      : AutogradNetwork(device), options_(checked(std::move(options))) {
+      : AutogradNetwork(device), options_(checked_song_unet(name, std::move(options))) {
     unet::WeightMaker make{*this, key, unet::Initialization::xavier};
     const std::int64_t width = 4 * options_.model_channels;
     if (options_.embedding_type == EmbeddingType::fourier) {
@@ -119,7 +117,8 @@ class SongUNet : public AutogradNetwork<SongUNet> {
     map_layer0_.emplace(make, "map_layer0", noise_channels(), width);
     map_layer1_.emplace(make, "map_layer1", width, width);
     make_stem(make);
-    levels_.emplace(make, level_settings());
+    levels_.emplace(make, unet::UNetPlan(options_, options_.model_channels, /*decoder_attends_once=*/true),
+                    block_settings());
     make_encoder_branch(make);
     make_outputs(make);
   }
@@ -142,24 +141,19 @@ class SongUNet : public AutogradNetwork<SongUNet> {
     return at::silu((*map_layer1_)(at::silu((*map_layer0_)(embedding))));
   }
 
-  unet::LevelSettings level_settings() const {
-    return {.image = options_.image,
-            .stem_channels = options_.model_channels,
-            .channels = unet::level_channels(options_),
-            .num_blocks = options_.num_blocks,
-            .attn_resolutions = options_.attn_resolutions,
-            .block = {.embedding_channels = 4 * options_.model_channels,
-                      .dropout = options_.dropout,
-                      .skip_scale = std::sqrt(0.5),
-                      .epsilon = epsilon,
-                      .qkv_gain = std::sqrt(0.2),
-                      .filter = options_.resample_filter,
-                      .attention = options_.attention,
-                      .recompute = options_.recompute}};
+  unet::BlockSettings block_settings() const {
+    return {.embedding_channels = 4 * options_.model_channels,
+            .dropout = options_.dropout,
+            .skip_scale = std::sqrt(0.5),
+            .epsilon = epsilon,
+            .qkv_gain = std::sqrt(0.2),
+            .filter = options_.resample_filter,
+            .attention = options_.attention,
+            .recompute = options_.recompute};
   }
 
   void make_stem(unet::WeightMaker& make) {
-    const std::string stem = unet::Levels::name("enc", options_.image, 0) + "conv";
+    const std::string stem = unet::UNetPlan::name("enc", options_.image, 0) + "conv";
     const std::int64_t channels = options_.model_channels;
     if (!options_.implicit_mlp) {
       stem_.emplace(make, stem, options_.in_channels, channels, 3);
@@ -175,7 +169,7 @@ class SongUNet : public AutogradNetwork<SongUNet> {
     const std::vector<std::int64_t> channels = unet::level_channels(options_);
     std::int64_t from = options_.in_channels;
     for (std::size_t level = 1; level < channels.size(); ++level) {
-      const std::string prefix = unet::Levels::name("enc", options_.image, level);
+      const std::string prefix = unet::UNetPlan::name("enc", options_.image, level);
       const std::int64_t to = channels[level - 1];
       if (options_.encoder_type == EncoderType::skip) {
         halved_.emplace_back(make, prefix + "aux_down", unet::Resample::down, options_.resample_filter);
@@ -192,26 +186,13 @@ class SongUNet : public AutogradNetwork<SongUNet> {
     const std::vector<std::int64_t> channels = unet::level_channels(options_);
     const std::size_t count = options_.decoder_type == DecoderType::skip ? channels.size() : 1;
     for (std::size_t level = 0; level < count; ++level) {
-      const std::string prefix = unet::Levels::name("dec", options_.image, level);
+      const std::string prefix = unet::UNetPlan::name("dec", options_.image, level);
       outputs_.push_back({unet::GroupNorm(make, prefix + "aux_norm", channels[level], epsilon),
                           unet::Conv2d(make, prefix + "aux_conv", channels[level], options_.out_channels, 3, 1e-5)});
       if (level + 1 < count) {
         doubled_.emplace_back(make, prefix + "aux_up", unet::Resample::up, options_.resample_filter);
       }
     }
-  }
-
-  static SongUNetOptions checked(SongUNetOptions options) {
-    options = unet::checked(name, std::move(options));
-    if (options.channel_mult_noise < 1) {
-      throw ConfigError(name, "channel_mult_noise", "at least 1", fmt::format("{}", options.channel_mult_noise));
-    }
-    const std::vector<std::int64_t>& taps = options.resample_filter;
-    if (taps.empty() || taps.size() % 2 != 0 ||
-        std::any_of(taps.begin(), taps.end(), [](auto tap) { return tap < 1; })) {
-      throw ConfigError(name, "resample_filter", "an even number of values of at least 1", fmt::format("{}", taps));
-    }
-    return options;
   }
 
   SongUNetOptions options_;

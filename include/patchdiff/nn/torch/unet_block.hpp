@@ -24,6 +24,7 @@
 #include <patchdiff/nn/torch/autocast_guard.hpp>
 #include <patchdiff/nn/torch/recompute.hpp>
 #include <patchdiff/nn/torch/unet_layers.hpp>
+#include <patchdiff/nn/unet_plan.hpp>
 
 namespace patchdiff::unet {
 
@@ -74,6 +75,8 @@ struct BlockSettings {
 /// Errors: ConfigError for channels that do not divide into groups or heads.
 class Block {
  public:
+  Block(WeightMaker& make, const BlockPlan& plan, const BlockSettings& settings)
+      : Block(make, plan.name, plan.in, plan.out, plan.attention, plan.resample, settings, plan.layer) {}
   Block(WeightMaker& make, const std::string& name, std::int64_t in, std::int64_t out, bool attention,
         Resample resample, const BlockSettings& settings, std::uint64_t layer)
       : first_weight_(make.weights.size()),

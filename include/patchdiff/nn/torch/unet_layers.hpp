@@ -32,6 +32,7 @@
 #include <patchdiff/core/shape.hpp>
 #include <patchdiff/nn/torch/cpu_layers.hpp>
 #include <patchdiff/nn/torch/torch_parameters.hpp>
+#include <patchdiff/nn/unet_plan.hpp>
 
 /// Layers of the U-Nets of EDM (arXiv 2206.00364, appendix F), named as in published checkpoints.
 namespace patchdiff::unet {
@@ -110,9 +111,6 @@ struct Linear {
   at::Tensor weight;
   at::Tensor bias;
 };
-
-/// What happens to the resolution: nothing, sides halved, or doubled.
-enum class Resample { none, down, up };
 
 /// The filter [f_0, f_1, ...] along both axes, of an even number of taps; [1, 1] is the mean of 2x2 pixels, or their
 /// copy.

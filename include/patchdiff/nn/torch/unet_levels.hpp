@@ -1,27 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
-#include <cstdint>
 #include <optional>
-#include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cat.h>
-#include <fmt/format.h>
 
-#include <patchdiff/core/error.hpp>
-#include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/precision.hpp>
 #include <patchdiff/nn/network.hpp>
 #include <patchdiff/nn/torch/autocast_guard.hpp>
 #include <patchdiff/nn/torch/unet_block.hpp>
 #include <patchdiff/nn/torch/unet_layers.hpp>
-#include <patchdiff/nn/unet_options.hpp>
+#include <patchdiff/nn/unet_plan.hpp>
 
 namespace patchdiff::unet {
 
@@ -42,24 +35,21 @@ inline at::Tensor rounded(const at::Tensor& x, Precision precision) {
   return x.is_cpu() ? channels_last(x, at::kBFloat16) : x.to(at::kBFloat16);
 }
 
-/// What the levels of a U-Net are made of.
-struct LevelSettings {
-  ImageSize image{};                             ///< full images; names the levels, whatever the patch
-  std::int64_t stem_channels = 0;                ///< what enters the first level
-  std::vector<std::int64_t> channels{};          ///< of each level
-  std::int64_t num_blocks = 0;                   ///< of a level; the decoder has one more
-  std::vector<std::int64_t> attn_resolutions{};  ///< levels with attention, by the longer side of the full image there
-  bool decoder_attends_once = true;              ///< whether only a level's last block in the decoder has attention
-  BlockSettings block{};
-};
-
 /// The residual blocks of a U-Net: an encoder whose outputs the decoder takes back, level by level.
 class Levels {
  public:
-  Levels(WeightMaker& make, LevelSettings settings) : settings_(std::move(settings)) {
-    std::vector<std::int64_t> skips{settings_.stem_channels};
-    for (std::size_t level = 0; level < count(); ++level) add_encoder_level(make, level, skips);
-    for (std::size_t level = count(); level-- > 0;) add_decoder_level(make, level, skips);
+  Levels(WeightMaker& make, const UNetPlan& plan, const BlockSettings& settings) : decoder_(plan.count()) {
+    for (std::size_t level = 0; level < count(); ++level) {
+      EncoderLevel& made = encoder_.emplace_back();
+      const UNetPlan::EncoderLevel& planned = plan.encoder(level);
+      if (planned.down) made.down.emplace(make, *planned.down, settings);
+      for (const BlockPlan& block : planned.blocks) made.blocks.emplace_back(make, block, settings);
+    }
+    for (std::size_t level = count(); level-- > 0;) {
+      const UNetPlan::DecoderLevel& planned = plan.decoder(level);
+      for (const BlockPlan& block : planned.entry) decoder_[level].entry.emplace_back(make, block, settings);
+      for (const BlockPlan& block : planned.blocks) decoder_[level].blocks.emplace_back(make, block, settings);
+    }
   }
 
   /// The outputs that the decoder takes back; `enter(level, x)` replaces x at the beginning of each level but the
@@ -92,12 +82,7 @@ class Levels {
     return x;
   }
 
-  std::size_t count() const noexcept { return settings_.channels.size(); }
-
-  /// The first part of the names of a level's layers.
-  static std::string name(std::string_view side, ImageSize image, std::size_t level) {
-    return fmt::format("{}.{}x{}_", side, image.height >> level, image.width >> level);
-  }
+  std::size_t count() const noexcept { return decoder_.size(); }
 
  private:
   struct EncoderLevel {
@@ -109,72 +94,8 @@ class Levels {
     std::vector<Block> blocks{};
   };
 
-  bool attends(std::size_t level) const {
-    const std::int64_t side = std::max(settings_.image.height, settings_.image.width) >> level;
-    return std::find(settings_.attn_resolutions.begin(), settings_.attn_resolutions.end(), side) !=
-           settings_.attn_resolutions.end();
-  }
-
-  void add_encoder_level(WeightMaker& make, std::size_t level, std::vector<std::int64_t>& skips) {
-    EncoderLevel& made = encoder_.emplace_back();
-    const std::string prefix = name("enc", settings_.image, level);
-    if (level > 0) {
-      made.down.emplace(make, prefix + "down", skips.back(), skips.back(), false, Resample::down, settings_.block,
-                        layers_++);
-      skips.push_back(skips.back());
-    }
-    for (std::int64_t index = 0; index < settings_.num_blocks; ++index) {
-      made.blocks.emplace_back(make, prefix + "block" + std::to_string(index), skips.back(), settings_.channels[level],
-                               attends(level), Resample::none, settings_.block, layers_++);
-      skips.push_back(settings_.channels[level]);
-    }
-  }
-
-  /// Levels are made from the lowest one up, and kept from the highest one down.
-  void add_decoder_level(WeightMaker& make, std::size_t level, std::vector<std::int64_t>& skips) {
-    DecoderLevel& made = *decoder_.emplace(decoder_.begin());
-    const std::string prefix = name("dec", settings_.image, level);
-    const bool lowest = level == count() - 1;
-    std::int64_t channels = settings_.channels[lowest ? level : level + 1];
-    const auto enter = [&](const char* suffix, bool attention, Resample resample) {
-      made.entry.emplace_back(make, prefix + suffix, channels, channels, attention, resample, settings_.block,
-                              layers_++);
-    };
-    if (lowest) {
-      enter("in0", true, Resample::none);
-      enter("in1", false, Resample::none);
-    } else {
-      enter("up", false, Resample::up);
-    }
-    for (std::int64_t index = 0; index <= settings_.num_blocks; ++index) {
-      const bool attention = attends(level) && (index == settings_.num_blocks || !settings_.decoder_attends_once);
-      made.blocks.emplace_back(make, prefix + "block" + std::to_string(index), channels + skips.back(),
-                               settings_.channels[level], attention, Resample::none, settings_.block, layers_++);
-      channels = settings_.channels[level];
-      skips.pop_back();
-    }
-  }
-
-  LevelSettings settings_;
-  std::uint64_t layers_ = 0;  ///< numbers the draws of dropout
   std::vector<EncoderLevel> encoder_{};
-  std::vector<DecoderLevel> decoder_{};
+  std::vector<DecoderLevel> decoder_;
 };
-
-/// The options, checked. Errors: ConfigError of the component `network`.
-template <class Options>
-Options checked(std::string_view network, Options options) {
-  check_options(network, options);
-  const auto require = [&](bool holds, std::string_view argument, std::string_view expected, const auto& got) {
-    if (!holds) throw ConfigError(network, argument, expected, fmt::format("{}", got));
-  };
-  require(options.augment_dim >= 0, "augment_dim", "at least 0", options.augment_dim);
-  require(options.dropout >= 0 && options.dropout < 1, "dropout", "a value in [0, 1)", options.dropout);
-  const std::int64_t divisor = size_divisor(options);
-  const ImageSize image = options.image;
-  require(image.height >= 1 && image.width >= 1 && image.height % divisor == 0 && image.width % divisor == 0, "image",
-          fmt::format("sides divisible by {}", divisor), to_string(image));
-  return options;
-}
 
 }  // namespace patchdiff::unet

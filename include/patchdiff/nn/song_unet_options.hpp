@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <string_view>
+#include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/named_enum.hpp>
-#include <patchdiff/nn/torch/attention.hpp>
+#include <patchdiff/nn/attention.hpp>
+#include <patchdiff/nn/unet_options.hpp>
 
 namespace patchdiff {
 
@@ -77,5 +85,18 @@ struct SongUNetOptions {
     visit("recompute", self.recompute, "compute blocks again in backward: less memory, more time");
   }
 };
+
+/// The options, checked. Errors: ConfigError of the component `network`.
+inline SongUNetOptions checked_song_unet(std::string_view network, SongUNetOptions options) {
+  options = unet::checked(network, std::move(options));
+  if (options.channel_mult_noise < 1) {
+    throw ConfigError(network, "channel_mult_noise", "at least 1", fmt::format("{}", options.channel_mult_noise));
+  }
+  const std::vector<std::int64_t>& taps = options.resample_filter;
+  if (taps.empty() || taps.size() % 2 != 0 || std::any_of(taps.begin(), taps.end(), [](auto tap) { return tap < 1; })) {
+    throw ConfigError(network, "resample_filter", "an even number of values of at least 1", fmt::format("{}", taps));
+  }
+  return options;
+}
 
 }  // namespace patchdiff

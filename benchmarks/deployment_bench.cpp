@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// DDPM++ on Eigen beside the same network on LibTorch, call by call in turns, by the processor time of all threads.
+// Prints medians of ratios and, with --json, writes every figure. Built as deployment_bench for any x86-64, and as
+// deployment_bench_native for the machine that compiles it.
+
+#include <cstdint>
+#include <ctime>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <torch/version.h>
+
+#include <patchdiff/backend/eigen/eigen_backend.hpp>
+#include <patchdiff/backend/eigen/thread_executor.hpp>
+#include <patchdiff/backend/torch/torch_backend.hpp>
+#include <patchdiff/core/random_stream.hpp>
+#include <patchdiff/nn/eigen/eigen_song_unet.hpp>
+#include <patchdiff/nn/torch/song_unet.hpp>
+
+#include "measure.hpp"
+
+namespace {
+
+namespace pd = patchdiff;
+using E = pd::EigenBackend<float>;
+using T = pd::TorchBackend;
+
+struct Settings {
+  std::vector<std::int64_t> batches{1, 16};
+  std::vector<std::int64_t> channels{32, 64, 128};
+  std::int64_t side = 32;
+  std::int64_t calls = 15;
+  int threads = 1;
+  std::string json;
+};
+
+/// The processor seconds that a piece of work takes, of all threads together.
+template <class F>
+double processor_seconds(F&& work) {
+  const std::clock_t start = std::clock();
+  work();
+  return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+}
+
+Json measure(const Settings& settings, std::int64_t channels, std::int64_t batch) {
+  const pd::SongUNetOptions options{.image = {settings.side, settings.side},
+                                    .in_channels = 3 + 2,
+                                    .out_channels = 3,
+                                    .model_channels = channels,
+                                    .channel_mult = {1, 2, 2},
+                                    .num_blocks = 1,
+                                    .attn_resolutions = {settings.side / 2},
+                                    .dropout = 0};
+  pd::SongUNet theirs(options, {1});
+  pd::ThreadExecutor pool(settings.threads);
+  pd::EigenSongUNet<float> ours(options,
+                                settings.threads > 1 ? pd::EigenDevice<float>{pool} : pd::EigenDevice<float>{});
+  std::vector<std::vector<double>> weights;
+  theirs.visit_state([&](std::string_view name, at::Tensor& value) {
+    // The last layers of blocks start as almost nothing: all weights of size 0.05 instead.
+    std::vector<double> values(static_cast<std::size_t>(value.numel()));
+    pd::RandomStream({weights.size()}, pd::Purpose::initial_weights, 0, 0).normals(std::span(values));
+    const bool filter = name.ends_with("resample_filter");
+    for (double& number : values) number = filter ? 0.25 : 0.05 * number;
+    T::assign(value, T::from_host(std::span<const double>(values), T::shape(value), {}));
+    weights.push_back(std::move(values));
+  });
+  const auto by_name = [&] {
+    std::vector<std::string> names;
+    theirs.visit_state([&](std::string_view name, at::Tensor&) { names.emplace_back(name); });
+    return names;
+  }();
+  ours.visit_state([&](std::string_view name, E::Tensor& value) {
+    for (std::size_t i = 0; i < by_name.size(); ++i) {
+      if (by_name[i] == name)
+        value.array() = E::from_host(std::span<const double>(weights[i]), value.shape(), {}).array();
+    }
+  });
+  const pd::Shape shape{batch, options.in_channels, settings.side, settings.side};
+  std::vector<double> numbers(static_cast<std::size_t>(pd::element_count(shape)));
+  pd::RandomStream({7}, pd::Purpose::initial_noise, 0, 0).normals(std::span(numbers));
+  const at::Tensor torch_input = T::from_host(std::span<const double>(numbers), shape, {});
+  const E::Tensor eigen_input = E::from_host(std::span<const double>(numbers), shape, ours.device());
+  const std::vector<double> c_noise(static_cast<std::size_t>(batch), -0.3);
+
+  at::Tensor expected;
+  E::Tensor got;
+  std::vector<double> on_torch, on_eigen, ratios;
+  for (std::int64_t call = -2; call < settings.calls; ++call) {
+    const double torch_time = processor_seconds([&] { expected = theirs(torch_input, c_noise, {}, {}); });
+    const double eigen_time = processor_seconds([&] { got = ours(eigen_input, c_noise, {}, {}); });
+    if (call < 0) continue;  // warming up
+    on_torch.push_back(torch_time);
+    on_eigen.push_back(eigen_time);
+    ratios.push_back(eigen_time / torch_time);
+  }
+  const std::vector<double> values = E::to_host(got);
+  const at::Tensor both = T::from_host(std::span<const double>(values), got.shape(), {});
+  const double largest = expected.abs().max().item<double>();
+  const double error = (both - expected).abs().max().item<double>() / largest;
+  if (!(error < 1e-4)) throw std::runtime_error(fmt::format("results differ by {:.2g} of the largest", error));
+  fmt::print("{:3} channels, batch {:2}: LibTorch {:8.2f} ms, Eigen {:8.2f} ms, ratio {:.2f} ({:.2f} to {:.2f})\n",
+             channels, batch, 1e3 * spread_of(on_torch).median, 1e3 * spread_of(on_eigen).median,
+             spread_of(ratios).median, spread_of(ratios).least, spread_of(ratios).most);
+  return {{"model_channels", channels},
+          {"batch", batch},
+          {"libtorch", to_json(spread_of(on_torch))},
+          {"eigen", to_json(spread_of(on_eigen))},
+          {"ratio",
+           {{"median", spread_of(ratios).median}, {"min", spread_of(ratios).least}, {"max", spread_of(ratios).most}}},
+          {"largest_difference", error}};
+}
+
+void run(const Settings& settings) {
+  at::set_num_threads(settings.threads);
+  Json results = Json::array();
+  for (const std::int64_t channels : settings.channels) {
+    for (const std::int64_t batch : settings.batches) results.push_back(measure(settings, channels, batch));
+  }
+  write_figures(settings.json, "deployment_bench",
+                {{"benchmark", "deployment"},
+                 {"libtorch", TORCH_VERSION},
+                 {"simd", Eigen::SimdInstructionSetsInUse()},
+                 {"compiler", __VERSION__},
+                 {"threads", settings.threads},
+                 {"side", settings.side},
+                 {"calls", settings.calls},
+                 {"results", results}});
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Settings settings;
+  CLI::App app{"Times DDPM++ on Eigen beside LibTorch's, by processor time.", "deployment_bench"};
+  app.add_option("--batch", settings.batches, "images in a call")->delimiter(',')->capture_default_str();
+  app.add_option("--model-channels", settings.channels, "widths of the first level")
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_option("--side", settings.side, "side of the images")->capture_default_str();
+  app.add_option("--calls", settings.calls, "timed calls of each kind")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add_threads(app, settings.threads);
+  add_json(app, settings.json);
+  return run_benchmark(app, argc, argv, [&] { run(settings); });
+}

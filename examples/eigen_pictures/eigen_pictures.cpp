@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model inside another program: answers each line "SEED [CLASS]" on standard input with a picture on standard output,
+// a binary PGM or PPM. Needs a compiler, Eigen, fmt and the header-only nlohmann-json, no LibTorch and no libpng.
+
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <iostream>
+#include <iterator>
+#include <new>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <patchdiff/backend/eigen/eigen_backend.hpp>
+#include <patchdiff/backend/eigen/thread_executor.hpp>
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/diffusion/any_denoiser.hpp>
+#include <patchdiff/io/image_grid.hpp>
+#include <patchdiff/io/model_file.hpp>
+#include <patchdiff/io/picture.hpp>
+#include <patchdiff/nn/eigen/eigen_song_unet.hpp>
+#include <patchdiff/sampling/dpm_solver_pp_2m.hpp>
+#include <patchdiff/sampling/ode_sampler.hpp>
+
+namespace {
+
+namespace pd = patchdiff;
+
+/// Draws a model's pictures, one at a time.
+class PictureMaker {
+ public:
+  using B = pd::EigenBackend<float>;
+
+  PictureMaker(const std::filesystem::path& model, pd::ThreadExecutor& pool)
+      : denoiser_(pd::model_file::load<pd::EigenSongUNet<float>>(model, {pool})) {}
+
+  /// The picture of a seed; of a class, where the model has some: a class that is not given is none.
+  pd::Picture operator()(std::uint64_t seed, std::optional<std::int64_t> label) const {
+    pd::SampleRequest<B> request{.seeds = {seed}};
+    if (label) {
+      request.conditioning.class_labels =
+          pd::one_hot_labels<B>(std::vector{*label}, denoiser_.label_dim(), denoiser_.device());
+    } else if (denoiser_.label_dim() > 0) {
+      request.conditioning.class_labels = B::zeros({1, denoiser_.label_dim()}, denoiser_.device());
+    }
+    const auto image = sampler_(denoiser_, request);
+    return frame_(B::Wide::to_host(image), image.shape());
+  }
+
+ private:
+  pd::AnyDenoiser<B> denoiser_;
+  pd::ODESampler<pd::DPMSolverPP2M> sampler_{{.num_steps = 8}};
+  pd::ImageGrid frame_{{.columns = 1, .margin = 0}};
+};
+
+void answer(const PictureMaker& make, const std::string& line) {
+  std::istringstream words(line);
+  std::uint64_t seed = 0;
+  if (!(words >> seed)) throw pd::DataError("eigen_pictures", "request", "SEED [CLASS]", '"' + line + '"');
+  std::optional<std::int64_t> label;
+  if (std::int64_t given = 0; words >> given) label = given;
+  const pd::Picture picture = make(seed, label);  // whole before its first byte is written
+  const auto& [channels, height, width] = picture.shape;
+  std::cout << fmt::format("P{}\n{} {}\n255\n", channels == 1 ? 5 : 6, width, height);
+  std::cout.write(reinterpret_cast<const char*>(picture.pixels.data()), std::ssize(picture.pixels)).flush();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    fmt::print(stderr, "usage: eigen_pictures MODEL < requests\n");
+    return 2;
+  }
+  try {
+    pd::ThreadExecutor pool(2);
+    const PictureMaker make(argv[1], pool);
+    for (std::string line; std::getline(std::cin, line);) {
+      try {
+        answer(make, line);
+      } catch (const std::bad_alloc&) {
+        fmt::print(stderr, "eigen_pictures: memory: expected enough for a picture, got none\n");
+      } catch (const pd::Error& error) {
+        fmt::print(stderr, "eigen_pictures: {}\n", error.what());
+      }
+    }
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "eigen_pictures: {}\n", error.what());
+    return 1;
+  }
+}

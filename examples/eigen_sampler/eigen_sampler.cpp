@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// Draws images by a model that `patchdiff train` wrote, without LibTorch: a grid as PNG, an array as NPY, or both. It
+// takes the same settings as `patchdiff sample` and gives the same images for the same seeds, to rounding.
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <new>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <patchdiff/backend/eigen/thread_executor.hpp>
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/diffusion/guided_denoiser.hpp>
+#include <patchdiff/io/image_grid.hpp>
+#include <patchdiff/io/model_file.hpp>
+#include <patchdiff/io/npy_writer.hpp>
+#include <patchdiff/io/png.hpp>
+#include <patchdiff/nn/eigen/eigen_song_unet.hpp>
+#include <patchdiff/sampling/tiled_denoiser.hpp>
+
+#include "cli/class_names.hpp"
+#include "cli/command_line.hpp"
+#include "cli/settings.hpp"
+#include "eigen_sampler/draw.hpp"
+
+namespace {
+
+namespace pd = patchdiff;
+
+struct Settings {
+  std::string model, out, npy;
+  std::vector<std::string> classes;
+  std::vector<std::int64_t> window{};
+  std::int64_t tile = 0, overlap = 0;
+  int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  SamplingSettings sampling;
+  GivenSettings given;
+};
+
+void add_options(CLI::App& app, Settings& settings) {
+  app.add_option("--model", settings.model, "file that patchdiff train wrote")->required();
+  app.add_option("--out", settings.out, "grid of the images, a PNG file");
+  app.add_option("--npy", settings.npy, "array of the images, an NPY file [N, C, H, W]");
+  app.add_option("--class", settings.classes, "names or numbers of the classes, one per row; all by default")
+      ->delimiter(',');
+  app.add_option("--window", settings.window, "part of the image to draw: top,left,height,width")
+      ->delimiter(',')
+      ->expected(4);
+  app.add_option("--tile", settings.tile, "side of the windows that an image is fused from, 0: none");
+  app.add_option("--overlap", settings.overlap, "pixels by which those windows overlap");
+  app.add_option("--threads", settings.threads, "threads to compute with")->capture_default_str();
+  settings.given.add_to(app, "Sampling, by default as the model file says", settings.sampling);
+}
+
+/// What the program `patchdiff` keeps in its files; of another program's file, defaults and numbers as class names.
+ModelRecord record_of(const pd::SafetensorsReader& file, const std::string& path, std::int64_t classes) {
+  ModelRecord record;
+  if (const auto found = file.metadata().find(ModelRecord::key); found != file.metadata().end()) {
+    record = pd::settings_json::options<ModelRecord>(found->second, path);
+  }
+  for (auto label = std::ssize(record.class_names); label < classes; ++label) {
+    record.class_names.push_back(fmt::format("{}", label));
+  }
+  return record;
+}
+
+void write(const Drawn& drawn, const Settings& settings) {
+  if (!settings.npy.empty()) {
+    pd::NpyWriter array(settings.npy, drawn.shape);
+    array.write(drawn.values);
+    array.commit();
+  }
+  if (settings.out.empty()) return;
+  const pd::ImageGrid grid({.columns = drawn.columns, .scale = std::max<std::int64_t>(1, 96 / drawn.shape[3])});
+  pd::write_png(settings.out, grid(drawn.values, drawn.shape));
+}
+
+void run(Settings& settings) {
+  if (settings.out.empty() && settings.npy.empty()) {
+    throw pd::ConfigError("eigen_sampler", "--out or --npy", "a file to write", "none");
+  }
+  pd::ThreadExecutor pool(settings.threads);
+  const pd::SafetensorsReader file{std::filesystem::path(settings.model)};
+  const Denoiser model(pd::model_file::load<pd::EigenSongUNet<float>>(file, settings.model, {pool}));
+  const ModelRecord record = record_of(file, settings.model, model.label_dim());
+  settings.sampling = record.sampling;
+  settings.given.apply();
+  settings.sampling.check();
+  std::vector<std::int64_t> classes = classes_of(settings.classes, record.class_names);
+  for (std::int64_t label = 0; settings.classes.empty() && label < model.label_dim(); ++label) classes.push_back(label);
+
+  // Denoisers around a denoiser; each refers to the one inside.
+  const auto log = [](std::string_view message) { fmt::print(stderr, "eigen_sampler: {}\n", message); };
+  std::optional<Denoiser> guided, tiled;
+  if (!classes.empty()) {
+    guided.emplace(pd::GuidedDenoiser(model, settings.sampling.guidance, pd::GuidanceInterval{}, log));
+  }
+  const Denoiser& whole = guided ? *guided : model;
+  if (settings.tile > 0) {
+    tiled.emplace(pd::TiledDenoiser(whole, {.window = {settings.tile, settings.tile}, .overlap = settings.overlap}));
+  }
+  const Drawn drawn = draw(tiled ? *tiled : whole, {.sampling = settings.sampling,
+                                                    .classes = classes,
+                                                    .window = settings.window,
+                                                    .normalization = record.normalization});
+  write(drawn, settings);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Settings settings;
+  CLI::App app{"Draws images by a trained model, without LibTorch.", "eigen_sampler"};
+  add_options(app, settings);
+  try {
+    app.parse(argc, argv);
+    run(settings);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error);
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "eigen_sampler: memory: expected enough for the model and its images, got none\n");
+    return 1;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "eigen_sampler: {}\n", error.what());
+    return 1;
+  }
+}
