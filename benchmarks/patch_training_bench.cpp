@@ -14,6 +14,7 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -26,18 +27,25 @@
 #include <torch/version.h>
 
 #include <patchdiff/core/named_enum.hpp>
+#include <patchdiff/data/any_dataset.hpp>
+#include <patchdiff/data/array_dataset.hpp>
+#include <patchdiff/data/dataset.hpp>
 #include <patchdiff/data/idx_dataset.hpp>
+#include <patchdiff/data/image_folder.hpp>
 #include <patchdiff/data/loader.hpp>
+#include <patchdiff/data/padded_dataset.hpp>
 #include <patchdiff/diffusion/any_denoiser.hpp>
 #include <patchdiff/io/image_grid.hpp>
 #include <patchdiff/io/png.hpp>
 #include <patchdiff/io/settings_json.hpp>
+#include <patchdiff/metrics/torch/feature_classifier_file.hpp>
 #include <patchdiff/torch.hpp>
 #include <patchdiff/training/training_cost.hpp>
 
-#include "fashion_judge.hpp"
+#include "fashion_features.hpp"
 #include "halves_correlation.hpp"
 #include "measure.hpp"
+#include "sample_judge.hpp"
 #include "unplaced_network.hpp"
 
 namespace {
@@ -45,8 +53,6 @@ namespace {
 namespace fs = std::filesystem;
 namespace pd = patchdiff;
 using B = pd::TorchBackend;
-
-constexpr pd::ImageSize image{32, 32};
 
 enum class Kind : std::uint8_t { stochastic, progressive };
 
@@ -59,7 +65,7 @@ struct ArmSettings {
   std::string name;
   Kind schedule = Kind::stochastic;
   double full_image_probability = 0.5;  // 1: training on full images
-  std::vector<double> probabilities{};  // of patches of 32, 16 and 8, instead
+  std::vector<double> probabilities{};  // of patches of R, R/2 and R/4, instead
   bool coordinates = true;
   pd::Reduction reduction = pd::Reduction::sum;
   double learning_rate = 2e-3;
@@ -70,8 +76,8 @@ struct ArmSettings {
   static void describe(Self& self, Visitor&& visit) {
     visit("name", self.name, "of the arm");
     visit("schedule", self.schedule, "stochastic or progressive");
-    visit("full_image_probability", self.full_image_probability, "p of the published mixture of 32, 16 and 8");
-    visit("probabilities", self.probabilities, "of 32, 16 and 8, instead of the published mixture");
+    visit("full_image_probability", self.full_image_probability, "p of the published mixture of R, R/2 and R/4");
+    visit("probabilities", self.probabilities, "of R, R/2 and R/4, instead of the published mixture");
     visit("coordinates", self.coordinates, "whether the network is told where a patch lies");
     visit("reduction", self.reduction, "of a sample's pixels: sum or mean");
     visit("learning_rate", self.learning_rate, "after a rise over 100 steps");
@@ -83,6 +89,7 @@ struct ArmSettings {
 struct Settings {
   fs::path arms;
   fs::path data = "/usr/share/datasets/fashion-mnist";  // where Debian's dataset-fashion-mnist puts it
+  std::string features;
   std::int64_t images = 60'000;
   std::int64_t model_channels = 32;
   std::vector<std::int64_t> channel_mult{1, 1, 2};
@@ -108,10 +115,10 @@ struct ProcessorClock {
 /// A model in training.
 class Arm {
  public:
-  Arm(const ArmSettings& arm, const Settings& settings, const pd::ArrayDataset& images)
+  Arm(const ArmSettings& arm, const Settings& settings, const pd::AnyDataset& images)
       : settings_(arm),
         threads_(settings.threads),
-        denoiser_(Network(network(settings), arm.coordinates),
+        denoiser_(Network(network(settings, images), arm.coordinates),
                   {.image = images.shape(), .precision = settings.precision}),
         loader_(images, {}, {.seed = settings.seed}),
         step_(options()),
@@ -145,22 +152,26 @@ class Arm {
  private:
   using Network = UnplacedNetwork<pd::SongUNet>;
 
-  static pd::SongUNet network(const Settings& settings) {
-    return pd::SongUNet({.image = image,
-                         .in_channels = 1 + 2,
-                         .out_channels = 1,
-                         .label_dim = 10,
+  static pd::SongUNet network(const Settings& settings, const pd::AnyDataset& images) {
+    const auto [channels, height, width] = images.shape();
+    return pd::SongUNet({.image = {height, width},
+                         .in_channels = channels + 2,
+                         .out_channels = channels,
+                         .label_dim = images.class_count(),
                          .model_channels = settings.model_channels,
                          .channel_mult = settings.channel_mult,
                          .num_blocks = 1,
-                         .attn_resolutions = {8},
+                         .attn_resolutions = {height >> (settings.channel_mult.size() - 1)},
                          .dropout = 0},
                         {settings.seed});
   }
 
   pd::TrainStepOptions options(std::uint64_t images_in_all = 1) const {
-    pd::PatchSizes sizes{
-        .image = image, .sizes = {{32, 32}, {16, 16}, {8, 8}}, .probabilities = settings_.probabilities};
+    const auto [height, width] = denoiser_.image().size();
+    pd::PatchSizes sizes{.image = {height, width},
+                         .sizes = {{height, width}, {height / 2, width / 2}, {height / 4, width / 4}},
+                         .probabilities = settings_.probabilities,
+                         .size_divisor = denoiser_.network().size_divisor()};
     if (sizes.probabilities.empty()) {
       const double p = settings_.full_image_probability;
       sizes.probabilities = {p, 3 * (1 - p) / 5, 2 * (1 - p) / 5};
@@ -182,7 +193,7 @@ class Arm {
   ArmSettings settings_;
   int threads_;
   pd::DenoiserWrapper<Network> denoiser_;
-  pd::Loader<B, pd::ArrayDataset> loader_;
+  pd::Loader<B, pd::AnyDataset> loader_;
   pd::TrainStep<B> step_;
   pd::Adam<B> optimizer_{{.beta2 = 0.99}};
   pd::EMA<B> ema_;
@@ -202,25 +213,33 @@ std::vector<ArmSettings> read_arms(const fs::path& path) {
   return read;
 }
 
-/// The first images of a data set.
-pd::ArrayDataset first(const pd::ArrayDataset& images, std::int64_t count) {
+/// The first images of a data set, decoded.
+template <pd::LabelledDataset Source>
+pd::AnyDataset first(const Source& images, std::int64_t count) {
   pd::LabelledImages kept{.shape = images.shape(), .class_count = images.class_count()};
+  std::vector<float> values(static_cast<std::size_t>(value_count(kept.shape)));
   for (std::int64_t index = 0; index < std::min(count, images.size()); ++index) {
-    const auto pixels = images.pixels(index);
-    kept.pixels.insert(kept.pixels.end(), pixels.begin(), pixels.end());
+    images.read(index, values);
+    for (const float value : values)
+      kept.pixels.push_back(static_cast<std::uint8_t>(std::lround(127.5F * (value + 1))));
     kept.labels.push_back(images.label(index));
   }
-  return pd::ArrayDataset(std::move(kept));
+  return pd::AnyDataset(pd::ArrayDataset(std::move(kept)));
 }
 
-pd::ArrayDataset read(const fs::path& folder, const std::string& split) {
-  return pd::read_idx_dataset({.images = folder / (split + "-images-idx3-ubyte.gz"),
-                               .labels = folder / (split + "-labels-idx1-ubyte.gz"),
-                               .pad_to = image});
+/// Fashion-MNIST's images of a split, or those of a folder DATA/SPLIT with labels.
+pd::AnyDataset read(const fs::path& data, const std::string& split, std::int64_t count) {
+  const fs::path folder = data / (split == "t10k" ? "test" : split);
+  if (fs::is_directory(folder)) {
+    return first(pd::ImageFolder(folder, {.labels = folder / "dataset.json"}), count);
+  }
+  const pd::ArrayDataset stored = pd::read_idx_dataset(
+      {.images = data / (split + "-images-idx3-ubyte.gz"), .labels = data / (split + "-labels-idx1-ubyte.gz")});
+  return first(pd::PaddedDataset(stored, {32, 32}), count);
 }
 
 /// How good an arm's samples are now.
-Json judged(const Arm& arm, const FashionJudge& judge, const Settings& settings) {
+Json judged(const Arm& arm, const SampleJudge& judge, const Settings& settings) {
   const at::Tensor samples = judge.draw(arm.averaged());
   Json point = arm.progress();
   point["frechet_distance"] = judge.distance(samples);
@@ -241,9 +260,11 @@ Json judged(const Arm& arm, const FashionJudge& judge, const Settings& settings)
 void run(const Settings& settings) {
   at::set_num_threads(settings.threads);
   const std::vector<ArmSettings> wanted = read_arms(settings.arms);
-  const pd::ArrayDataset train = first(read(settings.data, "train"), settings.images),
-                         test = read(settings.data, "t10k");
-  const FashionJudge judge(test, {.count = settings.samples, .solver = {pd::SolverName::dpmpp_2m}, .num_steps = 9});
+  const pd::AnyDataset train = read(settings.data, "train", settings.images),
+                       test = read(settings.data, "t10k", std::numeric_limits<std::int64_t>::max());
+  const SampleJudge judge(
+      settings.features.empty() ? fashion_features() : pd::load_feature_classifier(settings.features), test,
+      {.count = settings.samples, .solver = {pd::SolverName::dpmpp_2m}, .num_steps = 9});
   std::vector<std::unique_ptr<Arm>> arms;
   Json described = Json::array();
   for (const ArmSettings& arm : wanted) {
@@ -293,7 +314,11 @@ int main(int argc, char** argv) {
   CLI::App app{"Trains models by several schedules of patch sizes, in turns, and judges their samples over time.",
                "patch_training_bench"};
   app.add_option("arms", settings.arms, "JSON file of what is compared")->required();
-  app.add_option("--data", settings.data, "folder with Fashion-MNIST's four IDX files")->capture_default_str();
+  app.add_option("--data", settings.data,
+                 "Fashion-MNIST's four IDX files, or folders train and test of labelled pictures")
+      ->capture_default_str();
+  app.add_option("--features", settings.features,
+                 "file of patchdiff features; without, the features for Fashion-MNIST");
   app.add_option("--images", settings.images, "training images: the first ones")->capture_default_str();
   app.add_option("--model-channels", settings.model_channels, "width of the first level")->capture_default_str();
   app.add_option("--channel-mult", settings.channel_mult, "width of each level")->delimiter(',')->capture_default_str();

@@ -15,13 +15,15 @@
 #include <torch/version.h>
 
 #include <patchdiff/core/named_enum.hpp>
+#include <patchdiff/data/any_dataset.hpp>
 #include <patchdiff/data/idx_dataset.hpp>
 #include <patchdiff/diffusion/any_denoiser.hpp>
 #include <patchdiff/io/model_file.hpp>
 #include <patchdiff/torch.hpp>
 
-#include "fashion_judge.hpp"
+#include "fashion_features.hpp"
 #include "measure.hpp"
+#include "sample_judge.hpp"
 
 namespace {
 
@@ -48,7 +50,8 @@ void run(const Settings& settings) {
   for (const pd::SolverName name : {pd::SolverName::euler, pd::SolverName::heun, pd::SolverName::dpmpp_2m}) {
     for (const std::int64_t calls : settings.calls) {
       const std::int64_t steps = name == pd::SolverName::heun ? (calls + 1) / 2 : calls;
-      const FashionJudge judge(test, {.count = settings.count, .solver = {name}, .num_steps = steps});
+      const SampleJudge judge(fashion_features(), pd::AnyDataset(test),
+                              {.count = settings.count, .solver = {name}, .num_steps = steps});
       const double distance = judge.samples(denoiser);
       fmt::print("{:10} {:3} calls, {:3} steps: Fréchet distance {:7.2f}\n", pd::name_of(name), calls, steps, distance);
       std::fflush(stdout);

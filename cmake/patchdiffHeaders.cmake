@@ -232,6 +232,7 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/backend/torch/torch_reason.hpp
     patchdiff/diffusion/torch/autograd_misfit.hpp
     patchdiff/metrics/torch/feature_classifier.hpp
+    patchdiff/metrics/torch/feature_classifier_file.hpp
     patchdiff/metrics/torch/torch_script_features.hpp
     patchdiff/nn/torch/attention.hpp
     patchdiff/nn/torch/autocast_guard.hpp

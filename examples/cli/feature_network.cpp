@@ -3,18 +3,14 @@
 
 #include <cstddef>
 #include <memory>
-#include <span>
 #include <utility>
 
 #include <ATen/ops/constant_pad_nd.h>
 #include <fmt/format.h>
 
 #include <patchdiff/core/error.hpp>
-#include <patchdiff/io/load_weights.hpp>
 #include <patchdiff/io/mapped_file.hpp>
-#include <patchdiff/io/safetensors_reader.hpp>
-#include <patchdiff/io/save_weights.hpp>
-#include <patchdiff/io/settings_json.hpp>
+#include <patchdiff/metrics/torch/feature_classifier_file.hpp>
 #include <patchdiff/metrics/torch/torch_script_features.hpp>
 
 #include "fashion_features.hpp"
@@ -24,7 +20,6 @@ namespace pd = patchdiff;
 namespace {
 
 constexpr std::string_view component = "features";
-constexpr std::string_view expected_file = "a TorchScript file, or one that patchdiff features wrote";
 
 /// Whether the file is TorchScript, which is a ZIP archive; else it is safetensors, which has a JSON header.
 ///
@@ -35,26 +30,8 @@ bool is_torch_script(const std::string& path) {
     return at < file.bytes().size() ? static_cast<char>(file.bytes()[at]) : ' ';
   };
   if (byte(0) == 'P' && byte(1) == 'K') return true;
-  if (byte(8) != '{') throw pd::DataError(component, path, expected_file, "another file");
-  return false;
-}
-
-pd::FeatureClassifier load_classifier(const std::string& path, pd::TorchDevice device) {
-  const pd::SafetensorsReader file(path);
-  const auto value_of = [&](std::string_view key) {
-    const auto found = file.metadata().find(std::string(key));
-    return found == file.metadata().end() ? std::string() : found->second;
-  };
-  if (value_of("format") != "patchdiff" || value_of("network") != pd::FeatureClassifier::name) {
-    throw pd::DataError(component, path, expected_file, fmt::format("network \"{}\"", value_of("network")));
-  }
-  if (value_of("version") != "1") {
-    throw pd::DataError(component, path, "version \"1\"", '"' + value_of("version") + '"');
-  }
-  pd::FeatureClassifier classifier(
-      pd::settings_json::options<pd::FeatureClassifierOptions>(value_of("network_settings"), path), {}, device);
-  pd::load_weights(classifier, file, path, "");
-  return classifier;
+  if (byte(8) == '{') return false;
+  throw pd::DataError(component, path, "a TorchScript file, or one that patchdiff features wrote", "another file");
 }
 
 pd::TorchScriptFeaturesOptions script_options(const FeatureSettings& settings, pd::ImageShape stored) {
@@ -84,7 +61,7 @@ FeatureNetwork::FeatureNetwork(const FeatureSettings& settings, pd::ImageShape s
     return;
   }
   pd::FeatureClassifier classifier =
-      settings.features.empty() ? fashion_features(device) : load_classifier(settings.features, device);
+      settings.features.empty() ? fashion_features(device) : pd::load_feature_classifier(settings.features, device);
   const pd::ImageShape taken = classifier.options().image;
   if (taken.channels != stored.channels || !fits(stored.size(), taken.size())) {
     throw pd::DataError(component, name_, fmt::format("a network for images of {}", to_string(stored)),
@@ -108,12 +85,4 @@ std::vector<double> FeatureNetwork::operator()(const at::Tensor& images) const {
 at::Tensor centred(const at::Tensor& images, pd::ImageSize size) {
   const std::int64_t rows = size.height - images.size(2), columns = size.width - images.size(3);
   return at::constant_pad_nd(images, {columns / 2, columns - columns / 2, rows / 2, rows - rows / 2}, -1);
-}
-
-void save_feature_network(const std::filesystem::path& path, pd::FeatureClassifier& classifier) {
-  pd::save_weights(classifier, path, "",
-                   {{"format", "patchdiff"},
-                    {"version", "1"},
-                    {"network", std::string(pd::FeatureClassifier::name)},
-                    {"network_settings", pd::settings_json::text(classifier.options())}});
 }

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -13,7 +12,6 @@
 
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/core/image_size.hpp>
-#include <patchdiff/metrics/torch/feature_classifier.hpp>
 
 /// How images are shown to a network of a TorchScript file.
 struct FeatureSettings {
@@ -65,6 +63,3 @@ class FeatureNetwork {
 
 /// Images with black around them, or without their borders: a size's half pixel goes to the bottom and right.
 at::Tensor centred(const at::Tensor& images, patchdiff::ImageSize size);
-
-/// Writes a network for `--features`. Errors: FileError.
-void save_feature_network(const std::filesystem::path& path, patchdiff::FeatureClassifier& classifier);

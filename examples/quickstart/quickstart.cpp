@@ -19,6 +19,7 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <patchdiff/data/any_dataset.hpp>
 #include <patchdiff/data/idx_dataset.hpp>
 #include <patchdiff/data/loader.hpp>
 #include <patchdiff/io/csv_log.hpp>
@@ -29,7 +30,8 @@
 #include <patchdiff/training/learning_rate.hpp>
 #include <patchdiff/training/training_cost.hpp>
 
-#include "fashion_judge.hpp"
+#include "fashion_features.hpp"
+#include "sample_judge.hpp"
 
 namespace {
 
@@ -177,8 +179,8 @@ void run(const Settings& settings) {
              seconds_since(start));
 
   fmt::print("Fréchet distances of 1000 images to the test images:\n");
-  const FashionJudge judge(test);
-  fmt::print("FD real images {:8.2f}\n", judge.real(images));
+  const SampleJudge judge(fashion_features(), pd::AnyDataset(test));
+  fmt::print("FD real images {:8.2f}\n", judge.real(pd::AnyDataset(images)));
   fmt::print("FD trained     {:8.2f}\n", judge.samples(pd::AnyDenoiser<B>(averaged.clone())));
   fmt::print("FD untrained   {:8.2f}\n", judge.samples(pd::AnyDenoiser<B>(untrained.clone())));
 }

@@ -402,7 +402,8 @@ TEST_CASE("evaluate refuses files that are no network of features for its images
   CHECK(with(folder.add("text", "no network")) ==
         "features: " + (folder / "text").string() + expected + "another file");
   CHECK(with(folder.add("empty", "")) == "features: " + (folder / "empty").string() + expected + "another file");
-  CHECK(with(run.model) == "features: " + run.model.string() + expected + "network \"SongUNet\"");
+  CHECK(with(run.model) == "load_feature_classifier: " + run.model.string() +
+                               ": expected network \"FeatureClassifier\", got \"SongUNet\"");
   CHECK_THAT(with(folder / "none"), ContainsSubstring("features: " + (folder / "none").string() + ": expected "));
   CHECK_THAT(with(folder.add("zip", "PK\x03\x04 and no archive")),
              ContainsSubstring("TorchScriptFeatures: " + (folder / "zip").string() + ": expected a TorchScript file"));

@@ -10,6 +10,9 @@
 #include <fmt/format.h>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/io/save_weights.hpp>
+#include <patchdiff/metrics/torch/feature_classifier.hpp>
+#include <patchdiff/metrics/torch/feature_classifier_file.hpp>
 #include <patchdiff/metrics/torch/torch_script_features.hpp>
 
 #include "support/errors.hpp"
@@ -39,6 +42,27 @@ std::string refusal(const std::filesystem::path& file, ImageShape image = {1, 2,
     return error.what();
   }
   return "no error";
+}
+
+TEST_CASE("a classifier's file gives back its features, and other files are refused") {
+  const TemporaryFolder folder;
+  FeatureClassifier classifier({.image = {1, 8, 16}, .classes = 3}, {5});
+  save_feature_classifier(folder / "features", classifier);
+  const at::Tensor images = at::linspace(-1, 1, 2 * 8 * 16).view({2, 1, 8, 16});
+  const FeatureClassifier loaded = load_feature_classifier(folder / "features");
+  CHECK(loaded.options().classes == 3);
+  CHECK(at::equal(loaded.features(images), classifier.features(images)));
+
+  save_weights(classifier, folder / "weights", "", {{"format", "patchdiff"}, {"network", "SongUNet"}});
+  CHECK_ERROR(DataError,
+              "load_feature_classifier: " + (folder / "weights").string() +
+                  ": expected network \"FeatureClassifier\", got \"SongUNet\"",
+              load_feature_classifier(folder / "weights"));
+  save_weights(classifier, folder / "later", "",
+               {{"format", "patchdiff"}, {"network", "FeatureClassifier"}, {"version", "2"}});
+  CHECK_ERROR(DataError,
+              "load_feature_classifier: " + (folder / "later").string() + ": expected version \"1\", got \"2\"",
+              load_feature_classifier(folder / "later"));
 }
 
 TEST_CASE("features are what the file's network makes of the images") {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "fashion_judge.hpp"
+#include "sample_judge.hpp"
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include <ATen/ops/cat.h>
@@ -24,16 +25,16 @@ constexpr std::int64_t at_once = 100;
 
 }  // namespace
 
-FashionJudge::FashionJudge(const pd::ArrayDataset& test, FashionJudgeOptions options)
-    : options_(options), test_(statistics(test, test.size())) {}
+SampleJudge::SampleJudge(pd::FeatureClassifier features, const pd::AnyDataset& reference, SampleJudgeOptions options)
+    : options_(options), features_(std::move(features)), reference_(statistics(reference, reference.size())) {}
 
-double FashionJudge::real(const pd::ArrayDataset& images) const {
-  return pd::frechet_distance(statistics(images, options_.count), test_);
+double SampleJudge::real(const pd::AnyDataset& images) const {
+  return pd::frechet_distance(statistics(images, options_.count), reference_);
 }
 
-double FashionJudge::samples(const pd::AnyDenoiser<B>& denoiser) const { return distance(draw(denoiser)); }
+double SampleJudge::samples(const pd::AnyDenoiser<B>& denoiser) const { return distance(draw(denoiser)); }
 
-at::Tensor FashionJudge::draw(const pd::AnyDenoiser<B>& denoiser) const {
+at::Tensor SampleJudge::draw(const pd::AnyDenoiser<B>& denoiser) const {
   const pd::ODESampler sampler({.num_steps = options_.num_steps}, options_.solver);
   const std::int64_t classes = denoiser.label_dim();
   std::vector<at::Tensor> drawn;
@@ -53,19 +54,19 @@ at::Tensor FashionJudge::draw(const pd::AnyDenoiser<B>& denoiser) const {
   return at::cat(drawn);
 }
 
-double FashionJudge::distance(const at::Tensor& images) const {
+double SampleJudge::distance(const at::Tensor& images) const {
   pd::FeatureStatistics seen(features_.dimension());
   for (const at::Tensor& part : images.split(at_once)) seen.add(B::to_host(features_.features(part)));
-  return pd::frechet_distance(seen, test_);
+  return pd::frechet_distance(seen, reference_);
 }
 
-pd::FeatureStatistics FashionJudge::statistics(const pd::ArrayDataset& images, std::int64_t wanted) const {
+pd::FeatureStatistics SampleJudge::statistics(const pd::AnyDataset& images, std::int64_t wanted) const {
   const pd::ImageShape expected = features_.options().image;
   if (images.shape() != expected) {
-    throw pd::ShapeError("FashionJudge", "images", to_string(expected), to_string(images.shape()));
+    throw pd::ShapeError("SampleJudge", "images", to_string(expected), to_string(images.shape()));
   }
   if (images.size() < wanted) {
-    throw pd::DataError("FashionJudge", "images", fmt::format("at least {}", wanted), fmt::format("{}", images.size()));
+    throw pd::DataError("SampleJudge", "images", fmt::format("at least {}", wanted), fmt::format("{}", images.size()));
   }
   pd::FeatureStatistics seen(features_.dimension());
   const pd::DataOrder order({}, static_cast<std::uint64_t>(images.size()));
