@@ -237,7 +237,10 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/attention.hpp
     patchdiff/nn/torch/autocast_guard.hpp
     patchdiff/nn/torch/autograd_network.hpp
-    patchdiff/nn/torch/cpu_layers.hpp
+    patchdiff/nn/torch/bfloat16_convolution.hpp
+    patchdiff/nn/torch/cpu_activations.hpp
+    patchdiff/nn/torch/cpu_group_norm.hpp
+    patchdiff/nn/torch/cpu_scaled_sum.hpp
     patchdiff/nn/torch/dhariwal_unet.hpp
     patchdiff/nn/torch/foreign_network.hpp
     patchdiff/nn/torch/function_network.hpp

@@ -10,7 +10,10 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include <patchdiff/nn/torch/cpu_layers.hpp>
+#include <patchdiff/nn/torch/bfloat16_convolution.hpp>
+#include <patchdiff/nn/torch/cpu_activations.hpp>
+#include <patchdiff/nn/torch/cpu_group_norm.hpp>
+#include <patchdiff/nn/torch/cpu_scaled_sum.hpp>
 #include <patchdiff/nn/torch/norm_gradient_kernels.hpp>
 #include <patchdiff/nn/torch/norm_kernels.hpp>
 #include <patchdiff/nn/torch/weight_casts.hpp>

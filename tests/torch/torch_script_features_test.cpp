@@ -61,7 +61,7 @@ TEST_CASE("a classifier's file gives back its features, and other files are refu
   save_weights(classifier, folder / "later", "",
                {{"format", "patchdiff"}, {"network", "FeatureClassifier"}, {"version", "2"}});
   CHECK_ERROR(DataError,
-              "load_feature_classifier: " + (folder / "later").string() + ": expected version \"1\", got \"2\"",
+              "load_feature_classifier: " + (folder / "later").string() + ": expected version 1, got 2, of a newer patchdiff: use that one",
               load_feature_classifier(folder / "later"));
 }
 

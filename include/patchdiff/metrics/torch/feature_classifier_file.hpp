@@ -10,6 +10,7 @@
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/io/load_weights.hpp>
+#include <patchdiff/io/require_version.hpp>
 #include <patchdiff/io/safetensors_reader.hpp>
 #include <patchdiff/io/save_weights.hpp>
 #include <patchdiff/io/settings_json.hpp>
@@ -30,18 +31,20 @@ inline void save_feature_classifier(const std::filesystem::path& path, FeatureCl
 inline FeatureClassifier load_feature_classifier(const std::filesystem::path& path, TorchDevice device = {}) {
   constexpr std::string_view component = "load_feature_classifier";
   const SafetensorsReader file(path);
-  const auto require = [&](std::string_view key, std::string_view expected) {
-    const auto found = file.metadata().find(std::string(key));
-    const std::string_view got = found == file.metadata().end() ? std::string_view() : found->second;
+  const auto value_of = [&](const char* key) {
+    const auto found = file.metadata().find(key);
+    return found == file.metadata().end() ? std::string() : found->second;
+  };
+  const auto require = [&](const char* key, std::string_view expected) {
+    const std::string got = value_of(key);
     if (got == expected) return;
     throw DataError(component, path.string(), fmt::format("{} \"{}\"", key, expected), fmt::format("\"{}\"", got));
   };
   require("format", "patchdiff");
   require("network", FeatureClassifier::name);
-  require("version", "1");
-  const std::string settings =
-      file.metadata().contains("network_settings") ? file.metadata().at("network_settings") : "";
-  FeatureClassifier classifier(settings_json::options<FeatureClassifierOptions>(settings, path.string()), {}, device);
+  require_version(component, path.string(), "1", value_of("version"), "train it anew");
+  FeatureClassifier classifier(
+      settings_json::options<FeatureClassifierOptions>(value_of("network_settings"), path.string()), {}, device);
   load_weights(classifier, file, path.string(), "");
   return classifier;
 }

@@ -30,7 +30,10 @@
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/core/shape.hpp>
-#include <patchdiff/nn/torch/cpu_layers.hpp>
+#include <patchdiff/nn/torch/bfloat16_convolution.hpp>
+#include <patchdiff/nn/torch/cpu_activations.hpp>
+#include <patchdiff/nn/torch/cpu_group_norm.hpp>
+#include <patchdiff/nn/torch/cpu_scaled_sum.hpp>
 #include <patchdiff/nn/torch/torch_parameters.hpp>
 #include <patchdiff/nn/unet_plan.hpp>
 
