@@ -38,11 +38,11 @@
 #include <patchdiff/io/image_grid.hpp>
 #include <patchdiff/io/png.hpp>
 #include <patchdiff/io/settings_json.hpp>
-#include <patchdiff/metrics/torch/feature_classifier_file.hpp>
 #include <patchdiff/torch.hpp>
 #include <patchdiff/training/training_cost.hpp>
 
 #include "fashion_features.hpp"
+#include "feature_classifier_file.hpp"
 #include "halves_correlation.hpp"
 #include "measure.hpp"
 #include "sample_judge.hpp"
@@ -262,9 +262,8 @@ void run(const Settings& settings) {
   const std::vector<ArmSettings> wanted = read_arms(settings.arms);
   const pd::AnyDataset train = read(settings.data, "train", settings.images),
                        test = read(settings.data, "t10k", std::numeric_limits<std::int64_t>::max());
-  const SampleJudge judge(
-      settings.features.empty() ? fashion_features() : pd::load_feature_classifier(settings.features), test,
-      {.count = settings.samples, .solver = {pd::SolverName::dpmpp_2m}, .num_steps = 9});
+  const SampleJudge judge(settings.features.empty() ? fashion_features() : load_feature_classifier(settings.features),
+                          test, {.count = settings.samples, .solver = {pd::SolverName::dpmpp_2m}, .num_steps = 9});
   std::vector<std::unique_ptr<Arm>> arms;
   Json described = Json::array();
   for (const ArmSettings& arm : wanted) {

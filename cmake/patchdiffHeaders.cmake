@@ -81,6 +81,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/io/picture.hpp
     patchdiff/io/protobuf_message.hpp
     patchdiff/io/read_file.hpp
+    patchdiff/io/require_version.hpp
     patchdiff/io/safetensors_tensor.hpp
     patchdiff/io/safetensors_type.hpp
     patchdiff/metrics/feature_checks.hpp
@@ -211,7 +212,6 @@ set(PATCHDIFF_IO_HEADERS
     patchdiff/io/png_error.hpp
     patchdiff/io/read_picture.hpp
     patchdiff/io/read_settings.hpp
-    patchdiff/io/require_version.hpp
     patchdiff/io/safetensors_header.hpp
     patchdiff/io/safetensors_reader.hpp
     patchdiff/io/safetensors_writer.hpp
@@ -232,7 +232,6 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/backend/torch/torch_reason.hpp
     patchdiff/diffusion/torch/autograd_misfit.hpp
     patchdiff/metrics/torch/feature_classifier.hpp
-    patchdiff/metrics/torch/feature_classifier_file.hpp
     patchdiff/metrics/torch/torch_script_features.hpp
     patchdiff/nn/torch/attention.hpp
     patchdiff/nn/torch/autocast_guard.hpp

@@ -10,10 +10,10 @@
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/io/mapped_file.hpp>
-#include <patchdiff/metrics/torch/feature_classifier_file.hpp>
 #include <patchdiff/metrics/torch/torch_script_features.hpp>
 
 #include "fashion_features.hpp"
+#include "feature_classifier_file.hpp"
 
 namespace pd = patchdiff;
 
@@ -61,7 +61,7 @@ FeatureNetwork::FeatureNetwork(const FeatureSettings& settings, pd::ImageShape s
     return;
   }
   pd::FeatureClassifier classifier =
-      settings.features.empty() ? fashion_features(device) : pd::load_feature_classifier(settings.features, device);
+      settings.features.empty() ? fashion_features(device) : load_feature_classifier(settings.features, device);
   const pd::ImageShape taken = classifier.options().image;
   if (taken.channels != stored.channels || !fits(stored.size(), taken.size())) {
     throw pd::DataError(component, name_, fmt::format("a network for images of {}", to_string(stored)),

@@ -13,9 +13,9 @@
 #include <patchdiff/data/any_dataset.hpp>
 #include <patchdiff/data/padded_dataset.hpp>
 #include <patchdiff/io/atomic_file.hpp>
-#include <patchdiff/metrics/torch/feature_classifier_file.hpp>
 
 #include "commands.hpp"
+#include "feature_classifier_file.hpp"
 #include "feature_training.hpp"
 #include "image_source.hpp"
 #include "model.hpp"
@@ -75,7 +75,7 @@ class Features {
           progress.show(share, fmt::format("{:3.0f} % of training", 100 * share), "training", share == 1);
         });
     progress.end_line();
-    pd::save_feature_classifier(out_, classifier);
+    save_feature_classifier(out_, classifier);
     fmt::print("wrote {}: {} features of images of {}\n", out_, classifier.dimension(),
                to_string(classifier.options().image));
     if (!test) return;

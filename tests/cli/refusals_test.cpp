@@ -150,7 +150,8 @@ TEST_CASE("A file that is no model of this program is refused") {
   };
   CHECK(changed("network", "SongUNet", "UNet") ==
         "model_file: " + path + ": expected network \"SongUNet\" or \"DhariwalUNet\", got \"UNet\"");
-  CHECK(changed("version", "1", "2") == "model_file: " + path + ": expected version \"1\", got \"2\"");
+  CHECK(changed("version", "1", "2") ==
+        "model_file: " + path + ": expected version 1, got 2, of a newer patchdiff: use that one");
   CHECK(changed("network_settings", "\"dropout\"", "\"drop_out\"") ==
         "settings: " + path + ": expected a known key such as \"dropout\", got \"drop_out\"");
   CHECK(changed("patchdiff_program", "\"steps\":18", "\"steps\":\"many\"") ==

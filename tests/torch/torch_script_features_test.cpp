@@ -12,9 +12,9 @@
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/io/save_weights.hpp>
 #include <patchdiff/metrics/torch/feature_classifier.hpp>
-#include <patchdiff/metrics/torch/feature_classifier_file.hpp>
 #include <patchdiff/metrics/torch/torch_script_features.hpp>
 
+#include "fashion_features/feature_classifier_file.hpp"
 #include "support/errors.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -61,7 +61,8 @@ TEST_CASE("a classifier's file gives back its features, and other files are refu
   save_weights(classifier, folder / "later", "",
                {{"format", "patchdiff"}, {"network", "FeatureClassifier"}, {"version", "2"}});
   CHECK_ERROR(DataError,
-              "load_feature_classifier: " + (folder / "later").string() + ": expected version 1, got 2, of a newer patchdiff: use that one",
+              "load_feature_classifier: " + (folder / "later").string() +
+                  ": expected version 1, got 2, of a newer patchdiff: use that one",
               load_feature_classifier(folder / "later"));
 }
 
