@@ -68,11 +68,6 @@ torch::jit::Module traced(Net& network, const Input& input) {
   return module;
 }
 
-void forward_backward(const std::function<at::Tensor()>& forward, const at::Tensor& cotangent) {
-  const at::AutoGradMode with_gradients(true);
-  torch::autograd::backward({forward()}, {cotangent});
-}
-
 /// The median of the ratios of the first's time to the second's, measured in turns.
 Json ratio(const Settings& settings, const std::function<void()>& first, const std::function<void()>& second) {
   std::vector<double> firsts, seconds_of, ratios;
