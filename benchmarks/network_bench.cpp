@@ -91,7 +91,9 @@ std::pair<Json, Json> overhead(const Settings& settings, Net network) {
   torch::jit::Module raw = traced(network, input);
   const auto by_network = [&] { return network.forward(input.images, input.c_noise, {}, {}); };
   const auto by_trace = [&] { return raw.forward({input.images}).toTensor(); };
-  if (!at::allclose(by_network(), by_trace(), 1e-9, 1e-10)) throw std::runtime_error("the trace gives another result");
+  if (!at::allclose(by_network(), by_trace(), 1e-5, 1e-6)) {
+    throw std::runtime_error("the trace gives another result");
+  }
   const auto forward = [](const auto& f) {
     return [&f] {
       const at::NoGradGuard no_grad;
