@@ -1,24 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Each network's forward, and its forward and backward, beside the same operators run by LibTorch alone: a trace of the
-// network, interpreted without optimisation. In float64, where networks have no kernels of their own. Then bfloat16
-// beside float32. All in turns; prints medians of ratios and, with --json, writes every figure.
+// Each network's forward, and its forward and backward, in bfloat16 beside float32, in turns. Prints medians of ratios
+// and, with --json, writes every figure.
 
 #include <cstdint>
 #include <functional>
-#include <stdexcept>
 #include <string>
-#include <string_view>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <torch/csrc/autograd/autograd.h>
-#include <torch/csrc/jit/api/module.h>
-#include <torch/csrc/jit/frontend/tracer.h>
-#include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/version.h>
 
 #include <patchdiff/torch.hpp>
@@ -43,30 +35,11 @@ struct Input {
   at::Tensor images, cotangent;
   std::vector<double> c_noise;
 
-  Input(const Settings& settings, at::ScalarType type)
-      : images(at::randn({settings.batch, 3 + 2, settings.side, settings.side}, type)),
-        cotangent(at::randn({settings.batch, 3, settings.side, settings.side}, type)),
+  explicit Input(const Settings& settings)
+      : images(at::randn({settings.batch, 3 + 2, settings.side, settings.side})),
+        cotangent(at::randn({settings.batch, 3, settings.side, settings.side})),
         c_noise(static_cast<std::size_t>(settings.batch), -0.3) {}
 };
-
-/// The operators that a network calls, in a graph of LibTorch's own.
-template <class Net>
-torch::jit::Module traced(Net& network, const Input& input) {
-  torch::jit::Module module("Traced");
-  std::int64_t count = 0;
-  network.visit_state([&](std::string_view, at::Tensor& value) {
-    module.register_parameter(fmt::format("p{}", count++), value, !value.requires_grad());
-  });
-  const auto call = [&](torch::jit::Stack stack) {
-    return torch::jit::Stack{network.forward(stack.at(0).toTensor(), input.c_noise, {}, {})};
-  };
-  const auto no_names = [](const at::Tensor&) { return std::string(); };
-  const auto [state, outputs] =
-      torch::jit::tracer::trace({input.images}, call, no_names, /*strict=*/true, /*force_outplace=*/false, &module);
-  auto* function = module._ivalue()->compilation_unit()->create_function("forward", state->graph);
-  module.type()->addMethod(function);
-  return module;
-}
 
 /// The median of the ratios of the first's time to the second's, measured in turns.
 Json ratio(const Settings& settings, const std::function<void()>& first, const std::function<void()>& second) {
@@ -84,36 +57,10 @@ Json ratio(const Settings& settings, const std::function<void()>& first, const s
           {"second", to_json(spread_of(seconds_of))}};
 }
 
-/// What a network takes beyond its operators, as ratios of times.
 template <class Net>
-std::pair<Json, Json> overhead(const Settings& settings, Net network) {
-  const Input input(settings, at::kDouble);
-  torch::jit::Module raw = traced(network, input);
-  const auto by_network = [&] { return network.forward(input.images, input.c_noise, {}, {}); };
-  const auto by_trace = [&] { return raw.forward({input.images}).toTensor(); };
-  if (!at::allclose(by_network(), by_trace(), 1e-5, 1e-6)) {
-    throw std::runtime_error("the trace gives another result");
-  }
-  const auto forward = [](const auto& f) {
-    return [&f] {
-      const at::NoGradGuard no_grad;
-      f();
-    };
-  };
-  const auto both = [&](const auto& f) {
-    return [&] {
-      const at::AutoGradMode with_gradients(true);
-      torch::autograd::backward({f()}, {input.cotangent});
-    };
-  };
-  return {ratio(settings, forward(by_network), forward(by_trace)), ratio(settings, both(by_network), both(by_trace))};
-}
-
-template <class Net, class Make>
-Json measure(const Settings& settings, const std::string& name, const Make& make) {
-  const auto [overhead_forward, overhead_both] = overhead<Net>(settings, make({at::kCPU, at::kDouble}));
-  const Input input(settings, at::kFloat);
-  Net network = make({});
+Json measure(const Settings& settings, const std::string& name, const std::function<Net()>& make) {
+  const Input input(settings);
+  Net network = make();
   const auto forward = [&](pd::Precision precision) {
     return [&, precision] { network(input.images, input.c_noise, {}, {.precision = precision}); };
   };
@@ -125,26 +72,20 @@ Json measure(const Settings& settings, const std::string& name, const Make& make
   };
   using enum pd::Precision;
   const Json result{{"network", name},
-                    {"overhead_forward", overhead_forward},
-                    {"overhead_forward_backward", overhead_both},
-                    {"bfloat16_forward", ratio(settings, forward(bfloat16), forward(float32))},
-                    {"bfloat16_forward_backward", ratio(settings, both(bfloat16), both(float32))}};
+                    {"forward", ratio(settings, forward(bfloat16), forward(float32))},
+                    {"forward_backward", ratio(settings, both(bfloat16), both(float32))}};
   const auto shown = [&](const char* key) { return result[key]["ratio"]["median"].template get<double>(); };
-  fmt::print(
-      "{:8}  overhead: forward {:+5.1f} %, forward and backward {:+5.1f} %; bfloat16 takes {:.2f} and {:.2f} of the "
-      "time\n",
-      name, 100 * (shown("overhead_forward") - 1), 100 * (shown("overhead_forward_backward") - 1),
-      shown("bfloat16_forward"), shown("bfloat16_forward_backward"));
+  fmt::print("{:8}  bfloat16 takes {:.2f} of float32's time forward, {:.2f} forward and backward\n", name,
+             shown("forward"), shown("forward_backward"));
   return result;
 }
 
 void run(const Settings& settings) {
   at::set_num_threads(settings.threads);
-  torch::jit::setGraphExecutorOptimize(false);
   const pd::ImageSize image{settings.side, settings.side};
   const auto song = [&](pd::EmbeddingType embedding, pd::EncoderType encoder, pd::DecoderType decoder,
                         std::vector<std::int64_t> filter) {
-    return [=](const pd::TorchDevice& device) {
+    return [=] {
       return pd::SongUNet({.image = image,
                            .in_channels = 5,
                            .out_channels = 3,
@@ -157,8 +98,7 @@ void run(const Settings& settings) {
                            .channel_mult_noise = embedding == pd::EmbeddingType::fourier ? 2 : 1,
                            .encoder_type = encoder,
                            .decoder_type = decoder,
-                           .resample_filter = filter},
-                          {}, device);
+                           .resample_filter = filter});
     };
   };
   using enum pd::EmbeddingType;
@@ -169,7 +109,7 @@ void run(const Settings& settings) {
       settings, "NCSN++", song(fourier, pd::EncoderType::residual, pd::DecoderType::standard, {1, 3, 3, 1})));
   results.push_back(measure<pd::SongUNet>(
       settings, "skip", song(positional, pd::EncoderType::skip, pd::DecoderType::skip, {1, 3, 3, 1})));
-  results.push_back(measure<pd::DhariwalUNet>(settings, "ADM", [&](const pd::TorchDevice& device) {
+  results.push_back(measure<pd::DhariwalUNet>(settings, "ADM", [&] {
     return pd::DhariwalUNet({.image = image,
                              .in_channels = 5,
                              .out_channels = 3,
@@ -177,8 +117,7 @@ void run(const Settings& settings) {
                              .channel_mult = {1, 2, 2},
                              .num_blocks = 1,
                              .attn_resolutions = {settings.side / 2, settings.side / 4},
-                             .dropout = 0},
-                            {}, device);
+                             .dropout = 0});
   }));
   write_figures(settings.json, "network_bench",
                 {{"benchmark", "network"},
@@ -196,8 +135,7 @@ void run(const Settings& settings) {
 
 int main(int argc, char** argv) {
   Settings settings;
-  CLI::App app{"Times the networks beside their operators called by LibTorch alone, and in bfloat16 beside float32.",
-               "network_bench"};
+  CLI::App app{"Times the networks in bfloat16 beside float32.", "network_bench"};
   app.add_option("--side", settings.side, "side of the images")->capture_default_str();
   app.add_option("--batch", settings.batch, "images in a call")->capture_default_str();
   app.add_option("--model-channels", settings.model_channels, "width of the first level")->capture_default_str();
