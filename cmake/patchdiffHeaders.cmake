@@ -10,6 +10,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/backend/primitive_checks.hpp
     patchdiff/components.hpp
     patchdiff/core/average_info.hpp
+    patchdiff/core/compiled_twice.hpp
     patchdiff/core/describe.hpp
     patchdiff/core/error.hpp
     patchdiff/core/flow.hpp
@@ -166,6 +167,7 @@ set(PATCHDIFF_EIGEN_HEADERS
     patchdiff/metrics/frechet_distance.hpp
     patchdiff/metrics/kernel_distance.hpp
     patchdiff/metrics/precision_recall.hpp
+    patchdiff/nn/eigen/check_arguments.hpp
     patchdiff/nn/eigen/convolution.hpp
     patchdiff/nn/eigen/eigen_song_unet.hpp
     patchdiff/nn/eigen/feature_map.hpp

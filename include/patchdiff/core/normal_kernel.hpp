@@ -6,13 +6,14 @@
 #include <cstdint>
 #include <cstring>
 
+#include <patchdiff/core/compiled_twice.hpp>
 #include <patchdiff/core/philox.hpp>
 
 /// Unit normal numbers from Philox by Box-Muller in double, eight blocks of four at a time.
 ///
-/// Plain arithmetic on vectors of 8 numbers, which the compiler makes of what the processor has: compiled twice, for
-/// AVX-512 and for whatever the host's file is compiled for, and chosen at run time. Both agree with the functions of
-/// the mathematical library, and with each other, to a few units in the last place of double.
+/// Plain arithmetic on vectors of 8 numbers, which the compiler makes of what the processor has. Both compilations
+/// (`compiled_twice`) agree with the functions of the mathematical library, and with each other, to a few units in the
+/// last place of double.
 namespace patchdiff::normal_kernel {
 
 constexpr std::size_t lanes = 8;
@@ -132,21 +133,9 @@ struct Counter {
   }
 }
 
-#if defined(__x86_64__)
-[[gnu::target("avx512f,avx512dq")]] inline void normals_avx512(const Counter& counter, std::uint64_t block,
-                                                               double (&out)[4 * lanes]) noexcept {
-  normals_body(counter, block, out);
-}
-#endif
-
 /// Writes the normal numbers of the eight blocks from `block` on.
 inline void normals(const Counter& counter, std::uint64_t block, double (&out)[4 * lanes]) noexcept {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) {
-    return normals_avx512(counter, block, out);
-  }
-#endif
-  normals_body(counter, block, out);
+  compiled_twice<&normals_body>(counter, block, out);
 }
 
 }  // namespace patchdiff::normal_kernel

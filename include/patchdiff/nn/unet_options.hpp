@@ -14,6 +14,21 @@
 /// What the options of every U-Net have in common, on any backend.
 namespace patchdiff::unet {
 
+/// Lists the fields that the options of DDPM++, NCSN++ and ADM begin with.
+template <class Options, class Visitor>
+void describe_sizes(Options& self, Visitor& visit) {
+  visit("image", self.image, "height and width of full images");
+  visit("in_channels", self.in_channels, "image, coordinate and field channels");
+  visit("out_channels", self.out_channels, "image channels");
+  visit("label_dim", self.label_dim, "width of class labels, 0: none");
+  visit("augment_dim", self.augment_dim, "width of augmentation labels, 0: none");
+  visit("model_channels", self.model_channels, "width of the first level");
+  visit("channel_mult", self.channel_mult, "width of each level, in model_channels");
+  visit("num_blocks", self.num_blocks, "residual blocks a level");
+  visit("attn_resolutions", self.attn_resolutions, "sides of the levels with attention");
+  visit("dropout", self.dropout, "dropout probability");
+}
+
 /// The channels of each level of options that count them in model_channels.
 template <class Options>
 std::vector<std::int64_t> level_channels(const Options& options) {

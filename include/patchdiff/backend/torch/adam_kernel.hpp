@@ -5,8 +5,8 @@
 #include <cstdint>
 
 #include <patchdiff/backend/backend.hpp>
-#include <patchdiff/backend/torch/elementwise_kernels.hpp>
 #include <patchdiff/backend/torch/lanes.hpp>
+#include <patchdiff/core/compiled_twice.hpp>
 
 namespace patchdiff::torch_cpu {
 
@@ -63,22 +63,10 @@ inline void adam_step(const AdamArrays<double>& all, const AdamFactors<double>& 
       });
 }
 
-#if defined(__x86_64__)
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] inline void adam_step_avx512(const AdamArrays<float>& all,
-                                                                                       const AdamFactors<float>& by,
-                                                                                       std::int64_t first,
-                                                                                       std::int64_t last) noexcept {
-  adam_step_body(all, by, first, last);
-}
-#endif
-
 /// One step for the elements from `first` to `last`.
 inline void adam_step(const AdamArrays<float>& all, const AdamFactors<float>& by, std::int64_t first,
                       std::int64_t last) noexcept {
-#if defined(__x86_64__)
-  if (has_avx512()) return adam_step_avx512(all, by, first, last);
-#endif
-  adam_step_body(all, by, first, last);
+  compiled_twice<&adam_step_body>(all, by, first, last);
 }
 
 }  // namespace patchdiff::torch_cpu

@@ -11,9 +11,8 @@
 
 /// Vectors of 16 floats for kernels over activations on the processor, in float or bfloat16.
 ///
-/// The compiler makes of them what the processor has: each kernel is compiled twice, for AVX-512 and for whatever the
-/// host's file is compiled for, and the processor is asked at run time. Vectors go by reference, since the two have
-/// other calling conventions. Everything is computed in float and rounded once.
+/// The compiler makes of them what the processor has; kernels are compiled twice (`compiled_twice`). Everything is
+/// computed in float and rounded once.
 namespace patchdiff::torch_cpu {
 
 /// The bits of a bfloat16.
@@ -105,11 +104,11 @@ using Halves = Bits16 __attribute__((vector_size(32)));
   result = 1.0F / (1.0F + p * scale);
 }
 
-#if defined(__x86_64__)
-inline bool has_avx512() noexcept {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+/// Calls f(index, count) for whole vectors, then for what is left.
+template <class F>
+[[gnu::always_inline]] inline void for_lanes(std::int64_t first, std::int64_t last, const F& f) noexcept {
+  for (; first + lanes <= last; first += lanes) f(first, lanes);
+  if (first < last) f(first, last - first);
 }
-#endif
 
 }  // namespace patchdiff::torch_cpu

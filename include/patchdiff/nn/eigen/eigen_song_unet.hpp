@@ -17,6 +17,7 @@
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
 #include <patchdiff/nn/conditioning.hpp>
+#include <patchdiff/nn/eigen/check_arguments.hpp>
 #include <patchdiff/nn/eigen/inference/image_view.hpp>
 #include <patchdiff/nn/eigen/inference/sample_song_unet.hpp>
 #include <patchdiff/nn/eigen/inference/scratch_pool.hpp>
@@ -57,7 +58,8 @@ class EigenSongUNet {
 
   Tensor operator()(const Tensor& input, std::span<const double> c_noise, const Conditioning<Backend>& conditioning,
                     const Pass& pass) const {
-    check(input, c_noise, conditioning, pass);
+    layers::check_arguments(*this, input, c_noise, conditioning);
+    check(pass);
     Tensor output({input.size(0), options_.out_channels, input.size(2), input.size(3)}, device_);
     const ImageSize size{input.size(2), input.size(3)};
     device_.executor.parallel_for(input.size(0), [&](std::int64_t n) {
@@ -106,32 +108,11 @@ class EigenSongUNet {
     return channels.middleCols(y * width, width);
   }
 
-  void check(const Tensor& input, std::span<const double> c_noise, const Conditioning<Backend>& conditioning,
-             const Pass& pass) const {
-    const Shape shape = input.shape();
-    const std::int64_t divisor = size_divisor();
-    if (shape.size() != 4 || shape[1] != options_.in_channels || shape[2] < 1 || shape[3] < 1 ||
-        shape[2] % divisor != 0 || shape[3] % divisor != 0) {
-      refuse("input", fmt::format("[N, {}, h, w] with h and w divisible by {}", options_.in_channels, divisor),
-             to_string(shape));
-    }
-    if (static_cast<std::int64_t>(c_noise.size()) != shape[0]) {
-      refuse("c_noise", fmt::format("{} values", shape[0]), fmt::format("{}", c_noise.size()));
-    }
-    const auto require_rows = [&](const char* argument, const std::optional<Tensor>& rows, std::int64_t width) {
-      const Shape expected{shape[0], width};
-      if (rows && rows->shape() != expected) refuse(argument, to_string(expected), to_string(rows->shape()));
-    };
-    require_rows("class_labels", conditioning.class_labels, options_.label_dim);
-    require_rows("augment_labels", conditioning.augment_labels, options_.augment_dim);
+  static void check(const Pass& pass) {
     if (pass.training || pass.input_gradient) {
       throw ConfigError(name, "pass", "one without dropout and gradients, as this network runs forward alone",
                         pass.training ? "training" : "the gradient of the input");
     }
-  }
-
-  [[noreturn]] static void refuse(std::string_view argument, std::string_view expected, std::string_view got) {
-    throw ShapeError(name, argument, expected, got);
   }
 
   static SongUNetOptions checked(SongUNetOptions options) {

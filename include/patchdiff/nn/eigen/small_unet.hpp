@@ -19,6 +19,7 @@
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/core/shape.hpp>
 #include <patchdiff/nn/conditioning.hpp>
+#include <patchdiff/nn/eigen/check_arguments.hpp>
 #include <patchdiff/nn/eigen/feature_map.hpp>
 #include <patchdiff/nn/eigen/sample_unet.hpp>
 #include <patchdiff/nn/eigen/small_unet_options.hpp>
@@ -83,7 +84,7 @@ class SmallUNet {
   /// Memory: the gradients of all weights for each of at most 16 blocks of samples.
   std::optional<Tensor> backward(const Record& record, const Tensor& cotangent) {
     if (cotangent.shape() != record.output.shape()) {
-      refuse("cotangent", to_string(record.output.shape()), to_string(cotangent.shape()));
+      throw ShapeError(name, "cotangent", to_string(record.output.shape()), to_string(cotangent.shape()));
     }
     const std::int64_t count = cotangent.size(0);
     const std::int64_t block = std::max<std::int64_t>(1, (count + gradient_blocks - 1) / gradient_blocks);
@@ -139,7 +140,8 @@ class SmallUNet {
 
   Tensor run(const Tensor& input, std::span<const double> c_noise, const Conditioning<Backend>& conditioning,
              const Pass& pass, std::span<typename layers::SampleUNet<Scalar>::Record> records) const {
-    check(input, c_noise, conditioning, pass);
+    layers::check_arguments(*this, input, c_noise, conditioning);
+    check(pass);
     Tensor output({input.size(0), options_.out_channels, input.size(2), input.size(3)}, device());
     device().executor.parallel_for(input.size(0), [&](std::int64_t n) {
       const auto index = static_cast<std::size_t>(n);
@@ -150,30 +152,11 @@ class SmallUNet {
     return output;
   }
 
-  void check(const Tensor& input, std::span<const double> c_noise, const Conditioning<Backend>& conditioning,
-             const Pass& pass) const {
-    const Shape shape = input.shape();
-    const std::int64_t divisor = size_divisor();
-    if (shape.size() != 4 || shape[1] != options_.in_channels || shape[2] < 1 || shape[3] < 1 ||
-        shape[2] % divisor != 0 || shape[3] % divisor != 0) {
-      refuse("input", fmt::format("[N, {}, h, w] with h and w divisible by {}", options_.in_channels, divisor),
-             to_string(shape));
-    }
-    if (static_cast<std::int64_t>(c_noise.size()) != shape[0]) {
-      refuse("c_noise", fmt::format("{} values", shape[0]), fmt::format("{}", c_noise.size()));
-    }
-    if (conditioning.class_labels && conditioning.class_labels->shape() != Shape{shape[0], options_.label_dim}) {
-      refuse("class_labels", to_string(Shape{shape[0], options_.label_dim}),
-             to_string(conditioning.class_labels->shape()));
-    }
+  static void check(const Pass& pass) {
     if (pass.precision != Precision::float32) {
       throw ConfigError(name, "precision", "float32, which means the network's own scalar type",
                         name_of(pass.precision));
     }
-  }
-
-  [[noreturn]] static void refuse(std::string_view argument, std::string_view expected, std::string_view got) {
-    throw ShapeError(name, argument, expected, got);
   }
 
   static SmallUNetOptions checked(SmallUNetOptions options) {

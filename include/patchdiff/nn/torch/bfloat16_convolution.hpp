@@ -11,6 +11,7 @@
 #include <ATen/ops/empty.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <patchdiff/backend/torch/cpu_kernels.hpp>
 #include <patchdiff/nn/torch/cpu_activations.hpp>
 #include <patchdiff/nn/torch/weight_casts.hpp>
 
@@ -56,9 +57,10 @@ struct BFloat16Convolution : ::torch::autograd::Function<BFloat16Convolution> {
     const at::Tensor cast =
         at::empty(weight.sizes(), weight.options().dtype(at::kBFloat16), at::MemoryFormat::ChannelsLast);
     const std::int64_t in = weight.size(1), taps = weight.size(2) * weight.size(3);
-    at::parallel_for(0, weight.size(0), rows_per_task(in * taps), [&](std::int64_t first, std::int64_t last) {
-      torch_cpu::cast_weights(weight.data_ptr<float>(), bits(cast), first, last, in, taps);
-    });
+    at::parallel_for(0, weight.size(0), torch_cpu::rows_per_task(in * taps),
+                     [&](std::int64_t first, std::int64_t last) {
+                       torch_cpu::cast_weights(weight.data_ptr<float>(), bits(cast), first, last, in, taps);
+                     });
     return cast;
   }
 
@@ -66,13 +68,11 @@ struct BFloat16Convolution : ::torch::autograd::Function<BFloat16Convolution> {
     const at::Tensor from = cast.contiguous(at::MemoryFormat::ChannelsLast);
     const at::Tensor weight = at::empty(cast.sizes(), cast.options().dtype(at::kFloat), at::MemoryFormat::Contiguous);
     const std::int64_t in = cast.size(1), taps = cast.size(2) * cast.size(3);
-    at::parallel_for(0, cast.size(0), rows_per_task(in * taps), [&](std::int64_t first, std::int64_t last) {
+    at::parallel_for(0, cast.size(0), torch_cpu::rows_per_task(in * taps), [&](std::int64_t first, std::int64_t last) {
       torch_cpu::widen_weights(bits(from), weight.data_ptr<float>(), first, last, in, taps);
     });
     return weight;
   }
-
-  static std::int64_t rows_per_task(std::int64_t length) { return 1 + 32768 / length; }
 };
 
 }  // namespace patchdiff::unet

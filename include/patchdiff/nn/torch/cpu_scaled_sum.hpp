@@ -9,6 +9,7 @@
 #include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <patchdiff/backend/torch/cpu_kernels.hpp>
 #include <patchdiff/backend/torch/elementwise_kernels.hpp>
 #include <patchdiff/nn/torch/cpu_activations.hpp>
 
@@ -24,7 +25,7 @@ struct CpuScaledSum : ::torch::autograd::Function<CpuScaledSum> {
     const at::Tensor sum = at::empty_like(x);
     by_value_type(x, [&](auto value) {
       using Value = decltype(value);
-      at::parallel_for(0, x.numel(), 32768, [&](std::int64_t first, std::int64_t last) {
+      at::parallel_for(0, x.numel(), torch_cpu::grain, [&](std::int64_t first, std::int64_t last) {
         torch_cpu::scaled_sum(values_of<Value>(x), values_of<Value>(y), static_cast<float>(scale),
                               values_of<Value>(sum), first, last);
       });

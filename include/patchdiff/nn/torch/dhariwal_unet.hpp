@@ -47,16 +47,7 @@ struct DhariwalUNetOptions {
 
   template <class Self, class Visitor>
   static void describe(Self& self, Visitor&& visit) {
-    visit("image", self.image, "height and width of full images");
-    visit("in_channels", self.in_channels, "image, coordinate and field channels");
-    visit("out_channels", self.out_channels, "image channels");
-    visit("label_dim", self.label_dim, "width of class labels, 0: none");
-    visit("augment_dim", self.augment_dim, "width of augmentation labels, 0: none");
-    visit("model_channels", self.model_channels, "width of the first level");
-    visit("channel_mult", self.channel_mult, "width of each level, in model_channels");
-    visit("num_blocks", self.num_blocks, "residual blocks a level");
-    visit("attn_resolutions", self.attn_resolutions, "sides of the levels with attention");
-    visit("dropout", self.dropout, "dropout probability");
+    unet::describe_sizes(self, visit);
     visit("attention", self.attention, "fused is faster, plain has second derivatives");
     visit("recompute", self.recompute, "compute blocks again in backward: less memory, more time");
   }

@@ -101,16 +101,10 @@ template <class Value>
   std::copy_n(s.offset, s.channels, work[3]);
   const NormSums sums{work[0], work[1], work[2], work[3], work[4], work[5], work[6], work[7], work[8], work[9]};
   for (float* each : {sums.gradients, sums.products, sums.norms}) std::fill_n(each, s.channels, 0.0F);
-  for (std::int64_t block = 0; block < s.pixels; block += pixel_block) {
-    const std::int64_t end = std::min(s.pixels, block + pixel_block);
-    for (std::int64_t c = 0; c < s.channels; c += lanes) {
-      if (s.channels - c >= lanes) {
-        add_gradients(s, g, block, end, c, lanes, sums);
-      } else {
-        add_gradients(s, g, block, end, c, s.channels - c, sums);
-      }
-    }
-  }
+  for_blocks(
+      s.pixels, s.channels,
+      [&](std::int64_t pixel, std::int64_t end, std::int64_t c, std::int64_t count)
+          __attribute__((always_inline)) { add_gradients(s, g, pixel, end, c, count, sums); });
   const std::int64_t size = s.group_size();
   const double share = 1 / static_cast<double>(s.pixels * size);
   for (std::int64_t group = 0; group < s.groups; ++group) {
@@ -132,34 +126,17 @@ template <class Value>
       }
     }
   }
-  for (std::int64_t block = 0; block < s.pixels; block += pixel_block) {
-    const std::int64_t end = std::min(s.pixels, block + pixel_block);
-    for (std::int64_t c = 0; c < s.channels; c += lanes) {
-      if (s.channels - c >= lanes) {
-        write_gradients(s, g, block, end, c, lanes, sums);
-      } else {
-        write_gradients(s, g, block, end, c, s.channels - c, sums);
-      }
-    }
-  }
+  for_blocks(
+      s.pixels, s.channels,
+      [&](std::int64_t pixel, std::int64_t end, std::int64_t c, std::int64_t count)
+          __attribute__((always_inline)) { write_gradients(s, g, pixel, end, c, count, sums); });
 }
-
-#if defined(__x86_64__)
-template <class Value>
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] inline void norm_backward_avx512(
-    const NormSample<Value>& sample, const NormGradients<Value>& gradients, ChannelArrays& work) noexcept {
-  norm_backward_body(sample, gradients, work);
-}
-#endif
 
 /// Writes all gradients, from what `norm` was given and left; `work` is of 10 arrays.
 template <class Value>
 void norm_backward(const NormSample<Value>& sample, const NormGradients<Value>& gradients,
                    ChannelArrays& work) noexcept {
-#if defined(__x86_64__)
-  if (has_avx512()) return norm_backward_avx512(sample, gradients, work);
-#endif
-  norm_backward_body(sample, gradients, work);
+  compiled_twice<&norm_backward_body<Value>>(sample, gradients, work);
 }
 
 }  // namespace patchdiff::torch_cpu

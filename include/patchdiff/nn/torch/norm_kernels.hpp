@@ -8,12 +8,24 @@
 #include <vector>
 
 #include <patchdiff/backend/torch/lanes.hpp>
+#include <patchdiff/core/compiled_twice.hpp>
 
 /// Group norm with all around it over one sample, pixel by pixel with channels side by side.
 namespace patchdiff::torch_cpu {
 
 /// Pixels that are worked through for all channels before the next ones are read.
 constexpr std::int64_t pixel_block = 64;
+
+/// Calls f(pixel, end, c, count) for blocks of pixels and, within each, for up to 16 channels from `c` on.
+template <class F>
+[[gnu::always_inline]] inline void for_blocks(std::int64_t pixels, std::int64_t channels, const F& f) noexcept {
+  for (std::int64_t block = 0; block < pixels; block += pixel_block) {
+    const std::int64_t end = std::min(pixels, block + pixel_block);
+    for_lanes(
+        0,
+        channels, [&](std::int64_t c, std::int64_t count) __attribute__((always_inline)) { f(block, end, c, count); });
+  }
+}
 
 /// Channels, rounded up to whole vectors.
 constexpr std::int64_t padded(std::int64_t channels) noexcept { return (channels + lanes - 1) / lanes * lanes; }
@@ -93,16 +105,10 @@ template <class Value>
     store(sums + c, lanes, Floats{});
     store(squares + c, lanes, Floats{});
   }
-  for (std::int64_t block = 0; block < s.pixels; block += pixel_block) {
-    const std::int64_t end = std::min(s.pixels, block + pixel_block);
-    for (std::int64_t c = 0; c < s.channels; c += lanes) {
-      if (s.channels - c >= lanes) {
-        add_moments(s, block, end, c, lanes, pivots, sums, squares);
-      } else {
-        add_moments(s, block, end, c, s.channels - c, pivots, sums, squares);
-      }
-    }
-  }
+  for_blocks(
+      s.pixels, s.channels,
+      [&](std::int64_t pixel, std::int64_t end, std::int64_t c, std::int64_t count)
+          __attribute__((always_inline)) { add_moments(s, pixel, end, c, count, pivots, sums, squares); });
   const std::int64_t size = s.group_size();
   const auto count = static_cast<double>(s.pixels);
   for (std::int64_t group = 0; group < s.groups; ++group) {
@@ -170,33 +176,16 @@ template <class Value>
     slope[c] *= s.scale[c];
     level[c] = level[c] * s.scale[c] + s.offset[c];
   }
-  for (std::int64_t block = 0; block < s.pixels; block += pixel_block) {
-    const std::int64_t end = std::min(s.pixels, block + pixel_block);
-    for (std::int64_t c = 0; c < s.channels; c += lanes) {
-      if (s.channels - c >= lanes) {
-        write_norm(s, block, end, c, lanes, slope, level);
-      } else {
-        write_norm(s, block, end, c, s.channels - c, slope, level);
-      }
-    }
-  }
+  for_blocks(
+      s.pixels, s.channels,
+      [&](std::int64_t pixel, std::int64_t end, std::int64_t c, std::int64_t count)
+          __attribute__((always_inline)) { write_norm(s, pixel, end, c, count, slope, level); });
 }
-
-#if defined(__x86_64__)
-template <class Value>
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] inline void norm_avx512(const NormSample<Value>& sample,
-                                                                                  ChannelArrays& work) noexcept {
-  norm_body(sample, work);
-}
-#endif
 
 /// Writes y, mean and inverse_deviation; `work` is of 3 arrays.
 template <class Value>
 void norm(const NormSample<Value>& sample, ChannelArrays& work) noexcept {
-#if defined(__x86_64__)
-  if (has_avx512()) return norm_avx512(sample, work);
-#endif
-  norm_body(sample, work);
+  compiled_twice<&norm_body<Value>>(sample, work);
 }
 
 }  // namespace patchdiff::torch_cpu

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <utility>
+
+/// Kernels on the processor that are compiled twice, for AVX-512 and for whatever the host's file is compiled for; the
+/// processor is asked at run time.
+namespace patchdiff {
+
+#if defined(__x86_64__)
+inline bool has_avx512() noexcept {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+
+template <auto Kernel, class... Arguments>
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] auto with_avx512(Arguments&&... arguments) noexcept {
+  return Kernel(std::forward<Arguments>(arguments)...);
+}
+#endif
+
+/// Calls a function that is always inlined: `compiled_twice<&kernel>(arguments...)`.
+///
+/// Vectors go by reference, since the two compilations have other calling conventions.
+template <auto Kernel, class... Arguments>
+auto compiled_twice(Arguments&&... arguments) noexcept {
+#if defined(__x86_64__)
+  if (has_avx512()) return with_avx512<Kernel>(std::forward<Arguments>(arguments)...);
+#endif
+  return Kernel(std::forward<Arguments>(arguments)...);
+}
+
+}  // namespace patchdiff

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/core/shape.hpp>
+#include <patchdiff/nn/conditioning.hpp>
+
+namespace patchdiff::layers {
+
+/// Checks what a network on Eigen is called with. Errors: ShapeError of the network for what does not fit.
+template <class Net>
+void check_arguments(const Net& net, const typename Net::Tensor& input, std::span<const double> c_noise,
+                     const Conditioning<typename Net::Backend>& conditioning) {
+  const auto require = [](bool holds, std::string_view argument, std::string_view expected, std::string_view got) {
+    if (!holds) throw ShapeError(Net::name, argument, expected, got);
+  };
+  const Shape shape = input.shape();
+  const std::int64_t divisor = net.size_divisor();
+  require(shape.size() == 4 && shape[1] == net.input_channels() && shape[2] >= 1 && shape[3] >= 1 &&
+              shape[2] % divisor == 0 && shape[3] % divisor == 0,
+          "input", fmt::format("[N, {}, h, w] with h and w divisible by {}", net.input_channels(), divisor),
+          to_string(shape));
+  require(static_cast<std::int64_t>(c_noise.size()) == shape[0], "c_noise", fmt::format("{} values", shape[0]),
+          fmt::format("{}", c_noise.size()));
+  const auto require_rows = [&](std::string_view argument, const std::optional<typename Net::Tensor>& rows,
+                                std::int64_t width) {
+    const Shape expected{shape[0], width};
+    if (rows) require(rows->shape() == expected, argument, to_string(expected), to_string(rows->shape()));
+  };
+  require_rows("class_labels", conditioning.class_labels, net.label_dim());
+  if constexpr (requires { net.augment_dim(); }) {
+    require_rows("augment_labels", conditioning.augment_labels, net.augment_dim());
+  }
+}
+
+}  // namespace patchdiff::layers
