@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <functional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -35,31 +34,12 @@ struct Settings {
   std::string json{};
 };
 
-/// Median times of two pieces of work in turns, and the median of the ratios of the first to the second.
-struct Comparison {
-  Spread first, second, ratio;
-
-  Comparison(std::int64_t repeats, const std::function<void()>& one, const std::function<void()>& other) {
-    std::vector<double> ones, others, ratios;
-    for (std::int64_t turn = -3; turn < repeats; ++turn) {
-      const double a = seconds(one), b = seconds(other);
-      if (turn < 0) continue;
-      ones.push_back(a);
-      others.push_back(b);
-      ratios.push_back(a / b);
-    }
-    first = spread_of(ones);
-    second = spread_of(others);
-    ratio = spread_of(ratios);
-  }
-
-  Json to_json(const std::string& what) const {
-    return {{"component", what},
-            {"time", ::to_json(first)},
-            {"limit", ::to_json(second)},
-            {"ratio", {{"median", ratio.median}, {"min", ratio.least}, {"max", ratio.most}}}};
-  }
-};
+Json figures_of(const std::string& what, const Comparison& result) {
+  return {{"component", what},
+          {"time", to_json(result.first)},
+          {"limit", to_json(result.second)},
+          {"ratio", ratio_to_json(result.ratio)}};
+}
 
 struct CropCase {
   std::int64_t batch, channels, resolution, patch;
@@ -100,7 +80,7 @@ Json crop(const Settings& settings, const std::string& backend, const CropCase& 
   const std::string what = fmt::format("crop and coordinates, {}, [{},{},{},{}] to {}", backend, given.batch,
                                        given.channels, given.resolution, given.resolution, given.patch);
   fmt::print("{:58} {:7.1f} us, {:.2f} copies\n", what, 1e6 * result.first.median, result.ratio.median);
-  return result.to_json(what);
+  return figures_of(what, result);
 }
 
 Json normals(const Settings& settings, std::int64_t batch, std::int64_t values) {
@@ -110,7 +90,7 @@ Json normals(const Settings& settings, std::int64_t batch, std::int64_t values) 
       settings.repeats, [&] { pd::training_noise<pd::TorchBackend>(plan, 0, shape, {}); }, [&] { at::randn(shape); });
   const std::string what = fmt::format("normal numbers, {} of {}", batch, values);
   fmt::print("{:58} {:7.1f} us, {:.2f} of LibTorch's randn\n", what, 1e6 * result.first.median, result.ratio.median);
-  return result.to_json(what);
+  return figures_of(what, result);
 }
 
 /// Adam reads 4 values and writes 3, the average reads 2 and writes 1; a copy reads 1 and writes 1.
@@ -129,7 +109,7 @@ Json update(const Settings& settings, std::int64_t values) {
   const double share = 10.0 / 2 / result.ratio.median;
   const std::string what = fmt::format("Adam and average of {} values", values);
   fmt::print("{:58} {:7.1f} us, {:.0f} % of a copy's bandwidth\n", what, 1e6 * result.first.median, 100 * share);
-  Json figures = result.to_json(what);
+  Json figures = figures_of(what, result);
   figures["bandwidth_share"] = share;
   return figures;
 }

@@ -4,7 +4,8 @@
 // deployment_bench_native for the machine that compiles it.
 
 #include <cstdint>
-#include <ctime>
+#include <functional>
+#include <map>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -40,14 +41,6 @@ struct Settings {
   std::string json;
 };
 
-/// The processor seconds that a piece of work takes, of all threads together.
-template <class F>
-double processor_seconds(F&& work) {
-  const std::clock_t start = std::clock();
-  work();
-  return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
-}
-
 Json measure(const Settings& settings, std::int64_t channels, std::int64_t batch) {
   const pd::SongUNetOptions options{.image = {settings.side, settings.side},
                                     .in_channels = 3 + 2,
@@ -61,7 +54,7 @@ Json measure(const Settings& settings, std::int64_t channels, std::int64_t batch
   pd::ThreadExecutor pool(settings.threads);
   pd::EigenSongUNet<float> ours(options,
                                 settings.threads > 1 ? pd::EigenDevice<float>{pool} : pd::EigenDevice<float>{});
-  std::vector<std::vector<double>> weights;
+  std::map<std::string, std::vector<double>, std::less<>> weights;
   theirs.visit_state([&](std::string_view name, at::Tensor& value) {
     // The last layers of blocks start as almost nothing: all weights of size 0.05 instead.
     std::vector<double> values(static_cast<std::size_t>(value.numel()));
@@ -69,18 +62,12 @@ Json measure(const Settings& settings, std::int64_t channels, std::int64_t batch
     const bool filter = name.ends_with("resample_filter");
     for (double& number : values) number = filter ? 0.25 : 0.05 * number;
     T::assign(value, T::from_host(std::span<const double>(values), T::shape(value), {}));
-    weights.push_back(std::move(values));
+    weights.emplace(name, std::move(values));
   });
-  const auto by_name = [&] {
-    std::vector<std::string> names;
-    theirs.visit_state([&](std::string_view name, at::Tensor&) { names.emplace_back(name); });
-    return names;
-  }();
   ours.visit_state([&](std::string_view name, E::Tensor& value) {
-    for (std::size_t i = 0; i < by_name.size(); ++i) {
-      if (by_name[i] == name)
-        value.array() = E::from_host(std::span<const double>(weights[i]), value.shape(), {}).array();
-    }
+    const auto found = weights.find(name);
+    if (found == weights.end()) return;
+    value.array() = E::from_host(std::span<const double>(found->second), value.shape(), {}).array();
   });
   const pd::Shape shape{batch, options.in_channels, settings.side, settings.side};
   std::vector<double> numbers(static_cast<std::size_t>(pd::element_count(shape)));
@@ -91,30 +78,20 @@ Json measure(const Settings& settings, std::int64_t channels, std::int64_t batch
 
   at::Tensor expected;
   E::Tensor got;
-  std::vector<double> on_torch, on_eigen, ratios;
-  for (std::int64_t call = -2; call < settings.calls; ++call) {
-    const double torch_time = processor_seconds([&] { expected = theirs(torch_input, c_noise, {}, {}); });
-    const double eigen_time = processor_seconds([&] { got = ours(eigen_input, c_noise, {}, {}); });
-    if (call < 0) continue;  // warming up
-    on_torch.push_back(torch_time);
-    on_eigen.push_back(eigen_time);
-    ratios.push_back(eigen_time / torch_time);
-  }
+  const Comparison result(
+      settings.calls, [&] { got = ours(eigen_input, c_noise, {}, {}); },
+      [&] { expected = theirs(torch_input, c_noise, {}, {}); }, processor_seconds);
   const std::vector<double> values = E::to_host(got);
   const at::Tensor both = T::from_host(std::span<const double>(values), got.shape(), {});
   const double largest = expected.abs().max().item<double>();
   const double error = (both - expected).abs().max().item<double>() / largest;
   if (!(error < 1e-4)) throw std::runtime_error(fmt::format("results differ by {:.2g} of the largest", error));
   fmt::print("{:3} channels, batch {:2}: LibTorch {:8.2f} ms, Eigen {:8.2f} ms, ratio {:.2f} ({:.2f} to {:.2f})\n",
-             channels, batch, 1e3 * spread_of(on_torch).median, 1e3 * spread_of(on_eigen).median,
-             spread_of(ratios).median, spread_of(ratios).least, spread_of(ratios).most);
-  return {{"model_channels", channels},
-          {"batch", batch},
-          {"libtorch", to_json(spread_of(on_torch))},
-          {"eigen", to_json(spread_of(on_eigen))},
-          {"ratio",
-           {{"median", spread_of(ratios).median}, {"min", spread_of(ratios).least}, {"max", spread_of(ratios).most}}},
-          {"largest_difference", error}};
+             channels, batch, 1e3 * result.second.median, 1e3 * result.first.median, result.ratio.median,
+             result.ratio.least, result.ratio.most);
+  return {{"model_channels", channels},           {"batch", batch},
+          {"libtorch", to_json(result.second)},   {"eigen", to_json(result.first)},
+          {"ratio", ratio_to_json(result.ratio)}, {"largest_difference", error}};
 }
 
 void run(const Settings& settings) {

@@ -10,7 +10,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -90,19 +89,16 @@ void in_child(const std::function<void()>& work) {
   }
 }
 
-/// Seconds by the clock and of the processor, each time from memory that the process does not hold yet.
-struct Times {
-  std::vector<double> wall{}, processor{};
+/// Times some work from memory that the process does not hold yet.
+template <class F>
+void add(Times& times, const F& work) {
+  malloc_trim(0);
+  times.add(work);
+}
 
-  template <class F>
-  void add(const F& work) {
-    malloc_trim(0);
-    const std::clock_t start = std::clock();
-    wall.push_back(seconds(work));
-    processor.push_back(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
-  }
-  Json json() const { return {{"wall", to_json(spread_of(wall))}, {"processor", to_json(spread_of(processor))}}; }
-};
+Json figures_of(const Times& times) {
+  return {{"wall", to_json(spread_of(times.elapsed))}, {"processor", to_json(spread_of(times.processor))}};
+}
 
 void run(const Settings& settings) {
   at::set_num_threads(settings.threads);
@@ -128,12 +124,12 @@ void run(const Settings& settings) {
   const auto bytes = static_cast<std::size_t>(fs::file_size(path));
   Times loading, reading, copying;
   for (std::int64_t turn = 0; turn < settings.repeats; ++turn) {
-    loading.add([&] { load(path); });
-    reading.add([&] {
+    add(loading, [&] { load(path); });
+    add(reading, [&] {
       const auto buffer = std::make_unique_for_overwrite<char[]>(bytes);
       std::ifstream(path, std::ios::binary).read(buffer.get(), static_cast<std::streamsize>(bytes));
     });
-    copying.add([&] {
+    add(copying, [&] {
       const pd::MappedFile file(path);
       const at::Tensor copy = at::empty({static_cast<std::int64_t>(bytes)}, at::kByte);
       std::memcpy(copy.data_ptr(), file.bytes().data(), bytes);
@@ -145,8 +141,8 @@ void run(const Settings& settings) {
       "{:.1f} MB: load {:.0f} ms, read {:.0f} ms, copy {:.0f} ms; of the processor {:.0f}, {:.0f}, {:.0f} ms; memory "
       "at "
       "most {:.3f} of the file, held {:.3f}\n",
-      1e-6 * static_cast<double>(bytes), 1e3 * median(loading.wall), 1e3 * median(reading.wall),
-      1e3 * median(copying.wall), 1e3 * median(loading.processor), 1e3 * median(reading.processor),
+      1e-6 * static_cast<double>(bytes), 1e3 * median(loading.elapsed), 1e3 * median(reading.elapsed),
+      1e3 * median(copying.elapsed), 1e3 * median(loading.processor), 1e3 * median(reading.processor),
       1e3 * median(copying.processor), share(peak), share(held));
   write_figures(settings.json, "load_bench",
                 {{"benchmark", "load"},
@@ -159,9 +155,9 @@ void run(const Settings& settings) {
                  {"peak_bytes", peak},
                  {"peak_of_file", share(peak)},
                  {"held_bytes", held},
-                 {"load", loading.json()},
-                 {"read", reading.json()},
-                 {"copy", copying.json()}});
+                 {"load", figures_of(loading)},
+                 {"read", figures_of(reading)},
+                 {"copy", figures_of(copying)}});
 }
 
 }  // namespace

@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <ctime>
 #include <exception>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -20,16 +23,21 @@
 
 using Json = nlohmann::ordered_json;
 
-/// The seconds that a piece of work takes.
-template <class F>
-double seconds(F&& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+/// The time by the clock, in seconds.
+inline double clock_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 /// The time that all threads of this process have computed, in seconds.
 inline double processor_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
+/// The seconds that a piece of work takes.
+template <class F>
+double seconds(F&& work, double (*clock)() = clock_seconds) {
+  const double start = clock();
+  work();
+  return clock() - start;
+}
 
 struct Spread {
   double median = 0, least = 0, most = 0;
@@ -40,9 +48,52 @@ inline Spread spread_of(std::vector<double> values) {
   return {values[values.size() / 2], values.front(), values.back()};
 }
 
+/// Of times in seconds.
 inline Json to_json(Spread spread) {
   return {{"median_ms", 1e3 * spread.median}, {"min_ms", 1e3 * spread.least}, {"max_ms", 1e3 * spread.most}};
 }
+
+inline Json ratio_to_json(Spread spread) {
+  return {{"median", spread.median}, {"min", spread.least}, {"max", spread.most}};
+}
+
+/// Times of a piece of work, by the clock and of all threads of the processor.
+struct Times {
+  std::vector<double> elapsed{}, processor{};
+
+  template <class F>
+  void add(F&& work) {
+    const double start = processor_seconds();
+    elapsed.push_back(seconds(work));
+    processor.push_back(processor_seconds() - start);
+  }
+};
+
+/// The ratios of values that were measured in turns.
+inline Spread ratios_of(const std::vector<double>& of, const std::vector<double>& by) {
+  std::vector<double> all;
+  for (std::size_t turn = 0; turn < of.size(); ++turn) all.push_back(of[turn] / by[turn]);
+  return spread_of(all);
+}
+
+/// Times of two pieces of work in turns, after some to warm up, and the ratios of the first to the second.
+struct Comparison {
+  Spread first, second, ratio;
+
+  Comparison(std::int64_t turns, const std::function<void()>& one, const std::function<void()>& other,
+             double (*clock)() = clock_seconds) {
+    std::vector<double> ones, others;
+    for (std::int64_t turn = -3; turn < turns; ++turn) {
+      const double a = seconds(one, clock), b = seconds(other, clock);
+      if (turn < 0) continue;
+      ones.push_back(a);
+      others.push_back(b);
+    }
+    first = spread_of(ones);
+    second = spread_of(others);
+    ratio = ratios_of(ones, others);
+  }
+};
 
 /// Writes every figure of a benchmark, unless the path is empty.
 inline void write_figures(const std::string& path, const std::string& component, const Json& figures) {

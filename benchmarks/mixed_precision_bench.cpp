@@ -46,16 +46,15 @@ class Run {
         ema_(denoiser_),
         loader_(images, {}, {.seed = state_.seed}) {}
 
-  /// Takes a step: all that a host pays for, but reading images; notes its time and that of all threads.
-  void timed_step(std::vector<double>& elapsed, std::vector<double>& processor) {
+  /// Takes a step: all that a host pays for, but reading images; notes what it took, where that is asked for.
+  void timed_step(Times* times) {
     const pd::PatchPlan plan = step_.plan(state_);
     const pd::ImageBatch<B> batch = loader_.take(plan);
-    const double start = processor_seconds();
-    elapsed.push_back(seconds([&] {
+    const auto work = [&] {
       step_(denoiser_, adam_, batch, plan, state_);
       ema_.update(denoiser_, state_);
-    }));
-    processor.push_back(processor_seconds() - start);
+    };
+    times ? times->add(work) : work();
   }
 
   double step_loss(double learning_rate) {
@@ -79,10 +78,6 @@ class Run {
   pd::Loader<B, pd::ArrayDataset> loader_;
 };
 
-struct Times {
-  std::vector<double> elapsed{}, processor{};
-};
-
 Json time_steps(const Settings& settings, const pd::ArrayDataset& images, std::int64_t patch) {
   const pd::TrainStepOptions options{
       .schedule = pd::PatchSizeSchedule::stochastic_of({.image = images.shape().size(), .sizes = {{patch, patch}}}),
@@ -90,34 +85,24 @@ Json time_steps(const Settings& settings, const pd::ArrayDataset& images, std::i
   Run exact(settings, images, pd::Precision::float32, options),
       mixed(settings, images, pd::Precision::bfloat16, options);
   Times float32, bfloat16;
-  constexpr std::int64_t warm_up = 2;
-  for (std::int64_t step = 0; step < warm_up + settings.steps; ++step) {
-    exact.timed_step(float32.elapsed, float32.processor);
-    mixed.timed_step(bfloat16.elapsed, bfloat16.processor);
+  for (std::int64_t step = -2; step < settings.steps; ++step) {
+    exact.timed_step(step < 0 ? nullptr : &float32);
+    mixed.timed_step(step < 0 ? nullptr : &bfloat16);
   }
-  const auto gains = [](const std::vector<double>& of, const std::vector<double>& by) {
-    std::vector<double> all;
-    for (std::size_t step = warm_up; step < of.size(); ++step) all.push_back(of[step] / by[step]);
-    return spread_of(all);
-  };
-  const auto times = [](std::vector<double> all) {
-    all.erase(all.begin(), all.begin() + warm_up);
-    return spread_of(all);
-  };
-  const Spread gain = gains(float32.elapsed, bfloat16.elapsed);
-  const Spread processor_gain = gains(float32.processor, bfloat16.processor);
+  const Spread gain = ratios_of(float32.elapsed, bfloat16.elapsed);
+  const Spread processor_gain = ratios_of(float32.processor, bfloat16.processor);
   fmt::print(
       "patch {:4}: float32 {:8.2f} ms, bfloat16 {:8.2f} ms, {:.2f} times as fast ({:.2f} to {:.2f}), {:.2f} times in "
       "processor time\n",
-      patch, 1e3 * times(float32.elapsed).median, 1e3 * times(bfloat16.elapsed).median, gain.median, gain.least,
+      patch, 1e3 * spread_of(float32.elapsed).median, 1e3 * spread_of(bfloat16.elapsed).median, gain.median, gain.least,
       gain.most, processor_gain.median);
   std::fflush(stdout);
   return {{"patch", patch},
           {"images", options.schedule.plan({}, options.batch).images},
-          {"float32", to_json(times(float32.elapsed))},
-          {"bfloat16", to_json(times(bfloat16.elapsed))},
-          {"float32_processor", to_json(times(float32.processor))},
-          {"bfloat16_processor", to_json(times(bfloat16.processor))},
+          {"float32", to_json(spread_of(float32.elapsed))},
+          {"bfloat16", to_json(spread_of(bfloat16.elapsed))},
+          {"float32_processor", to_json(spread_of(float32.processor))},
+          {"bfloat16_processor", to_json(spread_of(bfloat16.processor))},
           {"gain_median", gain.median},
           {"gain_min", gain.least},
           {"gain_max", gain.most},

@@ -41,20 +41,9 @@ struct Input {
         c_noise(static_cast<std::size_t>(settings.batch), -0.3) {}
 };
 
-/// The median of the ratios of the first's time to the second's, measured in turns.
 Json ratio(const Settings& settings, const std::function<void()>& first, const std::function<void()>& second) {
-  std::vector<double> firsts, seconds_of, ratios;
-  for (std::int64_t step = -2; step < settings.steps; ++step) {
-    const double one = seconds(first), other = seconds(second);
-    if (step < 0) continue;
-    firsts.push_back(one);
-    seconds_of.push_back(other);
-    ratios.push_back(one / other);
-  }
-  const Spread spread = spread_of(ratios);
-  return {{"ratio", {{"median", spread.median}, {"min", spread.least}, {"max", spread.most}}},
-          {"first", to_json(spread_of(firsts))},
-          {"second", to_json(spread_of(seconds_of))}};
+  const Comparison result(settings.steps, first, second);
+  return {{"ratio", ratio_to_json(result.ratio)}, {"first", to_json(result.first)}, {"second", to_json(result.second)}};
 }
 
 template <class Net>

@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -109,7 +108,7 @@ struct ProcessorClock {
   using period = duration::period;
   using time_point = std::chrono::time_point<ProcessorClock>;
   static constexpr bool is_steady = true;
-  static time_point now() { return time_point(duration(static_cast<double>(std::clock()) / CLOCKS_PER_SEC)); }
+  static time_point now() { return time_point(duration(processor_seconds())); }
 };
 
 /// A model in training.
@@ -133,13 +132,13 @@ class Arm {
   /// Trains until it has trained for so many minutes, but at most for a turn.
   void train(double until_minutes, double turn_seconds) {
     const double end = std::min(60 * until_minutes, seconds_ + turn_seconds), before = seconds_;
-    const auto start = ProcessorClock::now();
+    const double start = processor_seconds();
     while (seconds_ < end) {
       optimizer_.set_learning_rate(settings_.learning_rate * std::min(1.0, static_cast<double>(state_.step + 1) / 100));
       const pd::PatchPlan plan = step_.plan(state_);
       step_(denoiser_, optimizer_, loader_.take(plan), plan, state_);
       ema_.update(denoiser_, state_);
-      seconds_ = before + (ProcessorClock::now() - start).count() / threads_;
+      seconds_ = before + (processor_seconds() - start) / threads_;
     }
   }
 

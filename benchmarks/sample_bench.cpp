@@ -38,9 +38,7 @@ class TimedNetwork {
   at::Tensor operator()(const at::Tensor& input, std::span<const double> c_noise,
                         const pd::Conditioning<B>& conditioning, const pd::Pass& pass) const {
     at::Tensor output;
-    const double start = processor_seconds();
-    output = network_(input, c_noise, conditioning, pass);
-    *total_ += processor_seconds() - start;
+    *total_ += seconds([&] { output = network_(input, c_noise, conditioning, pass); }, processor_seconds);
     return output;
   }
 
@@ -71,23 +69,22 @@ class Bench {
     const pd::ODESampler sampler({.num_steps = settings_.num_steps}, solver);
     const auto run = [&] { sampler(denoiser, request_); };
     run();
-    std::vector<double> elapsed, whole, network, beyond;
+    Times whole;
+    std::vector<double> network, beyond;
     for (std::int64_t repeat = 0; repeat < settings_.steps; ++repeat) {
       network_seconds_ = 0;
-      const double start = processor_seconds();
-      elapsed.push_back(seconds(run));
-      whole.push_back(processor_seconds() - start);
+      whole.add(run);
       network.push_back(network_seconds_);
-      beyond.push_back(whole.back() / network_seconds_ - 1);
+      beyond.push_back(whole.processor.back() / network_seconds_ - 1);
     }
     const double percent = 100 * spread_of(beyond).median;
-    const double images = static_cast<double>(settings_.batch) / spread_of(elapsed).median;
+    const double images = static_cast<double>(settings_.batch) / spread_of(whole.elapsed).median;
     fmt::print("{:26} run {:8.1f} ms, network {:8.1f} ms, beyond it {:5.2f} %, {:7.1f} images/s\n", name,
-               1e3 * spread_of(whole).median, 1e3 * spread_of(network).median, percent, images);
+               1e3 * spread_of(whole.processor).median, 1e3 * spread_of(network).median, percent, images);
     std::fflush(stdout);
     return {{"sampler", name},
-            {"elapsed", to_json(spread_of(elapsed))},
-            {"run", to_json(spread_of(whole))},
+            {"elapsed", to_json(spread_of(whole.elapsed))},
+            {"run", to_json(spread_of(whole.processor))},
             {"network", to_json(spread_of(network))},
             {"beyond_percent", percent},
             {"images_per_second", images}};

@@ -111,21 +111,12 @@ class Steps {
   pd::Conditioning<B> conditioning_{};
 };
 
-/// Times of a kind of step.
-struct Times {
-  std::vector<double> elapsed{}, processor{};
-
-  Json to_json() const {
-    return {{"elapsed", ::to_json(spread_of(elapsed))}, {"processor", ::to_json(spread_of(processor))}};
-  }
-};
+Json figures_of(const Times& times) {
+  return {{"elapsed", to_json(spread_of(times.elapsed))}, {"processor", to_json(spread_of(times.processor))}};
+}
 
 /// The median of the ratios of processor time, turn by turn.
-double ratio(const Times& of, const Times& by) {
-  std::vector<double> all;
-  for (std::size_t turn = 0; turn < of.processor.size(); ++turn) all.push_back(of.processor[turn] / by.processor[turn]);
-  return spread_of(all).median;
-}
+double ratio(const Times& of, const Times& by) { return ratios_of(of.processor, by.processor).median; }
 
 Json measure(const Settings& settings, std::int64_t patch) {
   Steps steps(settings, patch);
@@ -136,11 +127,7 @@ Json measure(const Settings& settings, std::int64_t patch) {
   constexpr std::int64_t warm_up = 3;
   for (std::int64_t step = -warm_up; step < settings.steps; ++step) {
     for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
-      const double start = processor_seconds();
-      const double elapsed = seconds(kinds[kind]);
-      if (step < 0) continue;
-      times[kind].elapsed.push_back(elapsed);
-      times[kind].processor.push_back(processor_seconds() - start);
+      step < 0 ? kinds[kind]() : times[kind].add(kinds[kind]);
     }
   }
   const auto &whole = times[0], &raw = times[1], &plain = times[2], &alone = times[3];
@@ -153,10 +140,10 @@ Json measure(const Settings& settings, std::int64_t patch) {
       100 * overhead, images);
   std::fflush(stdout);
   return {{"patch", patch},
-          {"step", whole.to_json()},
-          {"raw", raw.to_json()},
-          {"plain", plain.to_json()},
-          {"products", alone.to_json()},
+          {"step", figures_of(whole)},
+          {"raw", figures_of(raw)},
+          {"plain", figures_of(plain)},
+          {"products", figures_of(alone)},
           {"gain_over_plain", gain},
           {"products_share", share},
           {"overhead_percent", 100 * overhead},

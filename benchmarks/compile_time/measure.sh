@@ -24,7 +24,7 @@ for ((round = 0; round < rounds; ++round)); do
     user=$({ time "${CXX:-g++}" -std=c++20 -O2 $flags -Iinclude -c "$source" -o /dev/null 2>/dev/null; } 2>&1)
     echo "$(basename "$source" .cpp) $user"
   done
-done | sort | awk '
+done | sort -k1,1 -k2,2n | awk '
   { times[$1] = times[$1] " " $2; count[$1]++; all[$1, count[$1]] = $2 }
   END {
     for (name in count) median[name] = all[name, int((count[name] + 1) / 2)]
