@@ -2,7 +2,10 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <numeric>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -13,6 +16,13 @@
 #include <patchdiff/core/nearest_name.hpp>
 
 #include "setting_text.hpp"
+
+/// The numbers of all classes; none of a model without.
+inline std::vector<std::int64_t> all_classes(std::int64_t count) {
+  std::vector<std::int64_t> classes(static_cast<std::size_t>(count));
+  std::iota(classes.begin(), classes.end(), 0);
+  return classes;
+}
 
 /// Checks names that a user gives to classes. Errors: ConfigError.
 inline void check_class_names(const std::vector<std::string>& names, std::int64_t classes) {

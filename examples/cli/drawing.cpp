@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <numeric>
 #include <span>
 #include <utility>
 
@@ -112,10 +111,4 @@ pd::Picture draw_samples(const Denoiser& denoiser, const DrawingOptions& options
   Drawing drawing(denoiser, options, log);
   drawing.draw(callback);
   return drawing.picture();
-}
-
-std::vector<std::int64_t> all_classes(const Denoiser& denoiser) {
-  std::vector<std::int64_t> classes(static_cast<std::size_t>(denoiser.label_dim()));
-  std::iota(classes.begin(), classes.end(), 0);
-  return classes;
 }

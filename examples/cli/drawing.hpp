@@ -36,6 +36,3 @@ struct DrawingOptions {
 /// Of images with neither 1 nor 3 channels, the first 3 are shown, or the first one of 2.
 patchdiff::Picture draw_samples(const Denoiser& denoiser, const DrawingOptions& options, const patchdiff::Log& log = {},
                                 const DrawingCallback& callback = {});
-
-/// Every class of a model once.
-std::vector<std::int64_t> all_classes(const Denoiser& denoiser);

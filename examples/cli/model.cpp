@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model.hpp"
 
-#include <cstdint>
 #include <optional>
 
 #include <ATen/Context.h>
@@ -12,6 +11,8 @@
 #include <patchdiff/io/model_file.hpp>
 #include <patchdiff/io/safetensors_reader.hpp>
 #include <patchdiff/io/settings_json.hpp>
+
+#include "read_record.hpp"
 
 namespace pd = patchdiff;
 
@@ -49,19 +50,8 @@ Model load_model(const std::filesystem::path& path, pd::TorchDevice device) {
   if (const auto found = file.metadata().find(program_key); found != file.metadata().end()) {
     model.program = found->second;
   }
-  const std::int64_t classes = model.denoiser.label_dim();
-  if (const auto found = file.metadata().find(ModelRecord::key); found != file.metadata().end()) {
-    model.record = pd::settings_json::options<ModelRecord>(found->second, path.string());
-    model.recorded = true;
-    if (static_cast<std::int64_t>(model.record.class_names.size()) != classes) {
-      throw pd::DataError("model_file", path.string(), fmt::format("names of {} classes", classes),
-                          fmt::format("{}", model.record.class_names.size()));
-    }
-  } else {
-    for (std::int64_t label = 0; label < classes; ++label) {
-      model.record.class_names.push_back(fmt::format("{}", label));
-    }
-  }
+  model.recorded = file.metadata().contains(ModelRecord::key);
+  model.record = read_record(file, path.string(), model.denoiser.label_dim());
   return model;
 }
 

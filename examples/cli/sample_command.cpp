@@ -63,7 +63,7 @@ class Sample {
       throw pd::ConfigError(component, "--class", "none, as the model has no classes", "some");
     }
     const std::vector<std::int64_t> classes =
-        classes_.empty() ? all_classes(model.denoiser) : classes_of(classes_, model.record.class_names);
+        classes_.empty() ? all_classes(model.denoiser.label_dim()) : classes_of(classes_, model.record.class_names);
 
     { const pd::AtomicFile probe(out_, component); }  // refuses what cannot be written before the work
     pd::write_png(out_, picture(model, classes));

@@ -254,7 +254,7 @@ class Train {
     if (resuming.from) fmt::print("resuming after step {}\n", from_step);
     write_settings(folder / RunFolder::settings, start);
     const auto draw = [&record = start.record](const Denoiser& averaged) {
-      return draw_samples(averaged, {.classes = all_classes(averaged),
+      return draw_samples(averaged, {.classes = all_classes(averaged.label_dim()),
                                      .sampling = record.sampling,
                                      .normalization = record.normalization,
                                      .longest_side = longest_drawn_side});

@@ -29,6 +29,7 @@
 
 #include "cli/class_names.hpp"
 #include "cli/command_line.hpp"
+#include "cli/read_record.hpp"
 #include "cli/settings.hpp"
 #include "eigen_sampler/draw.hpp"
 
@@ -61,18 +62,6 @@ void add_options(CLI::App& app, Settings& settings) {
   settings.given.add_to(app, "Sampling, by default as the model file says", settings.sampling);
 }
 
-/// What the program `patchdiff` keeps in its files; of another program's file, defaults and numbers as class names.
-ModelRecord record_of(const pd::SafetensorsReader& file, const std::string& path, std::int64_t classes) {
-  ModelRecord record;
-  if (const auto found = file.metadata().find(ModelRecord::key); found != file.metadata().end()) {
-    record = pd::settings_json::options<ModelRecord>(found->second, path);
-  }
-  for (auto label = std::ssize(record.class_names); label < classes; ++label) {
-    record.class_names.push_back(fmt::format("{}", label));
-  }
-  return record;
-}
-
 void write(const Drawn& drawn, const Settings& settings) {
   if (!settings.npy.empty()) {
     pd::NpyWriter array(settings.npy, drawn.shape);
@@ -91,12 +80,12 @@ void run(Settings& settings) {
   pd::ThreadExecutor pool(settings.threads);
   const pd::SafetensorsReader file{std::filesystem::path(settings.model)};
   const Denoiser model(pd::model_file::load<pd::EigenSongUNet<float>>(file, settings.model, {pool}));
-  const ModelRecord record = record_of(file, settings.model, model.label_dim());
+  const ModelRecord record = read_record(file, settings.model, model.label_dim());
   settings.sampling = record.sampling;
   settings.given.apply();
   settings.sampling.check();
-  std::vector<std::int64_t> classes = classes_of(settings.classes, record.class_names);
-  for (std::int64_t label = 0; settings.classes.empty() && label < model.label_dim(); ++label) classes.push_back(label);
+  const std::vector<std::int64_t> classes =
+      settings.classes.empty() ? all_classes(model.label_dim()) : classes_of(settings.classes, record.class_names);
 
   // Denoisers around a denoiser; each refers to the one inside.
   const auto log = [](std::string_view message) { fmt::print(stderr, "eigen_sampler: {}\n", message); };

@@ -85,6 +85,10 @@ TEST_CASE("the sampler without LibTorch writes nothing where it refuses") {
              ContainsSubstring("expected a class of the model such as \"shirt\", got \"shirts\""));
   CHECK_THAT(refused({"--out", folder / "a.png", "--window", "0,0,64,64"}),
              ContainsSubstring("ODESampler: window: expected a window inside 32x32"));
+  const std::filesystem::path changed = changed_model(folder, "patchdiff_program", "\"shirt\",", "");
+  CHECK(run_sampler({"--model", changed, "--out", folder / "a.png"}).err ==
+        "eigen_sampler: model_file: " + changed.string() + ": expected names of 3 classes, got 2\n");
+  std::filesystem::remove(changed);
   // A picture that no memory holds.
   CHECK(refused({"--out", folder / "a.png", "--count", "1000000000000"}) ==
         "eigen_sampler: memory: expected enough for the model and its images, got none\n");

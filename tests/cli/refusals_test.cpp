@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the program refuses: one line on standard error, nothing on standard output, and no file changed.
 #include <filesystem>
-#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <patchdiff/io/safetensors_reader.hpp>
-#include <patchdiff/io/safetensors_writer.hpp>
 
 #include "cli/run_patchdiff.hpp"
 #include "cli/small_run.hpp"
@@ -26,18 +22,6 @@ std::vector<std::string> sample(const fs::path& model, const fs::path& out, cons
 
 std::vector<std::string> train(const fs::path& data, const fs::path& out, const std::vector<std::string>& more = {}) {
   return joined({"train", "--data", data, "--out", out, "--images", "60", "--batch", "4", "--threads", "1"}, more);
-}
-
-/// The small model with one value of its metadata changed.
-fs::path changed_model(const TemporaryFolder& folder, const std::string& key, const std::string& from,
-                       const std::string& to) {
-  const SafetensorsReader file(SmallRun::get().model);
-  std::map<std::string, std::string> metadata = file.metadata();
-  std::string& value = metadata[key];
-  value.replace(value.find(from), from.size(), to);
-  const std::vector<SafetensorsTensor> tensors = file.tensors();
-  write_safetensors(folder / "changed.safetensors", tensors, metadata);
-  return folder / "changed.safetensors";
 }
 
 }  // namespace

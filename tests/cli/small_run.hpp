@@ -5,10 +5,13 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
 #include <patchdiff/data/idx_array.hpp>
+#include <patchdiff/io/safetensors_reader.hpp>
+#include <patchdiff/io/safetensors_writer.hpp>
 
 #include "cli/run_patchdiff.hpp"
 #include "support/temporary_folder.hpp"
@@ -64,3 +67,15 @@ struct SmallRun {
     return run;
   }
 };
+
+/// The small model with one value of its metadata changed.
+inline std::filesystem::path changed_model(const TemporaryFolder& folder, const std::string& key,
+                                           const std::string& from, const std::string& to) {
+  const patchdiff::SafetensorsReader file(SmallRun::get().model);
+  std::map<std::string, std::string> metadata = file.metadata();
+  std::string& value = metadata[key];
+  value.replace(value.find(from), from.size(), to);
+  const std::vector<patchdiff::SafetensorsTensor> tensors = file.tensors();
+  patchdiff::write_safetensors(folder / "changed.safetensors", tensors, metadata);
+  return folder / "changed.safetensors";
+}
