@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+# cmake -D CONAN=<conan> -D WORK=<folder> -D SOURCE=<repository> -D CXX=<compiler> -D TORCH=<whether it is there>
+#       -D VERSION=<project's> -P conan.cmake
+# Conan builds the package and tests it, without a remote: what it needs is the system's.
+cmake_minimum_required(VERSION 3.25)
+
+file(REMOVE_RECURSE "${WORK}")
+file(MAKE_DIRECTORY "${WORK}")
+set(ENV{CONAN_HOME} "${WORK}/home")
+set(ENV{CXX} "${CXX}")
+set(recipe "${SOURCE}/packaging/conan")
+
+function(conan result)
+  execute_process(COMMAND "${CONAN}" ${ARGN} WORKING_DIRECTORY "${WORK}" RESULT_VARIABLE status OUTPUT_VARIABLE output
+                  ERROR_VARIABLE log)
+  if(NOT status EQUAL 0)
+    list(JOIN ARGN " " arguments)
+    message(FATAL_ERROR "conan ${arguments} ended with ${status}:\n${output}${log}")
+  endif()
+  set(${result} "${output}" PARENT_SCOPE)
+endfunction()
+
+conan(none profile detect)
+conan(none remote disable "*")
+
+# Nothing is written beside the recipe.
+set(settings --profile:all "${recipe}/debian12" -c tools.cmake.cmake_layout:test_folder=${WORK} -c
+             tools.cmake.cmaketoolchain:user_presets= -c tools.cmake.cmaketoolchain:generator=Ninja)
+
+conan(none create "${recipe}" ${settings} -o "&:with_eigen=True" -o "&:with_io=True")
+if(TORCH)
+  conan(none create "${recipe}" ${settings} -o "&:with_torch=True")
+endif()
+
+# Whatever the options, one package: they choose what it requires, not what it holds.
+conan(list list "patchdiff/${VERSION}#*:*#*" --format=json)
+string(REGEX MATCHALL "\"info\"" packages "${list}")
+list(LENGTH packages count)
+if(NOT count EQUAL 1)
+  message(FATAL_ERROR "expected one package of patchdiff/${VERSION}, got ${count}:\n${list}")
+endif()
+
+execute_process(COMMAND "${CONAN}" create "${recipe}" ${settings} -s compiler.cppstd=17 RESULT_VARIABLE status
+                OUTPUT_QUIET ERROR_VARIABLE log)
+if(status EQUAL 0 OR NOT log MATCHES "Current cppstd \\(17\\) is lower than the required C\\+\\+ standard \\(20\\)")
+  message(FATAL_ERROR "C++17 was not refused:\n${log}")
+endif()
