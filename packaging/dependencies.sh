@@ -46,6 +46,7 @@ test|debian|-|libopenmpi-dev|-|-|-
 test|debian|-|openmpi-bin|-|-|-
 test|debian|-|libgloo-dev|-|-|-
 test|debian|-|valgrind|-|-|-
+test|debian|-|doxygen|-|-|-
 test|header|catch2/catch.hpp|catch2|catch2|catch2|catch2
 fuzz|command|cmake|cmake|CMake 3.25 or newer|cmake|cmake
 fuzz|command|ninja|ninja-build|Ninja|ninja|ninja

@@ -27,6 +27,7 @@ struct ImageShape {
   friend bool operator==(const ImageShape&, const ImageShape&) = default;
 };
 
+/// height * width.
 inline std::int64_t pixel_count(ImageSize size) noexcept { return size.height * size.width; }
 
 /// The number of values of one image, over all channels.

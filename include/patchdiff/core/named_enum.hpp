@@ -24,6 +24,7 @@ concept NamedEnum = std::is_enum_v<Enum> && requires(Enum value) {
   { value_names(value)[0] } -> std::convertible_to<NamedValue<Enum>>;
 };
 
+/// The name of a value; see value_names.
 template <NamedEnum Enum>
 constexpr std::string_view name_of(Enum value) {
   for (const NamedValue<Enum> named : value_names(value)) {

@@ -9,8 +9,12 @@ namespace patchdiff {
 ///
 /// A plain crop is a shift; flips, rotations and scalings are the other coefficients.
 struct PixelMap {
-  double row_from_row = 1, row_from_column = 0, row_offset = 0;
-  double column_from_row = 0, column_from_column = 1, column_offset = 0;
+  double row_from_row = 1;        ///< rows in the image for each row of the patch
+  double row_from_column = 0;     ///< rows in the image for each column of the patch
+  double row_offset = 0;          ///< row in the image of the patch's first pixel
+  double column_from_row = 0;     ///< columns in the image for each row of the patch
+  double column_from_column = 1;  ///< columns in the image for each column of the patch
+  double column_offset = 0;       ///< column in the image of the patch's first pixel
 
   double row(double patch_row, double patch_column) const noexcept {
     return row_from_row * patch_row + row_from_column * patch_column + row_offset;

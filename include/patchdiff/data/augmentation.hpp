@@ -16,6 +16,7 @@
 
 namespace patchdiff {
 
+/// How often and how far images are changed.
 struct AugmentationOptions {
   bool x_flip = false;     ///< whether half of the images are mirrored, left to right
   double probability = 0;  ///< of each other group of changes, in [0, 1]; EDM publishes 0.12

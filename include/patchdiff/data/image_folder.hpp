@@ -31,6 +31,7 @@ enum class RefusedFiles : std::uint8_t {
   skip,  ///< decodes each file once when the folder is opened, and leaves out and lists what it cannot
 };
 
+/// Which files an ImageFolder takes, and what it does about the others.
 struct ImageFolderOptions {
   std::filesystem::path labels{};  ///< EDM's `dataset.json`, see `read_label_file`; empty: no labels
   std::int64_t class_count = 0;    ///< 0: one more than the largest label, and each class must have an image

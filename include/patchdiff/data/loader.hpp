@@ -27,6 +27,7 @@
 
 namespace patchdiff {
 
+/// Threads and memory of a Loader.
 struct LoaderOptions {
   std::uint64_t seed = 0;              ///< key of the data order and of augmentation; give it the run's seed
   std::int64_t workers = 1;            ///< threads that decode and augment, at least 1

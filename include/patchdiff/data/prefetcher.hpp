@@ -27,6 +27,7 @@ struct PrefetchBounds {
 template <class Value>
 class Prefetcher {
  public:
+  /// Makes the values 0, 1, 2, ... ahead.
   Prefetcher(std::function<Value(std::uint64_t)> make, PrefetchBounds bounds)
       : make_(std::move(make)), slots_(bounds.ahead) {
     try {

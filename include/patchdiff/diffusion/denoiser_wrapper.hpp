@@ -66,7 +66,9 @@ class DenoiserWrapper {
   struct Record {
     Tensor denoised;
     typename Net::Record network;
-    std::vector<double> c_skip, c_out, c_in;
+    std::vector<double> c_skip;
+    std::vector<double> c_out;
+    std::vector<double> c_in;
     static_assert(HasBackward<Net>,
                   "DenoiserWrapper: the network does not fit the concept HasBackward (nn/network.hpp)");
   };
@@ -271,6 +273,7 @@ class DenoiserWrapper {
   AverageInfo average_{};
 };
 
+/// A network that is moved in is the wrapper's.
 template <class N>
 DenoiserWrapper(N, DenoiserOptions) -> DenoiserWrapper<N>;
 

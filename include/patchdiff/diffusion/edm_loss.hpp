@@ -31,6 +31,7 @@ constexpr std::array<NamedValue<Reduction>, 2> value_names(Reduction) noexcept {
   return {{{Reduction::sum, "sum"}, {Reduction::mean, "mean"}}};
 }
 
+/// What EDMLoss weights, and how it adds up pixels.
 struct EDMLossOptions {
   std::optional<SigmaDistribution> sigma{};  ///< the formulation's own where absent
   Weighting weighting = Weighting::of_formulation();

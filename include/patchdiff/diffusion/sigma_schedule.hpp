@@ -22,6 +22,7 @@ inline double step_fraction(std::int64_t step, std::int64_t num_steps) noexcept 
   return num_steps > 1 ? static_cast<double>(step) / static_cast<double>(num_steps - 1) : 0;
 }
 
+/// The noise levels of EDM's sampler.
 struct EDMSigmaOptions {
   double sigma_min = 0.002;  ///< last noise level before 0, > 0
   double sigma_max = 80;     ///< first noise level, > sigma_min

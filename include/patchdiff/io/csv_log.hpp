@@ -29,6 +29,7 @@ class CsvLog {
   /// An integer or floating-point number, as text.
   class Number {
    public:
+    /// Any arithmetic value.
     template <class Value, class = std::enable_if_t<std::is_arithmetic_v<Value>>>
     Number(Value value) : text_(fmt::format("{}", value)) {}
 

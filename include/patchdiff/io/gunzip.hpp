@@ -19,6 +19,7 @@
 
 namespace patchdiff {
 
+/// Whether these are the first bytes of a gzip file.
 inline bool is_gzip(std::span<const std::byte> bytes) noexcept {
   return bytes.size() >= 2 && bytes[0] == std::byte{0x1F} && bytes[1] == std::byte{0x8B};
 }

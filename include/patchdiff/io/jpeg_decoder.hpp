@@ -25,6 +25,7 @@ namespace patchdiff {
 class JpegDecoder {
  public:
   static constexpr std::string_view format = "JPEG";
+  /// First bytes of such a file.
   static constexpr std::array<std::uint8_t, 3> signature{0xFF, 0xD8, 0xFF};
 
   /// The stream stands at the start of the file, and is the caller's.

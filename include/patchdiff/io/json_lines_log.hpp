@@ -34,6 +34,7 @@ class JsonLinesLog {
   /// A number, a truth value or a text, as JSON.
   class Value {
    public:
+    /// Any arithmetic value.
     template <class Number, class = std::enable_if_t<std::is_arithmetic_v<Number>>>
     Value(Number value) : json_(fmt::format("{}", value)) {
       if constexpr (std::is_floating_point_v<Number>) {

@@ -31,7 +31,9 @@ namespace patchdiff {
 /// equal models give equal bytes. Version 1; older files of it do not say which average the weights are.
 namespace model_file {
 
+/// Of the format.
 inline constexpr std::string_view version = "1";
+/// Of the weights' names.
 inline constexpr std::string_view prefix = "model.";
 
 /// Writes the model; it appears under its name when it is whole.

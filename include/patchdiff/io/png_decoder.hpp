@@ -26,6 +26,7 @@ namespace patchdiff {
 class PngDecoder {
  public:
   static constexpr std::string_view format = "PNG";
+  /// First bytes of such a file.
   static constexpr std::array<std::uint8_t, 8> signature{0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
 
   /// The stream stands at the start of the file, and is the caller's.

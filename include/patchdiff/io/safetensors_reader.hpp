@@ -45,6 +45,7 @@ class SafetensorsReader {
   SafetensorsReader(SafetensorsReader&&) noexcept = default;
   SafetensorsReader& operator=(SafetensorsReader&&) noexcept = default;
 
+  /// The file's texts by name.
   const std::map<std::string, std::string>& metadata() const noexcept { return metadata_; }
 
   /// Errors: DataError for a file that was written to since it was opened; see MappedFile.

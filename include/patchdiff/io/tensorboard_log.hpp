@@ -25,6 +25,7 @@
 
 namespace patchdiff {
 
+/// Where event files go.
 struct TensorBoardLogOptions {
   std::filesystem::path folder{};       ///< of the run; it exists
   std::string host{};                   ///< this machine's name, a part of the file's name
@@ -41,6 +42,7 @@ struct TensorBoardLogOptions {
 /// Source: TensorFlow's event.proto and summary.proto; records as in its record_writer.
 class TensorBoardLog {
  public:
+  /// A point of a curve.
   struct Scalar {
     std::string tag;
     double value;  ///< kept in single precision; may be NaN

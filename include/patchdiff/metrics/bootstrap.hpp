@@ -18,6 +18,7 @@
 
 namespace patchdiff {
 
+/// How many resamples, and which interval.
 struct BootstrapOptions {
   std::int64_t resamples = 1000;  ///< at least 2
   double confidence = 0.95;       ///< of the interval, between 0 and 1

@@ -18,6 +18,7 @@
 
 namespace patchdiff {
 
+/// Which neighbours make up a manifold.
 struct FeatureManifoldOptions {
   std::int64_t neighbour = 3;    ///< which nearest neighbour gives a ball's radius, at least 1
   ExecutorReference executor{};  ///< runs blocks of vectors; changes no result

@@ -21,6 +21,7 @@
 
 namespace patchdiff {
 
+/// Subsets of kernel_distance.
 struct KernelDistanceOptions {
   std::int64_t subsets = 100;       ///< at least 1
   std::int64_t subset_size = 1000;  ///< vectors of each set in a subset, at least 2

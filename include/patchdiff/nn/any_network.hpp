@@ -26,11 +26,13 @@ class AnyNetwork {
   using Backend = typename First::Backend;
   using Tensor = typename Backend::Tensor;
 
+  /// What backward needs: the record of the network that is held.
   struct Record {
     Tensor output;
     std::any inner{};  ///< the network's own record
   };
 
+  /// Holds the network.
   template <class Net>
     requires(std::same_as<Net, First> || ... || std::same_as<Net, Others>)
   explicit AnyNetwork(Net network) : network_(std::move(network)) {}

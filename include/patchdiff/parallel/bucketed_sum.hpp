@@ -18,6 +18,7 @@
 
 namespace patchdiff {
 
+/// How gradients are divided into messages.
 struct BucketOptions {
   std::int64_t bytes = std::int64_t{25} << 20;  ///< of gradients that go in one message, > 0; a larger one goes alone
 };

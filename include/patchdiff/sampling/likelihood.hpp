@@ -28,6 +28,7 @@ namespace patchdiff {
 /// In place of a number of probes: the exact trace, by a backward pass for each value of an image.
 inline constexpr std::int64_t exact_trace = 0;
 
+/// How divergences are found, and the flow that they are added along.
 struct LikelihoodOptions {
   ProbabilityFlowOptions flow{};
   std::int64_t probes = 1;  ///< of Hutchinson's estimator for each image, each a backward pass; or `exact_trace`

@@ -14,6 +14,7 @@
 
 namespace patchdiff {
 
+/// Solvers that files and command lines know.
 enum class SolverName : std::uint8_t { euler, heun, dpmpp_2m, dpmpp_2m_sde, ancestral_euler };
 
 constexpr std::array<NamedValue<SolverName>, 5> value_names(SolverName) noexcept {

@@ -20,6 +20,7 @@
 
 namespace patchdiff {
 
+/// Langevin steps at each noise level.
 struct LangevinOptions {
   double signal_to_noise = 0.16;     ///< r of the corrector's step size, > 0; SDE's names for it are r and snr
   std::int64_t num_corrections = 1;  ///< steps of the corrector after each step of the predictor, at least 1

@@ -26,6 +26,7 @@ struct SeamScore {
   double columns = 1;  ///< between a column and the one to its left
 };
 
+/// For people, in a line.
 inline std::string to_string(const SeamScore& score) {
   return fmt::format("seams {:.4f} between rows, {:.4f} between columns", score.rows, score.columns);
 }

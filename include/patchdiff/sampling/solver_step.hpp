@@ -26,7 +26,9 @@ struct CleanEstimate {
 template <Backend B>
 struct SolverRun {
   NoiseProcess process;
+  /// The denoiser, of an unscaled image and its sigma.
   std::function<typename B::Tensor(const typename B::Tensor&, double)> denoise;
+  /// Unit normal noise of a step, by step and number within it.
   std::function<typename B::Tensor(std::int64_t, std::int64_t)> noise;
   std::int64_t num_steps = 0;
 };

@@ -25,6 +25,7 @@ struct TilingOptions {
   ImageSize window{};        ///< of every window, in pixels; best a size that the model was trained on
   std::int64_t overlap = 0;  ///< of neighbouring windows, in pixels, below the window's sides; the last ones may
                              ///< overlap more. 0 under Fusion::shifted
+  /// How they become one image.
   Fusion fusion = Fusion::feathered;
   std::int64_t chunk = 1;  ///< windows in one call of the denoiser, at least 1
   std::uint64_t seed = 0;  ///< of the shifts

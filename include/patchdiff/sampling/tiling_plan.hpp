@@ -51,6 +51,7 @@ struct TilingPlan {
   }
 };
 
+/// For people, in a line.
 inline std::string to_string(const TilingPlan& plan) {
   return fmt::format("{} windows of {}, {}, overlap {}: {:.2f} calls per pixel, {} windows a call in {:.1f} MiB",
                      plan.windows, to_string(plan.tiling.window), name_of(plan.tiling.fusion), plan.tiling.overlap,
@@ -63,6 +64,7 @@ struct TilingReport {
   SeamScore seams{};
 };
 
+/// For people, in a line.
 inline std::string to_string(const TilingReport& report) {
   return to_string(report.plan) + "; " + to_string(report.seams);
 }

@@ -15,6 +15,7 @@
 
 namespace patchdiff {
 
+/// How far an EMA looks back.
 struct EMAOptions {
   double halflife_images = 500'000;  ///< images after which a weight's share has halved, > 0
   double rampup_ratio = 0.05;        ///< at most this share of the images seen so far is the half-life; infinity: off

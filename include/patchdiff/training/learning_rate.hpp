@@ -17,6 +17,7 @@ inline double cosine_learning_rate(double peak, double progress, double warmup) 
   return peak * rise * std::cos(std::numbers::pi / 2 * std::min(1.0, progress));
 }
 
+/// A learning rate that rises at first and falls as one over a root.
 struct InverseSqrtRate {
   double peak = 1e-2;                 ///< the rate after the rise and before the fall
   double constant_images = 143.36e6;  ///< images until which it stays there, > 0; EDM2: 70,000 batches of 2048

@@ -23,6 +23,7 @@
 
 namespace patchdiff {
 
+/// Rows of a LossTable.
 struct LossTableOptions {
   /// Noise levels between two bins, rising, > 0; the first bin begins at 0, the last one has no end.
   std::vector<double> sigma_edges{0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30};

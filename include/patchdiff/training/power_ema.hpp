@@ -17,6 +17,7 @@
 
 namespace patchdiff {
 
+/// Width of a PowerEMA.
 struct PowerEMAOptions {
   double relative_width = 0.1;  ///< standard deviation of the average's weight as a share of the run, in (0, 0.288]
 };

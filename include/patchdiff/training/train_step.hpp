@@ -39,6 +39,7 @@ enum class NonFinite {
   guarded,  ///< reads nothing: optimiser and weights keep their values, the error rises when the report is read
 };
 
+/// Settings of a TrainStep.
 struct TrainStepOptions {
   PatchSizeSchedule schedule;  ///< patch size and number of images of each step
   std::int64_t batch = 128;    ///< images of a full-size step, over all processes
@@ -46,6 +47,7 @@ struct TrainStepOptions {
   double label_dropout = 0;  ///< probability of training a sample without its label, in [0, 1]; guidance needs some
   double max_gradient_norm = std::numeric_limits<double>::infinity();  ///< gradients are scaled down to this norm, > 0;
                                                                        ///< infinity: neither measured nor clipped
+  /// What happens where a gradient is not finite.
   NonFinite non_finite = NonFinite::fail;
 };
 

@@ -23,6 +23,7 @@
 
 namespace patchdiff {
 
+/// Settings of a Trainer.
 struct TrainerOptions {
   TrainStepOptions step;
   /// Images of a full-size step that a process works on at once, >= 1; smaller patches take their multiplier more.

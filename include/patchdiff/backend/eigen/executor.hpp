@@ -36,6 +36,7 @@ class ExecutorReference {
  public:
   ExecutorReference() = default;
 
+  /// Refers to the executor, which outlives it.
   template <class E>
     requires(!std::same_as<E, ExecutorReference> && !std::is_const_v<E>)
   ExecutorReference(E& executor)

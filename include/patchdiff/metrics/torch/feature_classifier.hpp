@@ -24,6 +24,7 @@
 
 namespace patchdiff {
 
+/// Size of a FeatureClassifier.
 struct FeatureClassifierOptions {
   ImageShape image{};         ///< sides divisible by 8
   std::int64_t classes = 10;  ///< at least 2

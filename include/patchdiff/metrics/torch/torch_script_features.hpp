@@ -29,6 +29,7 @@
 
 namespace patchdiff {
 
+/// What the file's network takes.
 struct TorchScriptFeaturesOptions {
   ImageShape image{};                ///< what the network takes; other sizes are resized, grey images repeated
   bool eight_bit = true;             ///< images are first rounded to 256 levels, as stored pictures are

@@ -46,6 +46,7 @@ class SmallUNet {
   using Options = SmallUNetOptions;
   static constexpr std::string_view name = "SmallUNet";
 
+  /// What backward needs.
   struct Record {
     Tensor output{};
     std::vector<typename layers::SampleUNet<Scalar>::Record> samples{};

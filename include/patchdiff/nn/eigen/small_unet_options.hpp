@@ -6,6 +6,7 @@
 
 namespace patchdiff {
 
+/// Size of a SmallUNet.
 struct SmallUNetOptions {
   std::int64_t in_channels = 3 + 2;              ///< image, coordinate and field channels
   std::int64_t out_channels = 3;                 ///< image channels

@@ -24,6 +24,7 @@ namespace patchdiff {
 template <class Derived>
 class AutogradNetwork : public TorchParameters {
  public:
+  /// What backward needs: LibTorch's graph, behind the output.
   struct Record {
     Tensor output;  ///< without history
     Tensor root;    ///< with history

@@ -62,6 +62,7 @@ class AutogradSum {
     sum_.finish(step, report);
   }
 
+  /// The sum in use.
   const BucketedSum<TorchBackend, G>& gradients() const noexcept { return sum_.gradients(); }
 
  private:
