@@ -32,6 +32,11 @@ FNR == NR {
   next
 }
 
+# What a comment says of shapes, errors and the like begins a line.
+commented && match($0, /^ *\/\/\/ (Shapes|Units|Errors|Draws|Cost|Source): /) {
+  sub(/\/\/\/ /, "/// <br>")
+}
+
 # A template's head is held back until the name is known.
 {
   here = $0
