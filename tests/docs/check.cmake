@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # cmake -D SOURCE=<repository> -P check.cmake
 # Every block of C++ or Python in the README and in docs/ is a part of an example or a test, word for word but for its
-# indentation.
+# indentation. And docs/performance.md tells of every header that waits for a device.
 cmake_minimum_required(VERSION 3.25)
 
 file(GLOB_RECURSE files "${SOURCE}/examples/*.[ch]pp" "${SOURCE}/examples/*.py" "${SOURCE}/tests/*_test.cpp"
@@ -47,3 +47,21 @@ if(count EQUAL 0)
   message(FATAL_ERROR "no document has a block of code")
 endif()
 message(STATUS "${count} blocks of code are compiled or run")
+
+file(READ "${SOURCE}/docs/performance.md" performance)
+string(REGEX MATCH "## Where the host waits.*" performance "${performance}")
+string(REGEX REPLACE "\n## [^W].*" "" performance "${performance}")
+file(GLOB_RECURSE headers RELATIVE "${SOURCE}/include/patchdiff" "${SOURCE}/include/patchdiff/*.hpp")
+list(FILTER headers EXCLUDE REGEX "^backend/")
+foreach(header IN LISTS headers)
+  file(READ "${SOURCE}/include/patchdiff/${header}" text)
+  string(REGEX REPLACE "//[^\n]*" "" text "${text}")
+  string(FIND "${performance}" "`${header}`" told)
+  if(text MATCHES "to_host\\(|read_flag\\(|[.]item[<(]|[.]cpu\\(|nonzero\\(")
+    if(told EQUAL -1)
+      message(SEND_ERROR "docs/performance.md: \"Where the host waits\" does not tell of ${header}")
+    endif()
+  elseif(NOT told EQUAL -1)
+    message(SEND_ERROR "docs/performance.md tells that ${header} waits for a device, which it does not")
+  endif()
+endforeach()
