@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #if defined(__x86_64__)
-#include <immintrin.h>
+#include <xmmintrin.h>
 #endif
 
 /// Vectors of 16 floats for kernels over activations on the processor, in float or bfloat16.

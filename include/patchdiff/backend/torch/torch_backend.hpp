@@ -11,7 +11,6 @@
 #include <vector>
 
 #include <ATen/Parallel.h>
-#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
@@ -21,11 +20,9 @@
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_vector_norm.h>
-#include <ATen/ops/mul.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/stack.h>
-#include <ATen/ops/sub.h>
 #include <ATen/ops/zeros.h>
 
 #include <patchdiff/backend/backend.hpp>
@@ -115,8 +112,8 @@ struct TorchBackend {
     const auto indices = [&](const std::vector<std::int64_t>& corners, std::int64_t length) {
       Tensor host = at::empty({places.count()}, at::TensorOptions(at::kLong).pinned_memory(x.is_cuda()));
       std::memcpy(host.data_ptr(), corners.data(), corners.size() * sizeof(std::int64_t));
-      return host.to(x.device(), /*non_blocking=*/true).unsqueeze(1) +
-             at::arange(length, at::TensorOptions(x.device()).dtype(at::kLong));
+      const Tensor first = host.to(x.device(), /*non_blocking=*/true).unsqueeze(1);
+      return first.add(at::arange(length, at::TensorOptions(x.device()).dtype(at::kLong)));
     };
     const Tensor rows = indices(tops, places.patch.height).view({-1, 1, places.patch.height, 1});
     const Tensor columns = indices(lefts, places.patch.width).view({-1, 1, 1, places.patch.width});
@@ -146,11 +143,11 @@ struct TorchBackend {
     const auto options = at::TensorOptions(device.device).dtype(at::kFloat);
     const Tensor row = at::arange(places.patch.height, options).unsqueeze(1);
     const Tensor column = at::arange(places.patch.width, options);
-    const Tensor position = map.select(2, 0) * row + map.select(2, 1) * column + map.select(2, 2);
+    const Tensor position = map.select(2, 0).mul(row).add(map.select(2, 1).mul(column)).add(map.select(2, 2));
     // The extent is a tensor: CUDA divides by a host number through its reciprocal, which misses 1 at outer pixels.
     const auto normalised = [&](std::int64_t channel, std::int64_t extent) {
       const Tensor along = position.select(1, channel);
-      return extent > 1 ? along * 2 / at::full({}, extent - 1, options) - 1 : along * 0;
+      return extent > 1 ? along.mul(2).div(at::full({}, extent - 1, options)).sub(1) : along.mul(0);
     };
     return at::stack({normalised(0, image.width), normalised(1, image.height)}, 1).to(device.scalar);
   }
@@ -159,7 +156,7 @@ struct TorchBackend {
     checks.rank("fourier_features", 4, x.sizes());
     std::vector<Tensor> features;
     for (const double frequency : frequencies) {
-      const Tensor angle = x * frequency;
+      const Tensor angle = x.mul(frequency);
       features.push_back(angle.sin());
       features.push_back(angle.cos());
     }
@@ -182,7 +179,7 @@ struct TorchBackend {
 
   static Tensor scale(std::span<const double> a, const Tensor& x) {
     checks.coefficients("scale", a, x.sizes());
-    return x * coefficients(a, x);
+    return x.mul(coefficients(a, x));
   }
   static Tensor combine(std::span<const double> a, const Tensor& x, std::span<const double> b, const Tensor& y) {
     checks.coefficients("combine", a, x.sizes());
@@ -192,12 +189,12 @@ struct TorchBackend {
     both.insert(both.end(), b.begin(), b.end());
     const Tensor uploaded = coefficients(both, x);
     const auto count = static_cast<std::int64_t>(a.size());
-    return (x * uploaded.narrow(0, 0, count)).addcmul_(y, uploaded.narrow(0, count, count));
+    return x.mul(uploaded.narrow(0, 0, count)).addcmul_(y, uploaded.narrow(0, count, count));
   }
   static Tensor multiply(const Tensor& x, const Tensor& y) {
     checks.multiply(x.sizes(), y.sizes());
     require_alike("multiply", x, y);
-    return x * y;
+    return x.mul(y);
   }
   static Tensor sum_per_sample(const Tensor& x) {
     checks.sum_per_sample(x.sizes());
@@ -249,7 +246,7 @@ struct TorchBackend {
                         (x.scalar_type() == at::kFloat ? torch_cpu::all_finite(x.data_ptr<float>(), 0, x.numel())
                                                        : torch_cpu::all_finite(x.data_ptr<double>(), 0, x.numel()));
       } else {
-        flag.mul_((x - x).eq(0).all());
+        flag.mul_(x.sub(x).eq(0).all());
       }
     }
     if (!finite_on_cpu) flag.zero_();
@@ -276,7 +273,7 @@ struct TorchBackend {
     const at::NoGradGuard no_grad;
     checks.rank("clip_norm", 0, norm.sizes());
     // A quotient of tensors: one by a host number goes through its reciprocal, which misses 1.
-    inout.mul_(at::full({}, most, norm.options()) / norm.clamp_min(most));
+    inout.mul_(at::full({}, most, norm.options()).div(norm.clamp_min(most)));
   }
 
   static void adam_update(Tensor& value, Tensor& mean, Tensor& square, const Tensor& gradient, const Tensor& count,
@@ -296,12 +293,13 @@ struct TorchBackend {
     }
     const Tensor keep = flag.to(value.scalar_type());
     const Tensor g = gradient.masked_fill(flag.eq(0), 0);
-    mean.lerp_(g, keep * (1 - settings.beta1));
-    square.lerp_(g * g, keep * (1 - settings.beta2));
+    mean.lerp_(g, keep.mul(1 - settings.beta1));
+    square.lerp_(g.mul(g), keep.mul(1 - settings.beta2));
     const Tensor steps = count.clamp_min(1);
-    const auto correction = [&](double beta) { return (steps * std::log(beta)).expm1().neg().to(value.scalar_type()); };
-    const Tensor denominator = (square / correction(settings.beta2)).sqrt().add_(settings.epsilon);
-    value.sub_(mean / denominator * (keep * settings.learning_rate / correction(settings.beta1)));
+    const auto correction = [&](double beta) { return steps.mul(std::log(beta)).expm1().neg().to(value.scalar_type()); };
+    const Tensor denominator = square.div(correction(settings.beta2)).sqrt().add_(settings.epsilon);
+    const Tensor rate = keep.mul(settings.learning_rate).div(correction(settings.beta1));
+    value.sub_(mean.div(denominator).mul(rate));
   }
 
  private:
