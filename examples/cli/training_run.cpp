@@ -100,8 +100,12 @@ TrainingRun::TrainingRun(const pd::AnyDataset& images, TrainingSettings settings
 }
 
 pd::PatchSizeSchedule TrainingRun::schedule(std::uint64_t total) const {
+  return schedule(total, settings_.full_image_probability);
+}
+
+pd::PatchSizeSchedule TrainingRun::schedule(std::uint64_t total, double full_image_probability) const {
   const pd::PatchMixture mixture{.image = images_->shape().size(),
-                                 .full_image_probability = settings_.full_image_probability,
+                                 .full_image_probability = full_image_probability,
                                  .size_divisor = size_divisor_};
   return settings_.schedule == ScheduleKind::progressive ? pd::PatchSizeSchedule::progressive(mixture, total)
                                                          : pd::PatchSizeSchedule::stochastic(mixture);
@@ -114,22 +118,27 @@ pd::LossTable TrainingRun::loss_table(const Denoiser& denoiser) const {
 TrainingEstimate TrainingRun::estimate(const Denoiser& denoiser, const TrainingLength& length) const {
   return with_loader(*images_, settings_, reading_, denoiser, [&](auto& loader) {
     TrainingEstimate estimate;
-    pd::TrainerOptions options = trainer_options(settings_, schedule(1));
-    const pd::TrainingCost cost(options.step.schedule,
-                                pd::measured_seconds_per_image(denoiser, loader, options.step, settings_.seed));
+    const pd::ImageSize image = images_->shape().size();
+    pd::TrainerOptions options = trainer_options(settings_, schedule(1, 0.5));  // which takes every size
+    const std::vector<double> seconds = pd::measured_seconds_per_image(denoiser, loader, options.step, settings_.seed);
+    const std::vector<pd::ImageSize> sizes = options.step.schedule.sizes();
+    for (std::size_t size = 0; size < sizes.size(); ++size) {
+      const auto train = [&] {
+        Denoiser model = denoiser.clone();
+        pd::Adam<B> optimizer = make_optimizer();
+        pd::TrainState state{.seed = settings_.seed};
+        optimizer.prepare(model);
+        const pd::EMA<B> average = make_average(settings_, model, state);
+        options.step.schedule = pd::PatchSizeSchedule::stochastic_of({.image = image, .sizes = {sizes[size]}});
+        pd::Trainer(model, optimizer, loader, state, options).step();
+      };
+      estimate.patches.push_back({sizes[size], seconds[size], pd::peak_torch_bytes(train)});
+    }
+    const pd::TrainingCost cost(schedule(1), seconds);
     estimate.images = length.images.value_or(fitting_images(cost, length.minutes, 0));
     estimate.seconds = static_cast<double>(estimate.images) * cost.left(0);
-    const auto train = [&] {
-      Denoiser model = denoiser.clone();
-      pd::Adam<B> optimizer = make_optimizer();
-      pd::TrainState state{.seed = settings_.seed};
-      optimizer.prepare(model);
-      const pd::EMA<B> average = make_average(settings_, model, state);
-      options.step.schedule =
-          pd::PatchSizeSchedule::stochastic_of({.image = images_->shape().size(), .sizes = {images_->shape().size()}});
-      pd::Trainer(model, optimizer, loader, state, options).step();
-    };
-    estimate.bytes = pd::peak_torch_bytes(train);
+    const auto time_of = [&](double p) { return pd::TrainingCost(schedule(1, p), seconds).left(0); };
+    for (const double p : {0.5, 0.25, 0.1}) estimate.speed_ups.emplace_back(p, time_of(1) / time_of(p));
     return estimate;
   });
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <exception>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include <patchdiff/data/any_dataset.hpp>
@@ -46,11 +47,19 @@ struct TrainingResult {
   std::exception_ptr log_failed{};  ///< why the log could not be written, which ends a run too
 };
 
+/// What training on patches of a size takes, as measured.
+struct PatchCost {
+  patchdiff::ImageSize patch{};
+  double seconds_per_image = 0;
+  std::int64_t bytes = 0;  ///< of tensors in a step, at most
+};
+
 /// What a run would take.
 struct TrainingEstimate {
   std::uint64_t images = 0;
   double seconds = 0;
-  std::int64_t bytes = 0;  ///< of tensors, at most
+  std::vector<PatchCost> patches{};                    ///< from the full image down
+  std::vector<std::pair<double, double>> speed_ups{};  ///< over full images, by their probability
 };
 
 /// One run of training, from a model as it is.
@@ -60,7 +69,7 @@ class TrainingRun {
   TrainingRun(const patchdiff::AnyDataset& images, TrainingSettings settings, ReadingSettings reading,
               Denoiser& denoiser);
 
-  /// Takes a few steps of each patch size and tells what the run would take.
+  /// Takes a few steps of each patch size and tells what the run would take, and others of fewer full images.
   TrainingEstimate estimate(const Denoiser& denoiser, const TrainingLength& length) const;
 
   /// Trains until the length is reached, the signal comes or the log cannot be written; a stopped run leaves a
@@ -78,6 +87,7 @@ class TrainingRun {
 
  private:
   patchdiff::PatchSizeSchedule schedule(std::uint64_t total) const;
+  patchdiff::PatchSizeSchedule schedule(std::uint64_t total, double full_image_probability) const;
 
   const patchdiff::AnyDataset* images_;
   TrainingSettings settings_;
