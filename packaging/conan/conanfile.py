@@ -40,20 +40,17 @@ class PatchdiffRecipe(ConanFile):
         for pattern in ("CMakeLists.txt", "LICENSE", "cmake/*", "include/*", "examples/*"):
             copy(self, pattern, self._root, self.export_sources_folder, excludes="examples/host_project/*")
 
-    def configure(self):
-        if self.options.cli:
-            self.options.with_torch = True
-            self.options.with_eigen = True
-            self.options.with_io = True
+    def _needs(self, component):
+        return bool(self.options.cli) or bool(getattr(self.options, f"with_{component}"))
 
     def requirements(self):
         # ConanCenter's LibTorch asks for fmt 10 and Eigen 3.
-        self.requires("fmt/[>=9 <11]" if self.options.with_torch else "fmt/[>=9 <13]")
-        if self.options.with_torch:
+        self.requires("fmt/[>=9 <11]" if self._needs("torch") else "fmt/[>=9 <13]")
+        if self._needs("torch"):
             self.requires("libtorch/[>=1.13 <3]")
-        if self.options.with_eigen:
-            self.requires("eigen/[>=3.4 <4]" if self.options.with_torch else "eigen/[>=3.4 <6]")
-        if self.options.with_io:
+        if self._needs("eigen"):
+            self.requires("eigen/[>=3.4 <4]" if self._needs("torch") else "eigen/[>=3.4 <6]")
+        if self._needs("io"):
             self.requires("libjpeg-turbo/[>=2.1 <4]")
             self.requires("libpng/[>=1.6 <2]")
             self.requires("nlohmann_json/[>=3.11 <4]")

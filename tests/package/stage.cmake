@@ -8,10 +8,10 @@ execute_process(COMMAND "${CMAKE_COMMAND}" --install "${BUILD}" --prefix "${STAG
                 OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
 file(RENAME "${STAGE}.before" "${STAGE}")
 
-file(GLOB_RECURSE files "${STAGE}/*.cmake")
+file(GLOB_RECURSE files "${STAGE}/*.cmake" "${STAGE}/*.pc")
 list(LENGTH files count)
-if(count LESS 5)
-  message(FATAL_ERROR "only ${count} CMake files were installed")
+if(count LESS 6)
+  message(FATAL_ERROR "only ${count} files for CMake and pkg-config were installed")
 endif()
 foreach(file IN LISTS files)
   file(READ "${file}" text)
