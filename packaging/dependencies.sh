@@ -6,6 +6,7 @@
 #   sh packaging/dependencies.sh test         to build everything and run the tests
 #   sh packaging/dependencies.sh format       to check the format of the sources
 #   sh packaging/dependencies.sh fuzz         to build and run the preset `fuzz`
+#   sh packaging/dependencies.sh compilers    to try the headers with Debian's other compilers (C++20 and C++23)
 #   sh packaging/dependencies.sh wheel        to install PyPI's LibTorch by packaging/torch_wheel.sh
 #
 # On Debian and its relatives through apt-get, as root or with sudo, and only when something is missing. On other
@@ -16,9 +17,9 @@ set -eu
 
 purpose=${1:-}
 case $purpose in
-  quickstart | test | format | fuzz | wheel) ;;
+  quickstart | test | format | fuzz | compilers | wheel) ;;
   *)
-    echo "usage: sh packaging/dependencies.sh quickstart|test|format|fuzz|wheel" >&2
+    echo "usage: sh packaging/dependencies.sh quickstart|test|format|fuzz|compilers|wheel" >&2
     exit 2
     ;;
 esac
@@ -59,6 +60,9 @@ fuzz|header|png.h|libpng-dev|libpng|libpng|libpng
 fuzz|header|jpeglib.h|libjpeg-dev|libjpeg-turbo|libjpeg-turbo|jpeg-turbo
 fuzz|header|zlib.h|zlib1g-dev|zlib|zlib|zlib
 fuzz|header|catch2/catch.hpp|catch2|catch2|catch2|catch2
+compilers|command|clang++-14|clang-14|clang 14|clang 14|clang 14
+compilers|command|clang++-16|clang-16|clang 16|clang 16|clang 16
+compilers|command|clang++-19|clang-19|clang 19|clang 19|clang 19
 format|command|clang-format-14|clang-format-14|clang-format 14|clang-format 14|clang-format 14
 wheel|command|python3|python3|Python 3.10 or newer|Python 3.10 or newer|python3
 wheel|module|ensurepip|python3-venv|Python's venv|Python's venv|python3
@@ -76,7 +80,7 @@ wanted() { # purpose of the need
 # Presets of an older CMake fail with a message that does not say so.
 check_cmake() {
   case $purpose in
-    format | wheel) return 0 ;;
+    format | compilers | wheel) return 0 ;;
   esac
   version=$(cmake --version | sed -n 's/^cmake version \([0-9]*\)\.\([0-9]*\).*/\1 \2/p')
   # shellcheck disable=SC2086 # two numbers

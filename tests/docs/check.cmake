@@ -5,7 +5,8 @@
 cmake_minimum_required(VERSION 3.25)
 
 file(GLOB_RECURSE files "${SOURCE}/examples/*.[ch]pp" "${SOURCE}/examples/*.py" "${SOURCE}/tests/*_test.cpp"
-     "${SOURCE}/tests/python/*.py")
+     "${SOURCE}/tests/python/*.py" "${SOURCE}/examples/host_project/CMakeLists.txt"
+     "${SOURCE}/tests/package/*/CMakeLists.txt")
 set(code "")
 foreach(file IN LISTS files)
   file(READ "${file}" text)
@@ -15,7 +16,7 @@ endforeach()
 file(GLOB documents RELATIVE "${SOURCE}" "${SOURCE}/*.md" "${SOURCE}/docs/*.md")
 set(count 0)
 foreach(document IN LISTS documents)
-  foreach(language IN ITEMS cpp python)
+  foreach(language IN ITEMS cpp python cmake)
     file(READ "${SOURCE}/${document}" rest)
     string(LENGTH "\n```${language}" opening)
     string(FIND "${rest}" "\n```${language}\n" begin)

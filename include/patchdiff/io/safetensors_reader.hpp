@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -111,8 +112,9 @@ class SafetensorsReader {
   }
 
   void place(std::vector<SafetensorsHeader::Item> items, std::span<const std::byte> data) {
-    std::stable_sort(items.begin(), items.end(), [](const auto& left, const auto& right) {
-      return std::pair(left.begin, left.end) < std::pair(right.begin, right.end);
+    // Tensors without elements may begin at one byte. (std::stable_sort of libstdc++ 12 is a warning of Clang 19.)
+    std::sort(items.begin(), items.end(), [](const auto& left, const auto& right) {
+      return std::tie(left.begin, left.end, left.entry.name) < std::tie(right.begin, right.end, right.entry.name);
     });
     std::uint64_t offset = 0;
     tensors_.reserve(items.size());

@@ -215,8 +215,9 @@ class PatchSizeSchedule {
       return sizes;  // refused later
     std::vector<std::size_t> order(sizes.sizes.size());
     for (std::size_t index = 0; index < order.size(); ++index) order[index] = index;
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-      return pixel_count(sizes.sizes[a]) < pixel_count(sizes.sizes[b]);
+    // Not std::stable_sort: libstdc++ 12's own use of a deprecated function is a warning of Clang 19.
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      return std::pair{pixel_count(sizes.sizes[a]), a} < std::pair{pixel_count(sizes.sizes[b]), b};
     });
     PatchSizes sorted = sizes;
     for (std::size_t index = 0; index < order.size(); ++index) {
