@@ -5,7 +5,7 @@
 cmake_minimum_required(VERSION 3.25)
 
 file(GLOB_RECURSE files "${SOURCE}/examples/*.[ch]pp" "${SOURCE}/examples/*.py" "${SOURCE}/tests/*_test.cpp"
-     "${SOURCE}/tests/python/*.py" "${SOURCE}/examples/host_project/CMakeLists.txt"
+     "${SOURCE}/tests/python/*.py" "${SOURCE}/examples/*/CMakeLists.txt"
      "${SOURCE}/tests/package/*/CMakeLists.txt")
 set(code "")
 foreach(file IN LISTS files)
