@@ -28,9 +28,11 @@ set(settings --profile:all "${recipe}/debian12" -c tools.cmake.cmake_layout:test
              tools.cmake.cmaketoolchain:user_presets= -c tools.cmake.cmaketoolchain:generator=Ninja)
 
 conan(none create "${recipe}" ${settings} -o "&:with_eigen=True" -o "&:with_io=True")
+set(other)
 if(TORCH)
-  conan(none create "${recipe}" ${settings} -o "&:with_torch=True")
+  set(other -o "&:with_torch=True")
 endif()
+conan(none create "${recipe}" ${settings} ${other})
 
 # Whatever the options, one package: they choose what it requires, not what it holds.
 conan(list list "patchdiff/${VERSION}#*:*#*" --format=json)
