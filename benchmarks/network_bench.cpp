@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Each network's forward, and its forward and backward, in bfloat16 beside float32, in turns. Prints medians of ratios
-// and, with --json, writes every figure.
+// Each network's forward, and its forward and backward, in turns: beside the same network written plainly with
+// LibTorch's modules, in float32, where ours has kernels of its own, and in float64, where both call the same
+// operators; then in bfloat16 beside float32. Outputs and gradients are compared before. Prints medians of ratios of
+// processor time, which other work on the machine disturbs least, and, with --json, writes every figure.
 
 #include <cstdint>
+#include <cstdio>
 #include <functional>
+#include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -16,6 +21,7 @@
 #include <patchdiff/torch.hpp>
 
 #include "measure.hpp"
+#include "plain_unet.hpp"
 
 namespace {
 
@@ -30,65 +36,119 @@ struct Settings {
   std::string json;
 };
 
-/// What one network is called with.
-struct Input {
-  at::Tensor images, cotangent;
-  std::vector<double> c_noise;
+/// A network and the same one written plainly, of equal weights, and what both are called with.
+template <class Net>
+class Networks {
+ public:
+  Networks(const Settings& settings, const typename Net::Options& options, at::ScalarType type)
+      : ours_(options, {1}, {at::kCPU, type}),
+        plain_(options),
+        images_(at::randn({settings.batch, options.in_channels, settings.side, settings.side}, type)),
+        cotangent_(at::randn({settings.batch, options.out_channels, settings.side, settings.side}, type)),
+        noise_(at::full({settings.batch}, -0.3, type)),
+        c_noise_(static_cast<std::size_t>(settings.batch), -0.3) {
+    const at::NoGradGuard no_grad;
+    // Away from the start, where some layers give almost nothing.
+    for (const at::Tensor& weight : ours_.parameters()) weight.add_(at::randn_like(weight), 0.05);
+    plain_.to(type);
+    plain_.copy_weights(ours_);
+  }
 
-  explicit Input(const Settings& settings)
-      : images(at::randn({settings.batch, 3 + 2, settings.side, settings.side})),
-        cotangent(at::randn({settings.batch, 3, settings.side, settings.side})),
-        c_noise(static_cast<std::size_t>(settings.batch), -0.3) {}
+  void ours(bool backward, pd::Precision precision = pd::Precision::float32) {
+    if (!backward) {
+      ours_(images_, c_noise_, {}, {.precision = precision});
+      return;
+    }
+    const auto record = ours_.record(images_, c_noise_, {}, {.training = true, .precision = precision});
+    ours_.backward(record, cotangent_);
+  }
+
+  void plain(bool backward) {
+    const at::AutoGradMode with_gradients(backward);
+    const at::Tensor output = plain_.forward(images_, noise_, {});
+    if (backward) output.backward(cotangent_);
+  }
+
+  /// Errors: runtime_error for outputs or gradients that differ by more, relative to the largest value.
+  void check_equal(double tolerance) {
+    const auto check = [&](std::string_view what, const at::Tensor& got, const at::Tensor& expected) {
+      const double error = ((got - expected).abs().max() / expected.abs().max()).template item<double>();
+      if (error <= tolerance) return;
+      throw std::runtime_error(
+          fmt::format("{}: {} differs from the plain network's by {:.2g}", Net::name, what, error));
+    };
+    const at::NoGradGuard no_grad;
+    check("output", ours_(images_, c_noise_, {}, {}), plain_.forward(images_, noise_, {}));
+    ours(true);
+    plain(true);
+    const auto weights = plain_.named_parameters();
+    ours_.visit_parameters([&](std::string_view name, at::Tensor&, at::Tensor& gradient) {
+      check(fmt::format("gradient of {}", name), gradient, weights[std::string(name)].grad());
+    });
+  }
+
+ private:
+  Net ours_;
+  plain::UNet plain_;
+  at::Tensor images_, cotangent_, noise_;
+  std::vector<double> c_noise_;
 };
 
-Json ratio(const Settings& settings, const std::function<void()>& first, const std::function<void()>& second) {
-  const Comparison result(settings.steps, first, second);
-  return {{"ratio", ratio_to_json(result.ratio)}, {"first", to_json(result.first)}, {"second", to_json(result.second)}};
+using Work = std::function<void(bool backward)>;
+
+/// What the first takes more or less than the second.
+Json compare(const Settings& settings, std::string_view label, const Work& first, const Work& second) {
+  fmt::print("  {:25}", label);
+  Json result;
+  for (const bool backward : {false, true}) {
+    const Comparison times(
+        settings.steps, [&] { first(backward); }, [&] { second(backward); }, processor_seconds);
+    const auto percent = [](double ratio) { return 100 * (ratio - 1); };
+    fmt::print("{} {:+5.1f} % ({:+.1f} to {:+.1f})", backward ? ", forward and backward" : "forward",
+               percent(times.ratio.median), percent(times.ratio.least), percent(times.ratio.most));
+    std::fflush(stdout);
+    result[backward ? "forward_backward" : "forward"] = {
+        {"ratio", ratio_to_json(times.ratio)}, {"first", to_json(times.first)}, {"second", to_json(times.second)}};
+  }
+  fmt::print("\n");
+  return result;
 }
 
 template <class Net>
-Json measure(const Settings& settings, const std::string& name, const std::function<Net()>& make) {
-  const Input input(settings);
-  Net network = make();
-  const auto forward = [&](pd::Precision precision) {
-    return [&, precision] { network(input.images, input.c_noise, {}, {.precision = precision}); };
+Json measure(const Settings& settings, const std::string& name, const typename Net::Options& options) {
+  Networks<Net> in_float32(settings, options, at::kFloat), in_float64(settings, options, at::kDouble);
+  in_float32.check_equal(1e-4);
+  in_float64.check_equal(1e-10);
+  const auto ours = [](Networks<Net>& networks, pd::Precision precision = pd::Precision::float32) {
+    return [&networks, precision](bool backward) { networks.ours(backward, precision); };
   };
-  const auto both = [&](pd::Precision precision) {
-    return [&, precision] {
-      const auto record = network.record(input.images, input.c_noise, {}, {.training = true, .precision = precision});
-      network.backward(record, input.cotangent);
-    };
-  };
-  using enum pd::Precision;
-  const Json result{{"network", name},
-                    {"forward", ratio(settings, forward(bfloat16), forward(float32))},
-                    {"forward_backward", ratio(settings, both(bfloat16), both(float32))}};
-  const auto shown = [&](const char* key) { return result[key]["ratio"]["median"].template get<double>(); };
-  fmt::print("{:8}  bfloat16 takes {:.2f} of float32's time forward, {:.2f} forward and backward\n", name,
-             shown("forward"), shown("forward_backward"));
-  return result;
+  const auto plain = [](Networks<Net>& networks) { return [&](bool backward) { networks.plain(backward); }; };
+  fmt::print("{}\n", name);
+  return {{"network", name},
+          {"float32_beside_plain", compare(settings, "float32 beside plain", ours(in_float32), plain(in_float32))},
+          {"float64_beside_plain", compare(settings, "float64 beside plain", ours(in_float64), plain(in_float64))},
+          {"bfloat16_beside_float32",
+           compare(settings, "bfloat16 beside float32", ours(in_float32, pd::Precision::bfloat16), ours(in_float32))}};
 }
 
 void run(const Settings& settings) {
   at::set_num_threads(settings.threads);
   const pd::ImageSize image{settings.side, settings.side};
   const auto song = [&](pd::EmbeddingType embedding, pd::EncoderType encoder, pd::DecoderType decoder,
-                        std::vector<std::int64_t> filter) {
-    return [=] {
-      return pd::SongUNet({.image = image,
-                           .in_channels = 5,
-                           .out_channels = 3,
-                           .model_channels = settings.model_channels,
-                           .channel_mult = {1, 2, 2},
-                           .num_blocks = 1,
-                           .attn_resolutions = {settings.side / 2},
-                           .dropout = 0,
-                           .embedding_type = embedding,
-                           .channel_mult_noise = embedding == pd::EmbeddingType::fourier ? 2 : 1,
-                           .encoder_type = encoder,
-                           .decoder_type = decoder,
-                           .resample_filter = filter});
-    };
+                        const std::vector<std::int64_t>& filter) {
+    return pd::SongUNetOptions{.image = image,
+                               .in_channels = 5,
+                               .out_channels = 3,
+                               .model_channels = settings.model_channels,
+                               .channel_mult = {1, 2, 2},
+                               .num_blocks = 1,
+                               .attn_resolutions = {settings.side / 2},
+                               .dropout = 0,
+                               .embedding_type = embedding,
+                               .channel_mult_noise = embedding == pd::EmbeddingType::fourier ? 2 : 1,
+                               .encoder_type = encoder,
+                               .decoder_type = decoder,
+                               .resample_filter = filter};
   };
   using enum pd::EmbeddingType;
   Json results = Json::array();
@@ -98,16 +158,15 @@ void run(const Settings& settings) {
       settings, "NCSN++", song(fourier, pd::EncoderType::residual, pd::DecoderType::standard, {1, 3, 3, 1})));
   results.push_back(measure<pd::SongUNet>(
       settings, "skip", song(positional, pd::EncoderType::skip, pd::DecoderType::skip, {1, 3, 3, 1})));
-  results.push_back(measure<pd::DhariwalUNet>(settings, "ADM", [&] {
-    return pd::DhariwalUNet({.image = image,
-                             .in_channels = 5,
-                             .out_channels = 3,
-                             .model_channels = settings.model_channels,
-                             .channel_mult = {1, 2, 2},
-                             .num_blocks = 1,
-                             .attn_resolutions = {settings.side / 2, settings.side / 4},
-                             .dropout = 0});
-  }));
+  results.push_back(measure<pd::DhariwalUNet>(settings, "ADM",
+                                              {.image = image,
+                                               .in_channels = 5,
+                                               .out_channels = 3,
+                                               .model_channels = settings.model_channels,
+                                               .channel_mult = {1, 2, 2},
+                                               .num_blocks = 1,
+                                               .attn_resolutions = {settings.side / 2, settings.side / 4},
+                                               .dropout = 0}));
   write_figures(settings.json, "network_bench",
                 {{"benchmark", "network"},
                  {"libtorch", TORCH_VERSION},
@@ -124,7 +183,8 @@ void run(const Settings& settings) {
 
 int main(int argc, char** argv) {
   Settings settings;
-  CLI::App app{"Times the networks in bfloat16 beside float32.", "network_bench"};
+  CLI::App app{"Times the networks beside the same ones in plain LibTorch, and in bfloat16 beside float32.",
+               "network_bench"};
   app.add_option("--side", settings.side, "side of the images")->capture_default_str();
   app.add_option("--batch", settings.batch, "images in a call")->capture_default_str();
   app.add_option("--model-channels", settings.model_channels, "width of the first level")->capture_default_str();

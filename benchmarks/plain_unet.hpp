@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The DDPM++ U-Net written plainly with LibTorch's modules: what SongUNet must be faster than, and agree with.
+// DDPM++, NCSN++, their variant with skips at every level, and ADM, written plainly with LibTorch's modules: what
+// SongUNet and DhariwalUNet must be as fast as, and agree with.
 #pragma once
 
 #include <algorithm>
@@ -7,170 +8,201 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <numbers>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <torch/nn/functional/upsampling.h>
 #include <torch/nn/module.h>
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 
 #include <patchdiff/nn/song_unet_options.hpp>
+#include <patchdiff/nn/torch/dhariwal_unet.hpp>
 
-/// Weights are named as those of SongUNet. Of its options it knows sizes, labels and attention; the rest is the
-/// default.
+#include "plain_block.hpp"
+
+/// Weights are named as those of the networks. There are no augmentation labels, implicit stem or dropout.
 namespace plain {
 
-inline at::Tensor resampled(const at::Tensor& x, int direction) {
-  namespace F = torch::nn::functional;
-  if (direction < 0) return at::avg_pool2d(x, 2);
-  if (direction == 0) return x;
-  return F::interpolate(x, F::InterpolateFuncOptions().scale_factor(std::vector<double>{2, 2}).mode(torch::kNearest));
-}
-
-inline torch::nn::Conv2d convolution(std::int64_t in, std::int64_t out, std::int64_t kernel) {
-  return torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, kernel).padding(kernel / 2));
-}
-
-inline torch::nn::GroupNorm group_norm(std::int64_t channels) {
-  return torch::nn::GroupNorm(
-      torch::nn::GroupNormOptions(std::min<std::int64_t>(32, channels / 4), channels).eps(1e-6));
-}
-
-/// Sides are halved (`direction` -1), kept (0) or doubled (1) before the first convolution.
-class Block : public torch::nn::Module {
- public:
-  Block(std::int64_t in, std::int64_t out, std::int64_t embedding, int direction, bool attention)
-      : direction_(direction),
-        norm0_(register_module("norm0", group_norm(in))),
-        conv0_(register_module("conv0", convolution(in, out, 3))),
-        affine_(register_module("affine", torch::nn::Linear(embedding, out))),
-        norm1_(register_module("norm1", group_norm(out))),
-        conv1_(register_module("conv1", convolution(out, out, 3))) {
-    if (in != out || direction != 0) skip_ = register_module("skip", convolution(in, out, 1));
-    if (!attention) return;
-    norm2_ = register_module("norm2", group_norm(out));
-    qkv_ = register_module("qkv", convolution(out, 3 * out, 1));
-    proj_ = register_module("proj", convolution(out, out, 1));
-  }
-
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& embedding) {
-    at::Tensor h = conv0_(resampled(at::silu(norm0_(x)), direction_));
-    h = at::silu(norm1_(h + affine_(embedding).unsqueeze(2).unsqueeze(3)));
-    h = (conv1_(h) + (skip_ ? skip_(resampled(x, direction_)) : x)) * std::sqrt(0.5);
-    if (!qkv_) return h;
-    const std::int64_t channels = h.size(1);
-    const auto qkv = qkv_(norm2_(h)).reshape({h.size(0), channels, 3, -1}).unbind(2);
-    const at::Tensor weights =
-        at::softmax(at::bmm(qkv[0].transpose(1, 2), qkv[1] / std::sqrt(static_cast<double>(channels))), 2);
-    const at::Tensor attended = at::bmm(qkv[2], weights.transpose(1, 2));
-    return (proj_(attended.reshape(h.sizes())) + h) * std::sqrt(0.5);
-  }
-
- private:
-  int direction_;
-  torch::nn::GroupNorm norm0_;
-  torch::nn::Conv2d conv0_;
-  torch::nn::Linear affine_;
-  torch::nn::GroupNorm norm1_;
-  torch::nn::Conv2d conv1_;
-  torch::nn::Conv2d skip_{nullptr};
-  torch::nn::GroupNorm norm2_{nullptr};
-  torch::nn::Conv2d qkv_{nullptr}, proj_{nullptr};
-};
-
-/// Layers by name.
+/// Layers and constants by name.
 class Side : public torch::nn::Module {};
 
 class UNet : public torch::nn::Module {
  public:
-  explicit UNet(const patchdiff::SongUNetOptions& options)
-      : options_(options),
-        encoder_(register_module("enc", std::make_shared<Side>())),
-        decoder_(register_module("dec", std::make_shared<Side>())) {
-    const std::int64_t width = options.model_channels;
-    if (options.label_dim > 0) {
-      map_label_ = register_module("map_label", torch::nn::Linear(options.label_dim, width));
-    }
-    map_layer0_ = register_module("map_layer0", torch::nn::Linear(width, 4 * width));
-    map_layer1_ = register_module("map_layer1", torch::nn::Linear(4 * width, 4 * width));
-    stem_ = encoder_->register_module(name(0) + "conv", convolution(options.in_channels, width, 3));
-    std::vector<std::int64_t> skips{width};
-    const std::size_t levels = options.channel_mult.size();
-    for (std::size_t level = 0; level < levels; ++level) {
-      const auto add = [&](const std::string& suffix, std::int64_t to, int direction, bool attention) {
-        down_.push_back(encoder_->register_module(
-            name(level) + suffix, std::make_shared<Block>(skips.back(), to, 4 * width, direction, attention)));
-        skips.push_back(to);
-      };
-      if (level > 0) add("down", skips.back(), -1, false);
-      for (std::int64_t index = 0; index < options.num_blocks; ++index) {
-        add(fmt::format("block{}", index), channels(level), 0, attends(level));
-      }
-    }
-    std::int64_t now = skips.back();
-    for (std::size_t level = levels; level-- > 0;) {
-      const auto add = [&](const std::string& suffix, std::int64_t from, int direction, bool attention, bool joins) {
-        up_.push_back({decoder_->register_module(name(level) + suffix,
-                                                 std::make_shared<Block>(from, joins ? channels(level) : from,
-                                                                         4 * width, direction, attention)),
-                       joins});
-      };
-      if (level + 1 == levels) {
-        add("in0", now, 0, true, false);
-        add("in1", now, 0, false, false);
-      } else {
-        add("up", now, 1, false, false);
-      }
-      for (std::int64_t index = 0; index <= options.num_blocks; ++index) {
-        add(fmt::format("block{}", index), now + skips.back(), 0, attends(level) && index == options.num_blocks, true);
-        now = channels(level);
-        skips.pop_back();
-      }
-    }
-    last_norm_ = decoder_->register_module(name(0) + "aux_norm", group_norm(now));
-    last_ = decoder_->register_module(name(0) + "aux_conv", convolution(now, options.out_channels, 3));
-  }
+  explicit UNet(const patchdiff::SongUNetOptions& options) : UNet(options, false) {}
+  explicit UNet(const patchdiff::DhariwalUNetOptions& options)
+      : UNet({.image = options.image,
+              .in_channels = options.in_channels,
+              .out_channels = options.out_channels,
+              .label_dim = options.label_dim,
+              .model_channels = options.model_channels,
+              .channel_mult = options.channel_mult,
+              .num_blocks = options.num_blocks,
+              .attn_resolutions = options.attn_resolutions},
+             true) {}
 
   /// Shapes: x [N, in_channels, h, w], c_noise [N], labels [N, label_dim].
   at::Tensor forward(const at::Tensor& x, const at::Tensor& c_noise, const at::Tensor& labels) {
-    const std::int64_t half = options_.model_channels / 2;
-    const at::Tensor exponents = at::arange(half, x.options()) / static_cast<double>(half - 1);
-    const at::Tensor angles = c_noise.to(x.options()).unsqueeze(1) * at::pow(1.0 / 10000, exponents);
-    at::Tensor embedding = at::cat({angles.sin(), angles.cos()}, 1);
-    if (map_label_) embedding = embedding + map_label_(labels * std::sqrt(static_cast<double>(options_.label_dim)));
-    embedding = at::silu(map_layer1_(at::silu(map_layer0_(embedding))));
-    std::vector<at::Tensor> skips{stem_(x)};
-    for (const auto& block : down_) skips.push_back(block->forward(skips.back(), embedding));
-    at::Tensor h = skips.back();
-    for (const auto& [block, joins] : up_) {
-      if (joins) {
-        h = at::cat({h, skips.back()}, 1);
+    const at::Tensor embedding = embedded(c_noise, labels);
+    at::Tensor h = stem_(x), branch = x, sum;
+    std::vector<at::Tensor> skips{h};
+    for (Level& level : levels_) {
+      if (level.down) skips.push_back(h = entered(level, level.down->forward(h, embedding), branch));
+      for (const auto& block : level.encoder) skips.push_back(h = block->forward(h, embedding));
+    }
+    for (auto level = levels_.rbegin(); level != levels_.rend(); ++level) {
+      for (const auto& block : level->entry) h = block->forward(h, embedding);
+      for (const auto& block : level->decoder) {
+        h = block->forward(at::cat({h, skips.back()}, 1), embedding);
         skips.pop_back();
       }
-      h = block->forward(h, embedding);
+      if (!level->last) continue;
+      const at::Tensor output = level->last(at::silu(level->norm(h)));
+      sum = sum.defined() ? style_.resampler.doubled(sum) + output : output;
     }
-    return last_(at::silu(last_norm_(h)));
+    return sum;
   }
 
-  /// Takes another network's weights, by their names; visits them as `visit_state` does.
+  /// Takes another network's weights and constants, by their names; visits them as `visit_state` does.
   template <class Network>
   void copy_weights(Network& from) {
     const at::NoGradGuard no_grad;
     auto mine = named_parameters();
-    from.visit_state([&](auto weight, at::Tensor& value) {
-      if (at::Tensor* parameter = mine.find(std::string(weight))) parameter->copy_(value);
+    mine.update(named_buffers());
+    from.visit_state([&](auto name, at::Tensor& value) {
+      if (at::Tensor* own = mine.find(std::string(name))) own->copy_(value);
     });
   }
 
  private:
+  using Blocks = std::vector<std::shared_ptr<Block>>;
+  struct Level {
+    std::shared_ptr<Block> down{};
+    torch::nn::Conv2d branch{nullptr};  ///< by which the input enters here
+    Blocks encoder{}, entry{}, decoder{};
+    torch::nn::GroupNorm norm{nullptr};
+    torch::nn::Conv2d last{nullptr};
+  };
+
+  UNet(const patchdiff::SongUNetOptions& options, bool adm)
+      : options_(options),
+        style_{adm, 4 * options.model_channels, Resampler(options.resample_filter)},
+        encoder_(register_module("enc", std::make_shared<Side>())),
+        decoder_(register_module("dec", std::make_shared<Side>())),
+        levels_(options.channel_mult.size()) {
+    make_embedding();
+    std::vector<std::int64_t> skips{adm ? channels(0) : options.model_channels};
+    stem_ = encoder_->register_module(name(0) + "conv", convolution(options.in_channels, skips.back(), 3));
+    for (std::size_t level = 0; level < levels_.size(); ++level) make_encoder(level, skips);
+    for (std::size_t level = levels_.size(); level-- > 0;) make_decoder(level, skips);
+  }
+
+  void make_embedding() {
+    const std::int64_t noise = noise_channels(), width = style_.embedding;
+    if (options_.embedding_type == patchdiff::EmbeddingType::fourier) {
+      const auto map_noise = register_module("map_noise", std::make_shared<Side>());
+      frequencies_ = map_noise->register_buffer("freqs", at::randn({noise / 2}) * 16);
+    }
+    if (const std::int64_t labels = options_.label_dim; labels > 0) {
+      const auto layer = torch::nn::LinearOptions(labels, style_.adm ? width : noise).bias(!style_.adm);
+      map_label_ = register_module("map_label", torch::nn::Linear(layer));
+    }
+    map_layer0_ = register_module("map_layer0", torch::nn::Linear(noise, width));
+    map_layer1_ = register_module("map_layer1", torch::nn::Linear(width, width));
+  }
+
+  void make_encoder(std::size_t level, std::vector<std::int64_t>& skips) {
+    const auto add = [&](const std::string& suffix, std::int64_t to, int direction, bool attention) {
+      const auto block = std::make_shared<Block>(skips.back(), to, direction, attention, style_);
+      skips.push_back(to);
+      return encoder_->register_module(name(level) + suffix, block);
+    };
+    if (level > 0) {
+      const std::int64_t width = skips.back();
+      levels_[level].down = add("down", width, -1, false);
+      make_branch(level, width);
+    }
+    for (std::int64_t index = 0; index < options_.num_blocks; ++index) {
+      levels_[level].encoder.push_back(add(fmt::format("block{}", index), channels(level), 0, attends(level)));
+    }
+  }
+
+  void make_branch(std::size_t level, std::int64_t to) {
+    using enum patchdiff::EncoderType;
+    if (options_.encoder_type == skip) {
+      levels_[level].branch =
+          encoder_->register_module(name(level) + "aux_skip", convolution(options_.in_channels, to, 1));
+    } else if (options_.encoder_type == residual) {
+      const std::int64_t from = level == 1 ? options_.in_channels : channels(level - 2);
+      levels_[level].branch =
+          encoder_->register_module(name(level) + "aux_residual", convolution(from, to, 3, style_.resampler.padding()));
+    }
+  }
+
+  void make_decoder(std::size_t level, std::vector<std::int64_t>& skips) {
+    const bool lowest = level + 1 == levels_.size();
+    std::int64_t now = channels(lowest ? level : level + 1);
+    const auto add = [&](Blocks& blocks, const std::string& suffix, std::int64_t from, std::int64_t to, int direction,
+                         bool attention) {
+      const auto block = std::make_shared<Block>(from, to, direction, attention, style_);
+      blocks.push_back(decoder_->register_module(name(level) + suffix, block));
+    };
+    Level& made = levels_[level];
+    if (lowest) {
+      add(made.entry, "in0", now, now, 0, true);
+      add(made.entry, "in1", now, now, 0, false);
+    } else {
+      add(made.entry, "up", now, now, 1, false);
+    }
+    for (std::int64_t index = 0; index <= options_.num_blocks; ++index) {
+      const bool attention = attends(level) && (style_.adm || index == options_.num_blocks);
+      add(made.decoder, fmt::format("block{}", index), now + skips.back(), channels(level), 0, attention);
+      now = channels(level);
+      skips.pop_back();
+    }
+    if (level > 0 && options_.decoder_type == patchdiff::DecoderType::standard) return;
+    torch::nn::Module& owner = style_.adm ? *this : static_cast<torch::nn::Module&>(*decoder_);
+    const std::string prefix = style_.adm ? "out_" : name(level) + "aux_";
+    made.norm = owner.register_module(prefix + "norm", style_.norm(now));
+    made.last = owner.register_module(prefix + "conv", convolution(now, options_.out_channels, 3));
+  }
+
+  at::Tensor embedded(const at::Tensor& c_noise, const at::Tensor& labels) {
+    const at::Tensor angles = c_noise.unsqueeze(1) * frequencies(c_noise.options());
+    const at::Tensor sines = angles.sin(), cosines = angles.cos();
+    at::Tensor embedding = style_.adm ? at::cat({cosines, sines}, 1) : at::cat({sines, cosines}, 1);
+    if (map_label_ && !style_.adm) {
+      embedding = embedding + map_label_(labels * std::sqrt(static_cast<double>(options_.label_dim)));
+    }
+    embedding = map_layer1_(at::silu(map_layer0_(embedding)));
+    if (map_label_ && style_.adm) embedding = embedding + map_label_(labels);
+    return at::silu(embedding);
+  }
+
+  at::Tensor frequencies(const at::TensorOptions& options) const {
+    if (frequencies_.defined()) return frequencies_ * (2 * std::numbers::pi);
+    const std::int64_t half = noise_channels() / 2;
+    return at::pow(1.0 / 10000, at::arange(half, options) / static_cast<double>(style_.adm ? half : half - 1));
+  }
+
+  /// What a lower level begins with.
+  at::Tensor entered(Level& level, const at::Tensor& h, at::Tensor& branch) {
+    using enum patchdiff::EncoderType;
+    if (options_.encoder_type == standard) return h;
+    if (options_.encoder_type == residual) {
+      return branch = style_.sum(h, style_.resampler.halved(level.branch(branch), 0));
+    }
+    branch = style_.resampler(branch, -1);
+    return h + level.branch(branch);
+  }
+
   std::string name(std::size_t level) const {
     return fmt::format("{}x{}_", options_.image.height >> level, options_.image.width >> level);
   }
+  std::int64_t noise_channels() const { return options_.model_channels * options_.channel_mult_noise; }
   std::int64_t channels(std::size_t level) const { return options_.model_channels * options_.channel_mult[level]; }
   bool attends(std::size_t level) const {
     const std::int64_t side = std::max(options_.image.height, options_.image.width) >> level;
@@ -178,13 +210,12 @@ class UNet : public torch::nn::Module {
   }
 
   patchdiff::SongUNetOptions options_;
+  Style style_;
   std::shared_ptr<Side> encoder_, decoder_;
+  at::Tensor frequencies_{};  ///< of the Fourier embedding
   torch::nn::Linear map_label_{nullptr}, map_layer0_{nullptr}, map_layer1_{nullptr};
   torch::nn::Conv2d stem_{nullptr};
-  std::vector<std::shared_ptr<Block>> down_;
-  std::vector<std::pair<std::shared_ptr<Block>, bool>> up_;  ///< and whether an encoder's output joins its input
-  torch::nn::GroupNorm last_norm_{nullptr};
-  torch::nn::Conv2d last_{nullptr};
+  std::vector<Level> levels_;
 };
 
 }  // namespace plain

@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -220,26 +221,21 @@ TEST_CASE("a convolution in bfloat16 has the gradients of one in float, and seco
   CHECK(error(second(true), second(false)) < 0.05);
 }
 
-TEST_CASE("a network by our layers has the values and gradients of the same one written plainly") {
-  const std::int64_t side = GENERATE(32, 16);
-  SongUNet network = with_random_weights(SongUNet({.image = {32, 32},
-                                                   .in_channels = 3,
-                                                   .out_channels = 1,
-                                                   .label_dim = 3,
-                                                   .model_channels = 16,
-                                                   .channel_mult = {1, 2, 2},
-                                                   .num_blocks = 1,
-                                                   .attn_resolutions = {16},
-                                                   .dropout = 0}));
-  plain::UNet oracle(network.options());
+/// Values and gradients of a network whose weights are random.
+template <class Net>
+void check_as_plain(const typename Net::Options& options, std::int64_t side, const TorchDevice& device,
+                    double tolerance) {
+  Net network = with_random_weights(Net(options, {1}, device));
+  plain::UNet oracle(options);
+  oracle.to(device.scalar);
   oracle.copy_weights(network);
-  const at::Tensor x = random_tensor<B>({2, 3, side, side}, 1), labels = random_tensor<B>({2, 3}, 2);
+  const at::Tensor x = random_tensor<B>({2, 3, side, side}, 1, device), labels = random_tensor<B>({2, 3}, 2, device);
   const std::vector<double> c_noise{-0.4, 0.3};
   const auto record = network.record(x, c_noise, {.class_labels = labels}, {.training = true});
-  const at::Tensor expected = oracle.forward(x, tensor<B>({2}, c_noise), labels);
-  CHECK(error(record.output, expected.detach()) < 1e-5);
+  const at::Tensor expected = oracle.forward(x, tensor<B>({2}, c_noise, device), labels);
+  CHECK(error(record.output, expected.detach()) < tolerance);
 
-  const at::Tensor cotangent = random_tensor<B>(expected.sizes().vec(), 3);
+  const at::Tensor cotangent = random_tensor<B>(expected.sizes().vec(), 3, device);
   network.backward(record, cotangent);
   expected.backward(cotangent);
   auto gradients = oracle.named_parameters();
@@ -248,8 +244,46 @@ TEST_CASE("a network by our layers has the values and gradients of the same one 
     const at::Tensor* parameter = gradients.find(std::string(name));
     REQUIRE(parameter != nullptr);
     // A bias before a norm has a gradient of rounding alone.
-    if (parameter->grad().abs().max().item<double>() > 1e-3) CHECK(error(gradient, parameter->grad()) < 1e-4);
+    if (parameter->grad().abs().max().item<double>() > 1e-3) CHECK(error(gradient, parameter->grad()) < 10 * tolerance);
   });
+}
+
+TEST_CASE("networks by our layers have the values and gradients of the same ones written plainly") {
+  const std::int64_t side = GENERATE(32, 16);
+  const auto [device, tolerance] =
+      GENERATE(std::pair(TorchDevice{}, 1e-5), std::pair(TorchDevice{at::kCPU, at::kDouble}, 1e-11));
+  CAPTURE(side, tolerance);
+  const SongUNetOptions ddpmpp{.image = {32, 32},
+                               .in_channels = 3,
+                               .out_channels = 1,
+                               .label_dim = 3,
+                               .model_channels = 16,
+                               .channel_mult = {1, 2, 2},
+                               .num_blocks = 1,
+                               .attn_resolutions = {16},
+                               .dropout = 0};
+  check_as_plain<SongUNet>(ddpmpp, side, device, tolerance);
+  SongUNetOptions ncsnpp = ddpmpp;
+  ncsnpp.embedding_type = EmbeddingType::fourier;
+  ncsnpp.channel_mult_noise = 2;
+  ncsnpp.encoder_type = EncoderType::residual;
+  ncsnpp.resample_filter = {1, 3, 3, 1};
+  check_as_plain<SongUNet>(ncsnpp, side, device, tolerance);
+  SongUNetOptions skips = ddpmpp;
+  skips.encoder_type = EncoderType::skip;
+  skips.decoder_type = DecoderType::skip;
+  skips.resample_filter = {1, 3, 3, 1};
+  check_as_plain<SongUNet>(skips, side, device, tolerance);
+  check_as_plain<DhariwalUNet>({.image = {32, 32},
+                                .in_channels = 3,
+                                .out_channels = 1,
+                                .label_dim = 3,
+                                .model_channels = 32,
+                                .channel_mult = {2, 1, 4},
+                                .num_blocks = 1,
+                                .attn_resolutions = {8},
+                                .dropout = 0},
+                               side, device, tolerance);
 }
 
 }  // namespace
