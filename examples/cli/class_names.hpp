@@ -37,9 +37,10 @@ inline void check_class_names(const std::vector<std::string>& names, std::int64_
 
 /// The numbers of classes that stand as names or numbers; a word that is both is taken as the name.
 ///
-/// Errors: ConfigError that says how far the numbers go, or names the nearest class.
+/// Errors: ConfigError that says how far the numbers go, names the nearest class, or says that there is none.
 inline std::vector<std::int64_t> classes_of(const std::vector<std::string>& words,
                                             const std::vector<std::string>& names) {
+  if (names.empty()) throw patchdiff::ConfigError("sample", "--class", "none, as the model has no classes", "some");
   const auto count = static_cast<std::int64_t>(names.size());
   std::vector<std::int64_t> classes;
   for (const std::string& word : words) {

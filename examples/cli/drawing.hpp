@@ -1,38 +1,118 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <limits>
+#include <span>
+#include <utility>
 #include <vector>
 
+#include <patchdiff/core/flow.hpp>
+#include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/log.hpp>
+#include <patchdiff/core/shape.hpp>
 #include <patchdiff/data/normalization.hpp>
+#include <patchdiff/diffusion/denoiser.hpp>
 #include <patchdiff/io/picture.hpp>
+#include <patchdiff/sampling/window.hpp>
 
-#include "model.hpp"
+#include "drawn.hpp"
+#include "image_sampler.hpp"
+#include "settings.hpp"
+#include "window_settings.hpp"
 
-/// Where the drawing of a picture stands after a step of the sampler.
+/// Where a drawing stands after a step of the sampler.
 struct DrawingProgress {
-  std::int64_t step = 0;  ///< steps done, over all of the picture's parts
+  std::int64_t step = 0;  ///< steps done, over all of the drawing's parts
   std::int64_t num_steps = 0;
   double sigma = 0;                                ///< noise level of the step
-  std::function<patchdiff::Picture()> estimate{};  ///< the picture as it is estimated now, grey where it is not begun
+  std::function<patchdiff::Picture()> estimate{};  ///< the images as they are estimated now, grey where not begun
 };
 
 /// Called after each step; what it throws ends the drawing.
 using DrawingCallback = std::function<void(const DrawingProgress&)>;
 
-/// What a picture shows of a model, and how it is drawn.
+/// What is drawn of a model, and how.
 struct DrawingOptions {
   std::vector<std::int64_t> classes{};  ///< one per row; of a model without classes, none
   SamplingSettings sampling{};
-  patchdiff::Normalization normalization{};                              ///< undone in what is drawn; empty: none
-  std::int64_t longest_side = std::numeric_limits<std::int64_t>::max();  ///< of larger images, the middle is drawn
+  WindowSettings windows{};
+  patchdiff::Normalization normalization{};  ///< undone in what is drawn; empty: none
 };
 
-/// A picture of samples: `count` of each class side by side, one class per row; of a model without classes, a square.
-///
-/// Of images with neither 1 nor 3 channels, the first 3 are shown, or the first one of 2.
-patchdiff::Picture draw_samples(const Denoiser& denoiser, const DrawingOptions& options, const patchdiff::Log& log = {},
-                                const DrawingCallback& callback = {});
+/// Samples of seeds from the settings' seed on, `count` of each class, a class a row; of a model without classes, a
+/// square.
+template <patchdiff::Denoiser Model>
+class Drawing {
+ public:
+  /// Takes the memory of all images. Errors: those of the components that draw.
+  Drawing(const Model& model, const DrawingOptions& options, const patchdiff::Log& log)
+      : options_(options), sampler_(model, options.sampling, options.windows, labels(options), log) {
+    const patchdiff::ImageShape image = model.image();
+    const auto& part = options.windows.window;
+    window_ = part.empty() ? patchdiff::Window{0, 0, image.height, image.width}
+                           : patchdiff::Window{part[0], part[1], part[2], part[3]};
+    const std::int64_t count = options.sampling.count;
+    drawn_.shape = {count, image.channels, window_.height, window_.width};
+    if (options.classes.empty()) {
+      drawn_.columns = static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(count))));
+    } else {
+      drawn_.shape[0] *= std::ssize(options.classes);
+      drawn_.columns = count;
+    }
+    drawn_.values.resize(static_cast<std::size_t>(patchdiff::element_count(drawn_.shape)));
+  }
+
+  Drawn draw(const DrawingCallback& callback = {}) && {
+    const std::int64_t count = drawn_.shape[0], at_once = images_at_once(window_.size());
+    const std::int64_t parts = (count + at_once - 1) / at_once;
+    const std::int64_t steps = options_.sampling.steps;
+    for (std::int64_t part = 0; part < parts; ++part) {
+      const std::int64_t first = part * at_once;
+      const auto watch = [&](const auto& progress) {
+        if (callback) {
+          callback({.step = part * steps + progress.step,
+                    .num_steps = parts * steps,
+                    .sigma = progress.sigma,
+                    .estimate = [&] {
+                      keep(first, progress.denoised);
+                      return picture_of(drawn_);
+                    }});
+        }
+        return patchdiff::Flow::proceed;
+      };
+      keep(first, sampler_(first, std::min(at_once, count - first), window_, watch));
+    }
+    return std::move(drawn_);
+  }
+
+ private:
+  using Wide = typename Model::Backend::Wide;
+
+  static std::vector<std::int64_t> labels(const DrawingOptions& options) {
+    std::vector<std::int64_t> labels;
+    for (const std::int64_t label : options.classes) {
+      labels.insert(labels.end(), static_cast<std::size_t>(options.sampling.count), label);
+    }
+    return labels;
+  }
+
+  /// Takes images, from number `first` on, as they are stored.
+  void keep(std::int64_t first, const typename Wide::Tensor& images) {
+    const std::vector<double> values = Wide::to_host(images);
+    const std::int64_t image = drawn_.shape[1] * pixel_count(window_.size());
+    const std::span<float> kept =
+        std::span(drawn_.values).subspan(static_cast<std::size_t>(first * image), values.size());
+    std::transform(values.begin(), values.end(), kept.begin(), [](double value) { return static_cast<float>(value); });
+    if (options_.normalization.mean.empty()) return;
+    options_.normalization.undo(kept, static_cast<std::size_t>(pixel_count(window_.size())));
+  }
+
+  DrawingOptions options_;
+  ImageSampler<Model> sampler_;
+  patchdiff::Window window_{};
+  Drawn drawn_{};
+};

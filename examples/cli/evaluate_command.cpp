@@ -24,6 +24,7 @@
 #include <patchdiff/parallel/merge_features.hpp>
 #include <patchdiff/sampling/named_solver.hpp>
 
+#include "as_stored.hpp"
 #include "commands.hpp"
 #include "evaluation.hpp"
 #include "feature_network.hpp"
@@ -228,7 +229,7 @@ class Evaluate {
                                 .steps = evaluation_.steps,
                                 .guidance = evaluation_.guidance,
                                 .seed = evaluation_.seed},
-                               labels, processes.leads() ? pd::Log(warn) : pd::Log());
+                               {}, labels, processes.leads() ? pd::Log(warn) : pd::Log());
     const std::string name = "samples";
     return {.name = name,
             .features = shared_features(

@@ -18,11 +18,12 @@
 
 #include "class_names.hpp"
 #include "commands.hpp"
-#include "drawing.hpp"
+#include "draw_samples.hpp"
 #include "model.hpp"
 #include "progress.hpp"
 #include "settings.hpp"
 #include "stop_signal.hpp"
+#include "window_settings.hpp"
 
 namespace pd = patchdiff;
 
@@ -41,6 +42,8 @@ class Sample {
   explicit Sample(CLI::App& command) : command_(&command) {
     add_value<std::string>(command, "--model", "file that train wrote", [this](auto value) { model_ = value; });
     add_value<std::string>(command, "--out", "picture to write, a PNG file", [this](auto value) { out_ = value; });
+    add_value<std::string>(command, "--npy", "array of the same images to write, an NPY file [N, C, H, W]",
+                           [this](auto value) { npy_ = value; });
     add_value<std::vector<std::string>>(command, "--class", "names or numbers of the classes to draw, one per row",
                                         [this](auto value) { classes_ = value; })
         ->default_str("all");
@@ -48,6 +51,7 @@ class Sample {
                             [this](auto value) { preview_every_ = value; })
         ->default_str("0: never");
     given_.add_to(command, "Sampling, by default as the model file says", sampling_);
+    given_.add_to(command, "Windows", windows_);
     given_of_execution_.add_to(command, "Machine", execution_);
   }
 
@@ -59,14 +63,16 @@ class Sample {
     sampling_ = model.record.sampling;
     given_.apply();
     sampling_.check();
-    if (model.denoiser.label_dim() == 0 && !classes_.empty()) {
-      throw pd::ConfigError(component, "--class", "none, as the model has no classes", "some");
-    }
+    windows_.check();
     const std::vector<std::int64_t> classes =
         classes_.empty() ? all_classes(model.denoiser.label_dim()) : classes_of(classes_, model.record.class_names);
 
-    { const pd::AtomicFile probe(out_, component); }  // refuses what cannot be written before the work
-    pd::write_png(out_, picture(model, classes));
+    for (const std::string& file : {out_, npy_}) {  // refuses what cannot be written before the work
+      if (!file.empty()) const pd::AtomicFile probe(file, component);
+    }
+    const Drawn drawn = draw(model, classes);
+    if (!npy_.empty()) write_array(npy_, drawn);
+    pd::write_png(out_, picture_of(drawn));
     fmt::print("wrote {}: {} images, {} steps of {}, guidance {}, seed {}\n", out_,
                sampling_.count * std::max<std::int64_t>(1, static_cast<std::int64_t>(classes.size())), sampling_.steps,
                pd::name_of(sampling_.solver), sampling_.guidance, sampling_.seed);
@@ -77,7 +83,7 @@ class Sample {
 
  private:
   /// Draws with a progress bar and, if they are wanted, previews. Errors: Stopped.
-  pd::Picture picture(const Model& model, const std::vector<std::int64_t>& classes) const {
+  Drawn draw(const Model& model, const std::vector<std::int64_t>& classes) const {
     const StopSignal stop;
     Progress progress;
     std::int64_t previewed = 0;  // the last step of which `out_` is the estimate
@@ -100,16 +106,18 @@ class Sample {
                                               : fmt::format("{} is not written", out_)));
     };
     const auto log = [](std::string_view message) { fmt::print(stderr, "patchdiff: {}\n", message); };
-    return draw_samples(model.denoiser,
-                        {.classes = classes, .sampling = sampling_, .normalization = model.record.normalization}, log,
-                        watch);
+    return draw_samples(
+        model.denoiser,
+        {.classes = classes, .sampling = sampling_, .windows = windows_, .normalization = model.record.normalization},
+        log, watch);
   }
 
   CLI::App* command_;
-  std::string model_, out_;
+  std::string model_, out_, npy_;
   std::int64_t preview_every_ = 0;
   std::vector<std::string> classes_{};
   SamplingSettings sampling_{};
+  WindowSettings windows_{};
   ExecutionSettings execution_{};
   GivenSettings given_, given_of_execution_;
 };

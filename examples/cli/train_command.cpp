@@ -27,7 +27,7 @@
 #include "class_names.hpp"
 #include "commands.hpp"
 #include "config_file.hpp"
-#include "drawing.hpp"
+#include "draw_samples.hpp"
 #include "image_source.hpp"
 #include "loss_log.hpp"
 #include "loss_picture.hpp"
@@ -50,6 +50,16 @@ constexpr const char* component = "train";
 
 /// The longest side of what is drawn while and after a run trains.
 constexpr std::int64_t longest_drawn_side = 256;
+
+/// The middle of a model's images where they are larger than that, in sides that the network takes.
+std::vector<std::int64_t> drawn_window(const Denoiser& denoiser) {
+  const auto [channels, height, width] = denoiser.image();
+  const std::int64_t divisor = denoiser.network().size_divisor();
+  const auto side = [&](std::int64_t whole) {
+    return whole <= longest_drawn_side ? whole : std::max(divisor, longest_drawn_side / divisor * divisor);
+  };
+  return {(height - side(height)) / 2, (width - side(width)) / 2, side(height), side(width)};
+}
 
 class Train {
  public:
@@ -267,10 +277,10 @@ class Train {
     if (resuming.from) fmt::print("resuming after step {}\n", from_step);
     write_settings(folder / RunFolder::settings, start);
     const auto draw = [&record = start.record](const Denoiser& averaged) {
-      return draw_samples(averaged, {.classes = all_classes(averaged.label_dim()),
-                                     .sampling = record.sampling,
-                                     .normalization = record.normalization,
-                                     .longest_side = longest_drawn_side});
+      return picture_of(draw_samples(averaged, {.classes = all_classes(averaged.label_dim()),
+                                                .sampling = record.sampling,
+                                                .windows = {.window = drawn_window(averaged)},
+                                                .normalization = record.normalization}));
     };
     RunOutput output{.logs = RunLogs(folder, logs_, training.loss_table(start.denoiser), draw, from_step)};
     TrainingResult result = training(std::move(start.denoiser), length, resuming, &output, stop, processes);

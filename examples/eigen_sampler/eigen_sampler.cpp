@@ -8,7 +8,6 @@
 #include <exception>
 #include <filesystem>
 #include <new>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -17,21 +16,20 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <patchdiff/backend/eigen/eigen_backend.hpp>
 #include <patchdiff/backend/eigen/thread_executor.hpp>
 #include <patchdiff/core/error.hpp>
-#include <patchdiff/diffusion/guided_denoiser.hpp>
-#include <patchdiff/io/image_grid.hpp>
+#include <patchdiff/diffusion/any_denoiser.hpp>
 #include <patchdiff/io/model_file.hpp>
-#include <patchdiff/io/npy_writer.hpp>
 #include <patchdiff/io/png.hpp>
 #include <patchdiff/nn/eigen/eigen_song_unet.hpp>
-#include <patchdiff/sampling/tiled_denoiser.hpp>
 
 #include "cli/class_names.hpp"
 #include "cli/command_line.hpp"
+#include "cli/drawing.hpp"
 #include "cli/read_record.hpp"
 #include "cli/settings.hpp"
-#include "eigen_sampler/draw.hpp"
+#include "cli/window_settings.hpp"
 
 namespace {
 
@@ -40,10 +38,9 @@ namespace pd = patchdiff;
 struct Settings {
   std::string model, out, npy;
   std::vector<std::string> classes;
-  std::vector<std::int64_t> window{};
-  std::int64_t tile = 0, overlap = 0;
   int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   SamplingSettings sampling;
+  WindowSettings windows;
   GivenSettings given;
 };
 
@@ -53,24 +50,9 @@ void add_options(CLI::App& app, Settings& settings) {
   app.add_option("--npy", settings.npy, "array of the images, an NPY file [N, C, H, W]");
   app.add_option("--class", settings.classes, "names or numbers of the classes, one per row; all by default")
       ->delimiter(',');
-  app.add_option("--window", settings.window, "part of the image to draw: top,left,height,width")
-      ->delimiter(',')
-      ->expected(4);
-  app.add_option("--tile", settings.tile, "side of the windows that an image is fused from, 0: none");
-  app.add_option("--overlap", settings.overlap, "pixels by which those windows overlap");
   app.add_option("--threads", settings.threads, "threads to compute with")->capture_default_str();
   settings.given.add_to(app, "Sampling, by default as the model file says", settings.sampling);
-}
-
-void write(const Drawn& drawn, const Settings& settings) {
-  if (!settings.npy.empty()) {
-    pd::NpyWriter array(settings.npy, drawn.shape);
-    array.write(drawn.values);
-    array.commit();
-  }
-  if (settings.out.empty()) return;
-  const pd::ImageGrid grid({.columns = drawn.columns, .scale = std::max<std::int64_t>(1, 96 / drawn.shape[3])});
-  pd::write_png(settings.out, grid(drawn.values, drawn.shape));
+  settings.given.add_to(app, "Windows", settings.windows);
 }
 
 void run(Settings& settings) {
@@ -79,29 +61,27 @@ void run(Settings& settings) {
   }
   pd::ThreadExecutor pool(settings.threads);
   const pd::SafetensorsReader file{std::filesystem::path(settings.model)};
-  const Denoiser model(pd::model_file::load<pd::EigenSongUNet<float>>(file, settings.model, {pool}));
+  // Behind one type, so that samplers are compiled once.
+  const pd::AnyDenoiser<pd::EigenBackend<float>> model(
+      pd::model_file::load<pd::EigenSongUNet<float>>(file, settings.model, {pool}));
   const ModelRecord record = read_record(file, settings.model, model.label_dim());
   settings.sampling = record.sampling;
   settings.given.apply();
   settings.sampling.check();
+  settings.windows.check();
   const std::vector<std::int64_t> classes =
       settings.classes.empty() ? all_classes(model.label_dim()) : classes_of(settings.classes, record.class_names);
 
-  // Denoisers around a denoiser; each refers to the one inside.
   const auto log = [](std::string_view message) { fmt::print(stderr, "eigen_sampler: {}\n", message); };
-  std::optional<Denoiser> guided, tiled;
-  if (!classes.empty()) {
-    guided.emplace(pd::GuidedDenoiser(model, settings.sampling.guidance, pd::GuidanceInterval{}, log));
-  }
-  const Denoiser& whole = guided ? *guided : model;
-  if (settings.tile > 0) {
-    tiled.emplace(pd::TiledDenoiser(whole, {.window = {settings.tile, settings.tile}, .overlap = settings.overlap}));
-  }
-  const Drawn drawn = draw(tiled ? *tiled : whole, {.sampling = settings.sampling,
-                                                    .classes = classes,
-                                                    .window = settings.window,
-                                                    .normalization = record.normalization});
-  write(drawn, settings);
+  const Drawn drawn = Drawing(model,
+                              {.classes = classes,
+                               .sampling = settings.sampling,
+                               .windows = settings.windows,
+                               .normalization = record.normalization},
+                              log)
+                          .draw();
+  if (!settings.npy.empty()) write_array(settings.npy, drawn);
+  if (!settings.out.empty()) pd::write_png(settings.out, picture_of(drawn));
 }
 
 }  // namespace

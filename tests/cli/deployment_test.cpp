@@ -1,21 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 // Programs without LibTorch, on a model that `patchdiff train` wrote.
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
-#include <cstdlib>
+#include <cstdint>
 #include <filesystem>
-#include <fstream>
+#include <span>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
-#include <patchdiff/io/read_picture.hpp>
+#include <patchdiff/core/image_size.hpp>
+#include <patchdiff/data/mapped_array.hpp>
+#include <patchdiff/data/npy_layout.hpp>
 
 #include "cli/run_patchdiff.hpp"
 #include "cli/small_run.hpp"
 #include "support/catch.hpp"
 #include "support/child_process.hpp"
 #include "support/files.hpp"
+#include "support/png_size.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace {
@@ -25,14 +30,23 @@ Finished run_sampler(std::vector<std::string> arguments) {
   return ChildProcess(std::move(arguments)).wait();
 }
 
-/// The largest difference of two pictures of one shape, in steps of 8 bits.
-int distance(const std::filesystem::path& a, const std::filesystem::path& b) {
-  const patchdiff::DecodedPicture first = patchdiff::read_picture(a), second = patchdiff::read_picture(b);
-  REQUIRE(first.shape == second.shape);
-  int largest = 0;
-  for (std::size_t i = 0; i < first.values.size(); ++i) {
-    largest = std::max(largest, std::abs(int{first.values[i]} - int{second.values[i]}) / 257);
+/// The values of an NPY file, image by image.
+std::vector<float> array_of(const std::filesystem::path& path) {
+  const patchdiff::MappedArray array(path, patchdiff::read_npy_layout(path));
+  const auto image = static_cast<std::size_t>(value_count(array.shape()));
+  std::vector<float> values(static_cast<std::size_t>(array.size()) * image);
+  for (std::int64_t index = 0; index < array.size(); ++index) {
+    array.read(index, std::span(values).subspan(static_cast<std::size_t>(index) * image, image));
   }
+  return values;
+}
+
+/// The largest difference of two arrays of one size.
+double distance(const std::vector<float>& a, const std::vector<float>& b) {
+  REQUIRE(a.size() == b.size());
+  REQUIRE(!a.empty());
+  double largest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(double{a[i]} - double{b[i]}));
   return largest;
 }
 
@@ -40,17 +54,30 @@ int distance(const std::filesystem::path& a, const std::filesystem::path& b) {
 
 TEST_CASE("the sampler without LibTorch draws what patchdiff sample draws") {
   const TemporaryFolder folder;
-  for (const std::vector<std::string>& more : {std::vector<std::string>{"--steps", "6"},
-                                               {"--steps", "4", "--class", "trousers,0", "--count", "2", "--seed", "5",
-                                                "--guidance", "2", "--solver", "dpmpp_2m"}}) {
-    const std::string model = SmallRun::get().model;
-    CHECK(run_patchdiff(joined({"sample", "--model", model, "--out", folder / "torch.png", "--threads", "1"}, more))
-              .code == 0);
-    const Finished finished = run_sampler(joined({"--model", model, "--out", folder / "eigen.png"}, more));
-    CHECK(finished.err == "");
-    REQUIRE(finished.code == 0);
-    // One step is 1 / 127.5: an image at the border of two steps may fall to either side.
-    CHECK(distance(folder / "torch.png", folder / "eigen.png") <= 1);
+  const std::string model = SmallRun::get().model;
+  using Arguments = std::vector<std::string>;
+  for (const auto& [images, pixels, more] :
+       {std::tuple<int, int, Arguments>{24, 32 * 32, {"--steps", "6", "--guidance", "1"}},
+        {4, 32 * 32, {"--steps", "4", "--class", "trousers,0", "--count", "2", "--seed", "5", "--solver", "dpmpp_2m"}},
+        {3, 16 * 8, {"--steps", "6", "--count", "1", "--guidance", "3", "--window", "8,4,16,8"}},
+        {3, 32 * 32, {"--steps", "6", "--count", "1", "--guidance", "2", "--tile", "16", "--overlap", "8"}},
+        {1, 24 * 20, {"--steps", "4", "--count", "1", "--class", "1", "--window", "8,12,24,20", "--tile", "16"}}}) {
+    CAPTURE(more);
+    const auto drawn_by = [&](const std::string& name, const Finished& finished) {
+      CHECK(finished.err == "");
+      REQUIRE(finished.code == 0);
+      return array_of(folder / name);
+    };
+    const auto files = [&](const std::string& name) {
+      return Arguments{"--model", model, "--out", folder / (name + ".png"), "--npy", folder / name, "--threads", "1"};
+    };
+    const auto torch = drawn_by("torch", run_patchdiff(joined(joined({"sample"}, files("torch")), more)));
+    const auto eigen = drawn_by("eigen", run_sampler(joined(files("eigen"), more)));
+    CHECK(torch.size() == static_cast<std::size_t>(images * pixels));
+    const double largest = distance(torch, eigen);
+    CAPTURE(largest);
+    CHECK(largest <= 1e-3);
+    CHECK(png_size(folder / "torch.png") == png_size(folder / "eigen.png"));
   }
 }
 
@@ -88,10 +115,45 @@ TEST_CASE("the sampler without LibTorch writes nothing where it refuses") {
   const std::filesystem::path changed = changed_model(folder, "patchdiff_program", "\"shirt\",", "");
   CHECK(run_sampler({"--model", changed, "--out", folder / "a.png"}).err ==
         "eigen_sampler: model_file: " + changed.string() + ": expected names of 3 classes, got 2\n");
+  changed_model(folder, "network", "SongUNet", "DhariwalUNet");
+  CHECK(run_sampler({"--model", changed, "--out", folder / "a.png"}).err ==
+        "eigen_sampler: model_file: " + changed.string() + ": expected network \"SongUNet\", got \"DhariwalUNet\"\n");
+  CHECK(folder.count() == 1);
   std::filesystem::remove(changed);
+  CHECK(refused({"--npy", folder / "a.npy", "--window", "0,0,8,0"}) ==
+        "eigen_sampler: sample: --window: expected top,left,height,width with sides of at least 1, got 0,0,8,0\n");
+  CHECK(refused({"--npy", folder / "a.npy", "--overlap", "8"}) ==
+        "eigen_sampler: sample: --overlap: expected 0 without --tile, got 8\n");
   // A picture that no memory holds.
   CHECK(refused({"--out", folder / "a.png", "--count", "1000000000000"}) ==
         "eigen_sampler: memory: expected enough for the model and its images, got none\n");
+}
+
+TEST_CASE("the sampler without LibTorch says where memory ends, and then writes nothing") {
+  const TemporaryFolder folder;
+  const auto limited = [](int mebibytes, const std::vector<std::string>& arguments) {
+    return ChildProcess(joined({"/bin/sh", "-c", "ulimit -v $((1024 * $0)); exec \"$@\"", std::to_string(mebibytes),
+                                PATCHDIFF_EIGEN_SAMPLER},
+                               arguments))
+        .wait();
+  };
+  int mebibytes = 1;
+  while (limited(mebibytes, {"--help"}).code != 0) REQUIRE(++mebibytes < 1000);  // what the program itself takes
+  int refused = 0;
+  for (;; ++mebibytes) {
+    REQUIRE(mebibytes < 1000);
+    const Finished finished = limited(mebibytes, {"--model", SmallRun::get().model, "--npy", folder / "a.npy",
+                                                  "--steps", "1", "--count", "100", "--threads", "1"});
+    if (finished.code == 0) break;
+    CAPTURE(mebibytes);
+    CHECK(finished.code == 1);
+    CHECK_THAT(finished.err, ContainsSubstring("memory: expected enough for the model and its images, got none\n") ||
+                                 ContainsSubstring("expected a readable file, got \"Cannot allocate memory\"\n"));
+    CHECK(folder.count() == 0);
+    ++refused;
+  }
+  CHECK(refused > 0);
+  CHECK(folder.count() == 1);
 }
 
 TEST_CASE("a program of another kind makes pictures on demand") {
