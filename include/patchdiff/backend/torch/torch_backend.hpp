@@ -296,7 +296,9 @@ struct TorchBackend {
     mean.lerp_(g, keep.mul(1 - settings.beta1));
     square.lerp_(g.mul(g), keep.mul(1 - settings.beta2));
     const Tensor steps = count.clamp_min(1);
-    const auto correction = [&](double beta) { return steps.mul(std::log(beta)).expm1().neg().to(value.scalar_type()); };
+    const auto correction = [&](double beta) {
+      return steps.mul(std::log(beta)).expm1().neg().to(value.scalar_type());
+    };
     const Tensor denominator = square.div(correction(settings.beta2)).sqrt().add_(settings.epsilon);
     const Tensor rate = keep.mul(settings.learning_rate).div(correction(settings.beta1));
     value.sub_(mean.div(denominator).mul(rate));
