@@ -4,16 +4,8 @@
 # Configures, builds and runs a host project; with EXPECTED, its configuration must fail with such a message.
 cmake_minimum_required(VERSION 3.25)
 
-set(arguments)
-set(found FALSE)
-math(EXPR last "${CMAKE_ARGC} - 1")
-foreach(i RANGE ${last})
-  if(found)
-    list(APPEND arguments "${CMAKE_ARGV${i}}")
-  elseif(CMAKE_ARGV${i} STREQUAL "--")
-    set(found TRUE)
-  endif()
-endforeach()
+include("${CMAKE_CURRENT_LIST_DIR}/arguments.cmake")
+patchdiff_arguments(arguments)
 
 file(REMOVE_RECURSE "${WORK}")
 execute_process(COMMAND "${CMAKE_COMMAND}" -S "${HOST}" -B "${WORK}" -G "${GENERATOR}" ${arguments}

@@ -5,16 +5,8 @@
 cmake_minimum_required(VERSION 3.25)
 
 set(port "${SOURCE}/packaging/vcpkg")
-set(settings)
-set(found FALSE)
-math(EXPR last "${CMAKE_ARGC} - 1")
-foreach(i RANGE ${last})
-  if(found)
-    list(APPEND settings "${CMAKE_ARGV${i}}")
-  elseif(CMAKE_ARGV${i} STREQUAL "--")
-    set(found TRUE)
-  endif()
-endforeach()
+include("${CMAKE_CURRENT_LIST_DIR}/arguments.cmake")
+patchdiff_arguments(settings)
 
 # -- What the port says of itself ----------------------------------------------------------------------------------------
 
