@@ -277,9 +277,10 @@ class Train {
     if (resuming.from) fmt::print("resuming after step {}\n", from_step);
     write_settings(folder / RunFolder::settings, start);
     const auto draw = [&record = start.record](const Denoiser& averaged) {
+      const WindowSettings windows{.window = drawn_window(averaged)};
       return picture_of(draw_samples(averaged, {.classes = all_classes(averaged.label_dim()),
                                                 .sampling = record.sampling,
-                                                .windows = {.window = drawn_window(averaged)},
+                                                .windows = windows,
                                                 .normalization = record.normalization}));
     };
     RunOutput output{.logs = RunLogs(folder, logs_, training.loss_table(start.denoiser), draw, from_step)};
