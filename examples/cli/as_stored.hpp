@@ -2,17 +2,20 @@
 #pragma once
 
 #include <cstddef>
+#include <vector>
 
-#include <ATen/core/Tensor.h>
-
+#include <patchdiff/backend/backend.hpp>
+#include <patchdiff/core/shape.hpp>
 #include <patchdiff/data/normalization.hpp>
 
-/// Samples with values as they are stored, in host memory; a normalisation without channels is none.
-inline at::Tensor as_stored(const at::Tensor& samples, const patchdiff::Normalization& normalization) {
-  at::Tensor images = samples.to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous();
+/// The values of samples [N, C, H, W] as they are stored, in host memory; a normalisation without channels is none.
+template <patchdiff::Backend B>
+std::vector<float> as_stored(const typename B::Tensor& samples, const patchdiff::Normalization& normalization) {
+  const std::vector<double> values = B::to_host(samples);
+  std::vector<float> stored(values.begin(), values.end());
   if (!normalization.mean.empty()) {
-    normalization.undo({images.data_ptr<float>(), static_cast<std::size_t>(images.numel())},
-                       static_cast<std::size_t>(images.size(2) * images.size(3)));
+    const patchdiff::Shape shape = B::shape(samples);
+    normalization.undo(stored, static_cast<std::size_t>(shape[2] * shape[3]));
   }
-  return images;
+  return stored;
 }

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <span>
 #include <utility>
 #include <vector>
 
@@ -19,6 +18,7 @@
 #include <patchdiff/io/picture.hpp>
 #include <patchdiff/sampling/window.hpp>
 
+#include "as_stored.hpp"
 #include "drawn.hpp"
 #include "image_sampler.hpp"
 #include "settings.hpp"
@@ -102,13 +102,9 @@ class Drawing {
 
   /// Takes images, from number `first` on, as they are stored.
   void keep(std::int64_t first, const typename Wide::Tensor& images) {
-    const std::vector<double> values = Wide::to_host(images);
+    const std::vector<float> values = as_stored<Wide>(images, options_.normalization);
     const std::int64_t image = drawn_.shape[1] * pixel_count(window_.size());
-    const std::span<float> kept =
-        std::span(drawn_.values).subspan(static_cast<std::size_t>(first * image), values.size());
-    std::transform(values.begin(), values.end(), kept.begin(), [](double value) { return static_cast<float>(value); });
-    if (options_.normalization.mean.empty()) return;
-    options_.normalization.undo(kept, static_cast<std::size_t>(pixel_count(window_.size())));
+    std::copy(values.begin(), values.end(), drawn_.values.begin() + first * image);
   }
 
   DrawingOptions options_;

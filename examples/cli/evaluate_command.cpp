@@ -235,7 +235,9 @@ class Evaluate {
             .features = shared_features(
                 evaluation_.count, images_at_once(model.denoiser.image().size()), network, processes,
                 [&](std::int64_t first, std::int64_t part) {
-                  return network(as_stored(sampler(first, part), model.record.normalization));
+                  const at::Tensor samples = sampler(first, part);
+                  const std::vector<float> stored = as_stored<B::Wide>(samples, model.record.normalization);
+                  return network(B::from_host(stored, B::shape(samples), {}));
                 },
                 [&](std::int64_t part) { advance(name, part); }),
             .labels = labels};

@@ -168,20 +168,17 @@ class Train {
     fmt::print("data       {}\nnetwork    {} parameters\nrun        {} images in {}, {:.0f} images/s\n",
                start.record.data, parameters, estimate.images, duration_text(estimate.seconds),
                static_cast<double>(estimate.images) / estimate.seconds);
-    const auto full = std::max_element(
-        estimate.patches.begin(), estimate.patches.end(),
-        [](const PatchCost& a, const PatchCost& b) { return pd::pixel_count(a.patch) < pd::pixel_count(b.patch); });
+    const auto pixels = static_cast<double>(pd::pixel_count(start.denoiser.image().size()));
     for (const PatchCost& cost : estimate.patches) {
       fmt::print(
           "patch      {}: {:.2f} of a full image's time, {:.2f} of its pixels, {:.0f} MiB of tensors in a step\n",
-          pd::to_string(cost.patch), cost.seconds_per_image / full->seconds_per_image,
-          static_cast<double>(pd::pixel_count(cost.patch)) / static_cast<double>(pd::pixel_count(full->patch)),
+          pd::to_string(cost.patch), cost.time, static_cast<double>(pd::pixel_count(cost.patch)) / pixels,
           static_cast<double>(cost.bytes) / (1 << 20));
     }
-    for (const auto& [probability, speed_up] : estimate.speed_ups) {
+    for (const auto& [probability, images] : estimate.speed_ups) {
       fmt::print(
           "advice     --full-image-probability {} takes {:.2f} times the images that full images would in the time\n",
-          probability, speed_up);
+          probability, images);
     }
   }
 

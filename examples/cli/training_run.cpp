@@ -121,6 +121,7 @@ TrainingEstimate TrainingRun::estimate(const Denoiser& denoiser, const TrainingL
     const pd::ImageSize image = images_->shape().size();
     pd::TrainerOptions options = trainer_options(settings_, schedule(1, 0.5));  // which takes every size
     const std::vector<double> seconds = pd::measured_seconds_per_image(denoiser, loader, options.step, settings_.seed);
+    const auto time_of = [&](double p) { return pd::TrainingCost(schedule(1, p), seconds).left(0); };
     const std::vector<pd::ImageSize> sizes = options.step.schedule.sizes();
     for (std::size_t size = 0; size < sizes.size(); ++size) {
       const auto train = [&] {
@@ -132,13 +133,12 @@ TrainingEstimate TrainingRun::estimate(const Denoiser& denoiser, const TrainingL
         options.step.schedule = pd::PatchSizeSchedule::stochastic_of({.image = image, .sizes = {sizes[size]}});
         pd::Trainer(model, optimizer, loader, state, options).step();
       };
-      estimate.patches.push_back({sizes[size], seconds[size], pd::peak_torch_bytes(train)});
+      estimate.patches.push_back({sizes[size], seconds[size] / time_of(1), pd::peak_torch_bytes(train)});
     }
     const pd::TrainingCost cost(schedule(1), seconds);
     estimate.images = length.images.value_or(fitting_images(cost, length.minutes, 0));
     estimate.seconds = static_cast<double>(estimate.images) * cost.left(0);
-    const auto time_of = [&](double p) { return pd::TrainingCost(schedule(1, p), seconds).left(0); };
-    for (const double p : {0.5, 0.25, 0.1}) estimate.speed_ups.emplace_back(p, time_of(1) / time_of(p));
+    for (const double p : {0.5, 0.25, 0.1}) estimate.speed_ups.push_back({p, time_of(1) / time_of(p)});
     return estimate;
   });
 }

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <exception>
 #include <optional>
-#include <utility>
 #include <vector>
 
 #include <patchdiff/data/any_dataset.hpp>
@@ -50,16 +49,22 @@ struct TrainingResult {
 /// What training on patches of a size takes, as measured.
 struct PatchCost {
   patchdiff::ImageSize patch{};
-  double seconds_per_image = 0;
+  double time = 0;         ///< of an image, as a share of a full one's
   std::int64_t bytes = 0;  ///< of tensors in a step, at most
+};
+
+/// How many times the images of training on full ones a mixture sees in the same time.
+struct SpeedUp {
+  double full_image_probability = 0;
+  double images = 1;
 };
 
 /// What a run would take.
 struct TrainingEstimate {
   std::uint64_t images = 0;
   double seconds = 0;
-  std::vector<PatchCost> patches{};                    ///< from the full image down
-  std::vector<std::pair<double, double>> speed_ups{};  ///< over full images, by their probability
+  std::vector<PatchCost> patches{};
+  std::vector<SpeedUp> speed_ups{};
 };
 
 /// One run of training, from a model as it is.

@@ -142,6 +142,7 @@ TEST_CASE("A dry run tells time and memory, and writes nothing") {
   CHECK_THAT(dry.out, ContainsSubstring("data       120 images of 1x28x28 in 3 classes, crc32 ") &&
                           ContainsSubstring(" parameters\nrun        5000 images in ") &&
                           ContainsSubstring(": 1.00 of a full image's time, 1.00 of its pixels, ") &&
+                          ContainsSubstring(" MiB of tensors in a step\n") &&
                           ContainsSubstring("advice     --full-image-probability 0.1 takes "));
   CHECK(folder.count() == 0);
 }
