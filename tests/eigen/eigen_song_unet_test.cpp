@@ -14,6 +14,7 @@
 #include <patchdiff/backend/eigen/eigen_backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/diffusion/denoiser_wrapper.hpp>
+#include <patchdiff/io/load_weights.hpp>
 #include <patchdiff/io/model_file.hpp>
 #include <patchdiff/io/safetensors_reader.hpp>
 #include <patchdiff/io/safetensors_writer.hpp>
@@ -97,7 +98,24 @@ TEST_CASE("a model of a network that Eigen lacks is refused by name") {
               refused(filter));
 }
 
-TEST_CASE("a file that is written to before its weights are read is refused; afterwards it may change") {
+/// A network whose file is cut off when its second weight is about to be read.
+struct CutOff {
+  using Backend = B;
+  Net& net;
+  std::filesystem::path file{};
+  int visits = 0;
+
+  template <class Visitor>
+  void visit_state(Visitor&& visitor) {
+    const bool reading = ++visits == 2;
+    net.visit_state([&, weight = 0](std::string_view name, B::Tensor& value) mutable {
+      if (reading && ++weight == 2) std::filesystem::resize_file(file, 4096);
+      visitor(std::string("model.") + std::string(name), value);
+    });
+  }
+};
+
+TEST_CASE("a file that is written to before its weights are all read is refused; afterwards it may change") {
   const TemporaryFolder folder;
   const auto path = write_model(folder / "model");
   const std::string message = "SafetensorsReader: " + path.string() +
@@ -113,6 +131,12 @@ TEST_CASE("a file that is written to before its weights are read is refused; aft
     const SafetensorsReader file(path);
     std::filesystem::resize_file(path, 4096);
     CHECK_ERROR(DataError, message, load(file));
+  }
+  write_model(path);
+  {
+    Net net(options);
+    CutOff cut_off{net, path};
+    CHECK_ERROR(DataError, message, load_weights(cut_off, SafetensorsReader(path), path.string(), ""));
   }
   write_model(path);
   const auto model = model_file::load<Net>(path);

@@ -110,10 +110,9 @@ class Checkpoint {
     settings_ = texts(value_of("settings"));
     Settings checksums = texts(value_of("checksums"));
     for (const SafetensorsTensor& tensor : file_.tensors()) {
-      if (checksums[tensor.name] != checksum(tensor.data)) {
+      if (checksums[tensor.name] != checksum(file_.read(tensor))) {
         refuse("tensors as they were written", fmt::format("another \"{}\"", tensor.name));
       }
-      file_.release(tensor);
     }
   }
 

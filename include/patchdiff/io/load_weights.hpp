@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <set>
 #include <span>
@@ -32,10 +33,15 @@ typename B::Tensor tensor_of(const SafetensorsTensor& stored, typename B::Device
   return wide ? of(stored.values<double>()) : of(stored.values<float>());
 }
 
-/// Gives a tensor the values of a file; where the backend can write to rows, a few of them at a time, so that neither
-/// the file's pages nor a second copy of a large tensor take memory beside it.
+/// Gives a tensor the values of a file; where the backend can write to rows, a few of them at a time, so that no second
+/// copy of a large tensor takes memory beside it.
 template <Backend B>
 void assign_stored(typename B::Tensor& value, const SafetensorsReader& file, const SafetensorsTensor& stored) {
+  const auto read = [&](SafetensorsTensor part) {
+    const std::vector<std::byte> bytes = file.read(part);
+    part.data = bytes;
+    return tensor_of<B>(part, B::device(value));
+  };
   constexpr std::int64_t part_bytes = 1 << 18;
   if constexpr (requires { requires B::slices_are_views; }) {
     if (!stored.shape.empty()) {
@@ -44,21 +50,19 @@ void assign_stored(typename B::Tensor& value, const SafetensorsReader& file, con
       for (std::int64_t first = 0; first < rows; first += most) {
         const SafetensorsTensor part = stored.rows(first, std::min(most, rows - first));
         typename B::Tensor to = B::slice(value, 0, first, part.shape[0]);
-        B::assign(to, tensor_of<B>(part, B::device(value)));
-        file.release(part);
+        B::assign(to, read(part));
       }
       return;
     }
   }
-  B::assign(value, tensor_of<B>(stored, B::device(value)));
-  file.release(stored);
+  B::assign(value, read(stored));
 }
 
 /// Gives a network, or whatever has tensors by name, the values of a file, where each name stands behind `prefix`.
 ///
 /// The network has its own copy afterwards, so the file may change or go. Types other than float32 are converted.
 /// Errors: DataError that lists every missing, unknown and wrongly shaped tensor; the network is as before then.
-/// DataError for a file that is written to meanwhile; of the weights, some are read then.
+/// DataError for a file that was written to since it was opened; if that was while it was read, some weights are new.
 template <HasState Net>
 void load_weights(Net& net, const SafetensorsReader& file, const std::string& path, std::string_view prefix) {
   using B = typename Net::Backend;
@@ -81,8 +85,8 @@ void load_weights(Net& net, const SafetensorsReader& file, const std::string& pa
   if (!faults.empty()) {
     throw DataError("load_weights", path, "the network's weights", fmt::format("{}", fmt::join(faults, "; ")));
   }
+  file.require_unchanged();
   net.visit_state([&](std::string_view name, typename B::Tensor& value) {
-    file.require_unchanged();  // before what may have been cut off is touched
     assign_stored<B>(value, file, file.at(fmt::format("{}{}", prefix, name)));
   });
   file.require_unchanged();

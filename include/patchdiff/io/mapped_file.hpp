@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -29,15 +28,15 @@ namespace patchdiff {
 
 /// The bytes of a file, read by the system where they are touched; elsewhere than on POSIX they are read at once.
 ///
-/// The file must keep its length: a program that touches what was cut off is killed. `require_unchanged` tells one that
-/// was written to.
+/// The file must keep its length: a program that touches what was cut off is killed. `read` is safe from that, and
+/// `require_unchanged` tells a file that was written to.
 /// Errors: FileError for a file that cannot be read.
 class MappedFile {
  public:
   /// `component` is the one that error messages name.
   explicit MappedFile(const std::filesystem::path& path, std::string_view component = "MappedFile")
       : path_(path.string()), component_(component) {
-    open(path, component);
+    open(path);
   }
 
   MappedFile(MappedFile&& other) noexcept { swap(other); }
@@ -49,15 +48,23 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const noexcept { return bytes_; }
 
-  /// Gives back the memory that some of the bytes take; they are read again where they are touched again.
-  void release(std::span<const std::byte> part) const noexcept {
+  /// Reads some of the bytes, `part` of `bytes()`, into memory of their own.
+  ///
+  /// Errors: DataError where the file has been cut off before their end; FileError where the system cannot read them.
+  std::vector<std::byte> read(std::span<const std::byte> part) const {
 #if defined(__unix__) || defined(__APPLE__)
-    if (part.empty()) return;
-    constexpr std::size_t around = 1 << 21;  // with a touched page the system brings some of those around it
-    const auto begin = static_cast<std::size_t>(part.data() - bytes_.data());
-    const std::size_t first = begin / around * around;
-    const std::size_t end = std::min(bytes_.size(), (begin + part.size() + around - 1) / around * around);
-    ::madvise(const_cast<std::byte*>(bytes_.data()) + first, end - first, MADV_DONTNEED);
+    std::vector<std::byte> out(part.size());
+    for (std::size_t done = 0; done < out.size();) {
+      const auto at = static_cast<::off_t>(part.data() - bytes_.data() + static_cast<std::ptrdiff_t>(done));
+      const ::ssize_t count = ::pread(file_.number, out.data() + done, out.size() - done, at);
+      if (count < 0 && errno == EINTR) continue;
+      require_system(count >= 0);
+      if (count == 0) refuse_changed();
+      done += static_cast<std::size_t>(count);
+    }
+    return out;
+#else
+    return {part.begin(), part.end()};
 #endif
   }
 
@@ -68,9 +75,7 @@ class MappedFile {
 #if defined(__unix__) || defined(__APPLE__)
     struct stat status {};
     if (file_.number < 0 || ::fstat(file_.number, &status) != 0) return;
-    if (Version(status) != version_) {
-      throw DataError(component_, path_, "a file that stays as it was opened", "one that was written to meanwhile");
-    }
+    if (Version(status) != version_) refuse_changed();
 #endif
   }
 
@@ -94,23 +99,27 @@ class MappedFile {
     }
   };
 
-  void open(const std::filesystem::path& path, std::string_view component) {
-    const auto require = [&](bool holds) {
-      const std::error_code reason{errno, std::generic_category()};
-      if (!holds) throw FileError(component, path.string(), "a readable file", fmt::format("\"{}\"", reason.message()));
-    };
+  [[noreturn]] void refuse_changed() const {
+    throw DataError(component_, path_, "a file that stays as it was opened", "one that was written to meanwhile");
+  }
+
+  void require_system(bool succeeded) const {
+    if (succeeded) return;
+    const std::error_code reason{errno, std::generic_category()};
+    throw FileError(component_, path_, "a readable file", fmt::format("\"{}\"", reason.message()));
+  }
+
+  void open(const std::filesystem::path& path) {
     file_.number = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    require(file_.number >= 0);
+    require_system(file_.number >= 0);
     struct stat status {};
-    require(::fstat(file_.number, &status) == 0);
+    require_system(::fstat(file_.number, &status) == 0);
     version_ = Version(status);
-    if (!S_ISREG(status.st_mode)) {
-      throw FileError(component, path.string(), "a regular file", "a folder or a device");
-    }
+    if (!S_ISREG(status.st_mode)) throw FileError(component_, path_, "a regular file", "a folder or a device");
     const auto size = static_cast<std::size_t>(status.st_size);
     if (size == 0) return;
     void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file_.number, 0);
-    require(mapped != MAP_FAILED);
+    require_system(mapped != MAP_FAILED);
     bytes_ = {static_cast<const std::byte*>(mapped), size};
   }
 
@@ -118,8 +127,8 @@ class MappedFile {
     if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
   }
 #else
-  void open(const std::filesystem::path& path, std::string_view component) {
-    copy_ = read_file(path, {.component = component});
+  void open(const std::filesystem::path& path) {
+    copy_ = read_file(path, {.component = component_});
     bytes_ = copy_;
   }
 

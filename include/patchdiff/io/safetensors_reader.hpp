@@ -71,9 +71,12 @@ class SafetensorsReader {
     return *tensor;
   }
 
-  /// Gives back the memory that a tensor's bytes take, or those of some of its rows, where a file is mapped.
-  void release(const SafetensorsTensor& tensor) const noexcept {
-    if (file_) file_->release(tensor.data);
+  /// The bytes of a tensor, or of some of its rows, in memory of their own.
+  ///
+  /// Errors: as of MappedFile::read; a program that touches `data` of a file that was cut off is killed.
+  std::vector<std::byte> read(const SafetensorsTensor& tensor) const {
+    if (file_) return file_->read(tensor.data);
+    return {tensor.data.begin(), tensor.data.end()};
   }
 
  private:

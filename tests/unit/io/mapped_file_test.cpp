@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/io/mapped_file.hpp>
@@ -40,16 +41,22 @@ TEST_CASE("MappedFile outlives the file's name") {
   CHECK(text(file) == "still here");
 }
 
-TEST_CASE("MappedFile shows bytes again whose memory was given back") {
+TEST_CASE("MappedFile reads what it maps, and tells where the file was cut off") {
   const TemporaryFolder folder;
   std::string long_text(20'001, 'a');
   long_text.back() = 'b';
-  const MappedFile file(folder.add("a", long_text));
-  CHECK(text(file) == long_text);
-  file.release(file.bytes());
-  file.release(file.bytes().subspan(5'000, 9'000));
-  file.release({});
-  CHECK(text(file) == long_text);
+  const std::string path = folder.add("a", long_text).string();
+  const MappedFile file(path);
+  const auto whole = file.read(file.bytes());
+  CHECK(std::string_view(reinterpret_cast<const char*>(whole.data()), whole.size()) == long_text);
+  CHECK(file.read(file.bytes().last(1)) == std::vector{std::byte{'b'}});
+  CHECK(file.read({}).empty());
+  std::filesystem::resize_file(path, 4096);
+  CHECK(file.read(file.bytes().first(4096)).size() == 4096);
+  const std::string message =
+      "MappedFile: " + path + ": expected a file that stays as it was opened, got one that was written to meanwhile";
+  CHECK_ERROR(DataError, message, file.read(file.bytes().first(4097)));
+  CHECK_ERROR(DataError, message, file.read(file.bytes().last(1)));
 }
 
 TEST_CASE("MappedFile refuses what it cannot read") {
