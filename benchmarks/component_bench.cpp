@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -22,6 +23,7 @@
 #include <patchdiff/eigen.hpp>
 #include <patchdiff/torch.hpp>
 
+#include "compute_device.hpp"
 #include "measure.hpp"
 
 namespace {
@@ -31,7 +33,16 @@ namespace pd = patchdiff;
 struct Settings {
   std::int64_t repeats = 200;
   int threads = static_cast<int>(std::thread::hardware_concurrency());
+  ComputeDevice device{};
   std::string json{};
+
+  /// Two pieces of work in turns, each with what it gives the device to do.
+  Comparison compare(const std::function<void()>& one, const std::function<void()>& other) const {
+    return {repeats, one, other, [this] {
+              device.wait();
+              return clock_seconds();
+            }};
+  }
 };
 
 Json figures_of(const std::string& what, const Comparison& result) {
@@ -47,7 +58,7 @@ struct CropCase {
   std::size_t bytes() const { return static_cast<std::size_t>(batch * (channels + 2) * patch * patch) * sizeof(float); }
 };
 
-/// `copy(to, from, bytes)` uses as many threads as the backend.
+/// `copy(bytes)` returns work that copies as many bytes on the backend's device, by as many threads.
 template <class B, class Copy>
 Json crop(const Settings& settings, const std::string& backend, const CropCase& given, typename B::Device device,
           const Copy& copy) {
@@ -68,15 +79,13 @@ Json crop(const Settings& settings, const std::string& backend, const CropCase& 
     if (!std::equal(from, from + given.patch, first.begin() + row * given.patch))
       throw std::runtime_error("wrong crop");
   }
-  std::vector<char> from(given.bytes(), 1), to(given.bytes(), 2);
-  const Comparison result(
-      settings.repeats,
+  const Comparison result = settings.compare(
       [&] {
         const auto drawn = sampler.places(plan, image, given.batch);
         const auto patches = sampler(batch, drawn);
         encoder(patches.places, device);
       },
-      [&] { copy(to.data(), from.data(), given.bytes()); });
+      copy(given.bytes()));
   const std::string what = fmt::format("crop and coordinates, {}, [{},{},{},{}] to {}", backend, given.batch,
                                        given.channels, given.resolution, given.resolution, given.patch);
   fmt::print("{:58} {:7.1f} us, {:.2f} copies\n", what, 1e6 * result.first.median, result.ratio.median);
@@ -86,8 +95,9 @@ Json crop(const Settings& settings, const std::string& backend, const CropCase& 
 Json normals(const Settings& settings, std::int64_t batch, std::int64_t values) {
   const pd::PatchPlan plan{.key = {1}};
   const pd::Shape shape{batch, values};
-  const Comparison result(
-      settings.repeats, [&] { pd::training_noise<pd::TorchBackend>(plan, 0, shape, {}); }, [&] { at::randn(shape); });
+  const pd::TorchDevice device = settings.device.torch_device();
+  const Comparison result = settings.compare([&] { pd::training_noise<pd::TorchBackend>(plan, 0, shape, device); },
+                                             [&] { at::randn(shape, device.options()); });
   const std::string what = fmt::format("normal numbers, {} of {}", batch, values);
   fmt::print("{:58} {:7.1f} us, {:.2f} of LibTorch's randn\n", what, 1e6 * result.first.median, result.ratio.median);
   return figures_of(what, result);
@@ -96,11 +106,11 @@ Json normals(const Settings& settings, std::int64_t batch, std::int64_t values) 
 /// Adam reads 4 values and writes 3, the average reads 2 and writes 1; a copy reads 1 and writes 1.
 Json update(const Settings& settings, std::int64_t values) {
   using B = pd::TorchBackend;
-  at::Tensor value = at::randn({values}), mean = at::zeros({values}), square = at::zeros({values});
+  const at::TensorOptions options = settings.device.options();
+  at::Tensor value = at::randn({values}, options), mean = at::zeros_like(value), square = at::zeros_like(value);
   at::Tensor average = value.clone(), to = value.clone();
-  const at::Tensor gradient = at::randn({values}), count = at::ones({}), flag = at::ones({});
-  const Comparison result(
-      settings.repeats,
+  const at::Tensor gradient = at::randn({values}, options), count = at::ones({}, options), flag = at::ones({}, options);
+  const Comparison result = settings.compare(
       [&] {
         B::adam_update(value, mean, square, gradient, count, flag, {});
         B::blend(average, value, 1e-3);
@@ -117,23 +127,33 @@ Json update(const Settings& settings, std::int64_t values) {
 void run(const Settings& settings) {
   at::set_num_threads(settings.threads);
   pd::ThreadExecutor executor(settings.threads);
-  const auto by_libtorch = [](char* to, const char* from, std::size_t bytes) {
-    at::parallel_for(0, static_cast<std::int64_t>(bytes), 1 << 16, [&](std::int64_t begin, std::int64_t end) {
-      std::memcpy(to + begin, from + begin, static_cast<std::size_t>(end - begin));
-    });
+  // The copies' buffers live in what they return.
+  const auto by_libtorch = [&](std::size_t bytes) {
+    const at::Tensor from = at::ones({static_cast<std::int64_t>(bytes)}, settings.device.options().dtype(at::kChar));
+    return [from, to = at::zeros_like(from)] {
+      if (!from.is_cpu()) return static_cast<void>(to.copy_(from));
+      at::parallel_for(0, from.numel(), 1 << 16, [&](std::int64_t begin, std::int64_t end) {
+        std::memcpy(to.data_ptr<std::int8_t>() + begin, from.data_ptr<std::int8_t>() + begin,
+                    static_cast<std::size_t>(end - begin));
+      });
+    };
   };
-  const auto by_executor = [&](char* to, const char* from, std::size_t bytes) {
-    const auto parts = static_cast<std::size_t>(settings.threads);
-    executor.parallel_for(settings.threads, pd::IndexTask([&](std::int64_t part) {
-                            const std::size_t begin = bytes * static_cast<std::size_t>(part) / parts;
-                            std::memcpy(to + begin, from + begin,
-                                        bytes * static_cast<std::size_t>(part + 1) / parts - begin);
-                          }));
+  const auto by_executor = [&](std::size_t bytes) {
+    return [&, bytes, from = std::vector<char>(bytes, 1), to = std::vector<char>(bytes, 2)]() mutable {
+      const auto parts = static_cast<std::size_t>(settings.threads);
+      executor.parallel_for(settings.threads, pd::IndexTask([&](std::int64_t part) {
+                              const std::size_t begin = bytes * static_cast<std::size_t>(part) / parts;
+                              std::memcpy(to.data() + begin, from.data() + begin,
+                                          bytes * static_cast<std::size_t>(part + 1) / parts - begin);
+                            }));
+    };
   };
   Json results = Json::array();
   for (const CropCase& given : {CropCase{128, 3, 64, 16}, CropCase{64, 3, 256, 64}, CropCase{16, 3, 512, 128}}) {
-    results.push_back(crop<pd::TorchBackend>(settings, "LibTorch", given, {}, by_libtorch));
-    results.push_back(crop<pd::EigenBackend<float>>(settings, "Eigen", given, {executor}, by_executor));
+    results.push_back(crop<pd::TorchBackend>(settings, "LibTorch", given, settings.device.torch_device(), by_libtorch));
+    if (settings.device.is_cpu()) {
+      results.push_back(crop<pd::EigenBackend<float>>(settings, "Eigen", given, {executor}, by_executor));
+    }
   }
   for (const std::int64_t side : {16, 64}) results.push_back(normals(settings, 128, 3 * side * side));
   for (const std::int64_t values : {1 << 16, 1 << 22}) results.push_back(update(settings, values));
@@ -141,6 +161,7 @@ void run(const Settings& settings) {
                 {{"benchmark", "component"},
                  {"libtorch", TORCH_VERSION},
                  {"compiler", __VERSION__},
+                 {"device", settings.device.name()},
                  {"threads", settings.threads},
                  {"repeats", settings.repeats},
                  {"results", results}});
@@ -152,6 +173,7 @@ int main(int argc, char** argv) {
   Settings settings;
   CLI::App app{"Times the components of a training step beside their limits.", "component_bench"};
   app.add_option("--repeats", settings.repeats, "turns")->check(CLI::PositiveNumber)->capture_default_str();
+  settings.device.add_to(app);
   add_threads(app, settings.threads);
   add_json(app, settings.json);
   return run_benchmark(app, argc, argv, [&] { run(settings); });

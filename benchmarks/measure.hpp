@@ -32,8 +32,8 @@ inline double clock_seconds() {
 inline double processor_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
 
 /// The seconds that a piece of work takes.
-template <class F>
-double seconds(F&& work, double (*clock)() = clock_seconds) {
+template <class F, class Clock = double (*)()>
+double seconds(F&& work, const Clock& clock = clock_seconds) {
   const double start = clock();
   work();
   return clock() - start;
@@ -81,7 +81,7 @@ struct Comparison {
   Spread first, second, ratio;
 
   Comparison(std::int64_t turns, const std::function<void()>& one, const std::function<void()>& other,
-             double (*clock)() = clock_seconds) {
+             const std::function<double()>& clock = clock_seconds) {
     std::vector<double> ones, others;
     for (std::int64_t turn = -3; turn < turns; ++turn) {
       const double a = seconds(one, clock), b = seconds(other, clock);

@@ -59,14 +59,10 @@ class OperatorReplay {
 
   static bool is_product(std::string_view name) {
     static constexpr std::array products{
-        std::string_view("aten::convolution"),
-        std::string_view("aten::convolution_backward"),
-        std::string_view("aten::addmm"),
-        std::string_view("aten::mm"),
-        std::string_view("aten::bmm"),
-        std::string_view("aten::_scaled_dot_product_flash_attention_for_cpu"),
-        std::string_view("aten::_scaled_dot_product_flash_attention_for_cpu_backward")};
-    return std::find(products.begin(), products.end(), name) != products.end();
+        std::string_view("aten::convolution"), std::string_view("aten::convolution_backward"),
+        std::string_view("aten::addmm"), std::string_view("aten::mm"), std::string_view("aten::bmm")};
+    const bool fused_attention = name.starts_with("aten::_scaled_dot_product_") && name.find("_math") == name.npos;
+    return fused_attention || std::find(products.begin(), products.end(), name) != products.end();
   }
 
   /// Where the callback, which holds nothing, puts what it sees.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What samplers cost beyond the calls of their network: the time inside the network beside that of the whole run, of
-// whole images or of windows of --patch. Prints medians of processor time and, with --json, writes every figure.
+// whole images or of windows of --patch. Prints medians of processor time, or by the clock on other devices, which are
+// waited for after each call, and, with --json, writes every figure.
 
 #include <cstdint>
 #include <cstdio>
@@ -33,12 +34,13 @@ class TimedNetwork {
  public:
   using Backend = B;
 
-  TimedNetwork(pd::SongUNet network, double& total) : network_(std::move(network)), total_(&total) {}
+  TimedNetwork(pd::SongUNet network, const ComputeDevice& device, double& total)
+      : network_(std::move(network)), device_(&device), total_(&total) {}
 
   at::Tensor operator()(const at::Tensor& input, std::span<const double> c_noise,
                         const pd::Conditioning<B>& conditioning, const pd::Pass& pass) const {
     at::Tensor output;
-    *total_ += seconds([&] { output = network_(input, c_noise, conditioning, pass); }, processor_seconds);
+    *total_ += seconds([&] { output = network_(input, c_noise, conditioning, pass); }, [&] { return device_->now(); });
     return output;
   }
 
@@ -50,6 +52,7 @@ class TimedNetwork {
 
  private:
   pd::SongUNet network_;
+  const ComputeDevice* device_;
   double* total_;
 };
 
@@ -57,7 +60,8 @@ class Bench {
  public:
   Bench(const Settings& settings, std::int64_t side)
       : settings_(settings),
-        denoiser_(TimedNetwork(pd::SongUNet(settings.network(), {1}), network_seconds_),
+        denoiser_(TimedNetwork(pd::SongUNet(settings.network(), {1}, settings.device.torch_device()), settings_.device,
+                               network_seconds_),
                   {.image = settings.image(), .precision = settings.precision}) {
     request_.seeds = pd::seed_range(1, static_cast<std::size_t>(settings.batch));
     request_.conditioning.class_labels = settings.labels(settings.batch);
@@ -73,18 +77,22 @@ class Bench {
     std::vector<double> network, beyond;
     for (std::int64_t repeat = 0; repeat < settings_.steps; ++repeat) {
       network_seconds_ = 0;
-      whole.add(run);
+      whole.add([&] {
+        run();
+        settings_.device.wait();
+      });
       network.push_back(network_seconds_);
-      beyond.push_back(whole.processor.back() / network_seconds_ - 1);
+      beyond.push_back(settings_.device.judged(whole).back() / network_seconds_ - 1);
     }
     const double percent = 100 * spread_of(beyond).median;
     const double images = static_cast<double>(settings_.batch) / spread_of(whole.elapsed).median;
     fmt::print("{:26} run {:8.1f} ms, network {:8.1f} ms, beyond it {:5.2f} %, {:7.1f} images/s\n", name,
-               1e3 * spread_of(whole.processor).median, 1e3 * spread_of(network).median, percent, images);
+               1e3 * spread_of(settings_.device.judged(whole)).median, 1e3 * spread_of(network).median, percent,
+               images);
     std::fflush(stdout);
     return {{"sampler", name},
             {"elapsed", to_json(spread_of(whole.elapsed))},
-            {"run", to_json(spread_of(whole.processor))},
+            {"run", to_json(spread_of(settings_.device.judged(whole)))},
             {"network", to_json(spread_of(network))},
             {"beyond_percent", percent},
             {"images_per_second", images}};

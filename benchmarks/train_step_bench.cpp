@@ -2,7 +2,7 @@
 // A whole TrainStep beside forward, backward and LibTorch's Adam on prepared tensors of the same shapes, step by step
 // in turns: of the same network, of the same network written plainly with LibTorch's modules in float32, and the step's
 // convolutions and matrix products alone. Prints medians of processor time, which other work on the machine disturbs
-// least, and, with --json, writes every figure.
+// least, or of the time by the clock on other devices, and, with --json, writes every figure.
 
 #include <cstdint>
 #include <functional>
@@ -37,8 +37,9 @@ class Steps {
  public:
   Steps(const Settings& settings, std::int64_t patch)
       : settings_(settings),
-        denoiser_(pd::SongUNet(settings.network(), {1}), {.image = settings.image(), .precision = settings.precision}),
-        raw_(settings.network(), {1}),
+        denoiser_(pd::SongUNet(settings.network(), {1}, settings.device.torch_device()),
+                  {.image = settings.image(), .precision = settings.precision}),
+        raw_(settings.network(), {1}, settings.device.torch_device()),
         plain_(settings.network()),
         raw_adam_(raw_.parameters(), torch::optim::AdamOptions(1e-4)),
         plain_adam_(plain_.parameters(), torch::optim::AdamOptions(1e-4)),
@@ -49,12 +50,14 @@ class Steps {
         adam_({.learning_rate = 1e-4}),
         ema_(denoiser_) {
     const std::int64_t n = settings.batch, channels = settings.image_channels;
-    batch_.images = at::randn({n, channels, settings.resolution, settings.resolution}) * 0.5;
+    const at::TensorOptions options = settings.device.options();
+    plain_.to(settings.device.torch_device().device);
+    batch_.images = at::randn({n, channels, settings.resolution, settings.resolution}, options) * 0.5;
     batch_.class_labels = settings.labels(n);
     conditioning_.class_labels = batch_.class_labels;
-    input_ = at::randn({n, channels + 2, patch, patch});
-    target_ = at::randn({n, channels, patch, patch});
-    noise_ = at::full({n}, -0.3);
+    input_ = at::randn({n, channels + 2, patch, patch}, options);
+    target_ = at::randn({n, channels, patch, patch}, options);
+    noise_ = at::full({n}, -0.3, options);
     c_noise_.assign(static_cast<std::size_t>(n), -0.3);
     plain_.copy_weights(raw_);
     check_equal();
@@ -115,9 +118,6 @@ Json figures_of(const Times& times) {
   return {{"elapsed", to_json(spread_of(times.elapsed))}, {"processor", to_json(spread_of(times.processor))}};
 }
 
-/// The median of the ratios of processor time, turn by turn.
-double ratio(const Times& of, const Times& by) { return ratios_of(of.processor, by.processor).median; }
-
 Json measure(const Settings& settings, std::int64_t patch) {
   Steps steps(settings, patch);
   const OperatorReplay products([&] { steps.raw(); });
@@ -127,16 +127,22 @@ Json measure(const Settings& settings, std::int64_t patch) {
   constexpr std::int64_t warm_up = 3;
   for (std::int64_t step = -warm_up; step < settings.steps; ++step) {
     for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
-      step < 0 ? kinds[kind]() : times[kind].add(kinds[kind]);
+      const auto work = [&] {
+        kinds[kind]();
+        settings.device.wait();
+      };
+      step < 0 ? work() : times[kind].add(work);
     }
   }
+  const auto judged = [&](const Times& kind) { return settings.device.judged(kind); };
+  const auto ratio = [&](const Times& of, const Times& by) { return ratios_of(judged(of), judged(by)).median; };
   const auto &whole = times[0], &raw = times[1], &plain = times[2], &alone = times[3];
   const double gain = ratio(plain, whole), overhead = ratio(whole, raw) - 1, share = ratio(alone, whole);
   const double images = static_cast<double>(settings.batch) / spread_of(whole.elapsed).median;
   fmt::print(
       "patch {:4}: step {:8.2f} ms, {:.2f} times as fast as plain LibTorch in float32 ({:.2f} ms); convolutions and "
       "products alone {:.0f} % of it; beyond the raw network {:+.1f} %; {:.0f} images/s\n",
-      patch, 1e3 * spread_of(whole.processor).median, gain, 1e3 * spread_of(plain.processor).median, 100 * share,
+      patch, 1e3 * spread_of(judged(whole)).median, gain, 1e3 * spread_of(judged(plain)).median, 100 * share,
       100 * overhead, images);
   std::fflush(stdout);
   return {{"patch", patch},

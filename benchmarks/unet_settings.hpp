@@ -15,6 +15,7 @@
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/nn/torch/song_unet.hpp>
 
+#include "compute_device.hpp"
 #include "measure.hpp"
 
 struct UNetSettings {
@@ -29,6 +30,7 @@ struct UNetSettings {
   std::int64_t batch = 32;
   std::int64_t steps = 20;
   int threads = static_cast<int>(std::thread::hardware_concurrency());
+  ComputeDevice device{};
   std::string json{};
 
   patchdiff::ImageShape image() const { return {image_channels, resolution, resolution}; }
@@ -49,7 +51,7 @@ struct UNetSettings {
   /// Class labels for a batch, all of the first class; none without classes.
   std::optional<at::Tensor> labels(std::int64_t count) const {
     if (label_dim == 0) return std::nullopt;
-    return at::eye(label_dim).slice(0, 0, 1).repeat({count, 1});
+    return at::eye(label_dim, device.options()).slice(0, 0, 1).repeat({count, 1});
   }
 
   void add_to(CLI::App& app, const std::string& timed) {
@@ -67,6 +69,7 @@ struct UNetSettings {
     app.add_option("--steps", steps, "timed " + timed + "s of each kind")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
+    device.add_to(app);
     add_threads(app, threads);
     add_json(app, json);
   }
@@ -83,6 +86,7 @@ struct UNetSettings {
     return {{"benchmark", benchmark},
             {"libtorch", TORCH_VERSION},
             {"compiler", __VERSION__},
+            {"device", device.name()},
             {"threads", threads},
             {"resolution", resolution},
             {"image_channels", image_channels},
