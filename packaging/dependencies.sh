@@ -63,6 +63,7 @@ fuzz|header|catch2/catch.hpp|catch2|catch2|catch2|catch2
 compilers|command|clang++-14|clang-14|clang 14|clang 14|clang 14
 compilers|command|clang++-16|clang-16|clang 16|clang 16|clang 16
 compilers|command|clang++-19|clang-19|clang 19|clang 19|clang 19
+compilers|debian|-|libomp-19-dev|-|-|-
 format|command|clang-format-14|clang-format-14|clang-format 14|clang-format 14|clang-format 14
 wheel|command|python3|python3|Python 3.10 or newer|Python 3.10 or newer|python3
 wheel|module|ensurepip|python3-venv|Python's venv|Python's venv|python3
