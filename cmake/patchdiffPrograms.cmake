@@ -33,8 +33,8 @@ function(patchdiff_link name)
   endif()
 endfunction()
 
-# patchdiff_add_program(NAME [TORCH] SOURCES file... [LIBRARIES target...]): an executable, linked as above. One with
-# `eigen` in its name gets a test that it needs no LibTorch at run time.
+# patchdiff_add_program(NAME [TORCH] SOURCES file... [LIBRARIES target...]): an executable, linked as above, that includes
+# what the examples share as "shared/...". One with `eigen` in its name gets a test that it needs no LibTorch at run time.
 function(patchdiff_add_program name)
   cmake_parse_arguments(PARSE_ARGV 1 program "TORCH" "" "SOURCES;LIBRARIES")
   add_executable(${name} ${program_SOURCES})
@@ -44,6 +44,7 @@ function(patchdiff_add_program name)
   endif()
   patchdiff_link(${name} ${torch})
   target_link_libraries(${name} PRIVATE ${program_LIBRARIES})
+  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/examples")
   if(PATCHDIFF_BUILD_TESTING AND name MATCHES "eigen")
     add_test(NAME link.${name} COMMAND ${CMAKE_COMMAND} -D "PROGRAM=$<TARGET_FILE:${name}>" -P
                                        "${PROJECT_SOURCE_DIR}/tests/link/no_libtorch.cmake")

@@ -4,30 +4,22 @@
 
 #include <exception>
 #include <filesystem>
-#include <string>
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
-#include <patchdiff/data/idx_dataset.hpp>
 #include <patchdiff/io/save_weights.hpp>
 #include <patchdiff/metrics/torch/feature_classifier.hpp>
 
 #include "fashion_features.hpp"
 #include "feature_training.hpp"
+#include "shared/fashion_mnist.hpp"
 
 namespace {
 
-namespace fs = std::filesystem;
 namespace pd = patchdiff;
 
 constexpr pd::RandomKey key{2304};
-
-pd::ArrayDataset read(const fs::path& folder, const std::string& split) {
-  return pd::read_idx_dataset({.images = folder / (split + "-images-idx3-ubyte.gz"),
-                               .labels = folder / (split + "-labels-idx1-ubyte.gz"),
-                               .pad_to = {32, 32}});
-}
 
 /// Whether the weights classify well enough to be a feature space.
 bool judge(const pd::FeatureClassifier& classifier, const pd::ArrayDataset& test) {
@@ -47,10 +39,10 @@ int main(int argc, char** argv) {
   }
   try {
     at::set_num_threads(2);
-    const fs::path data = argv[1];
-    const pd::ArrayDataset test = read(data, "t10k");
+    const std::filesystem::path data = argv[1];
+    const pd::ArrayDataset test = fashion_mnist(data, "t10k");
     if (argc == 2) return judge(fashion_features(), test) ? 0 : 1;
-    pd::FeatureClassifier classifier = train_features(read(data, "train"), {.key = key}, [](double) {});
+    pd::FeatureClassifier classifier = train_features(fashion_mnist(data, "train"), {.key = key}, [](double) {});
     pd::save_weights(classifier, argv[2], "");
     return judge(classifier, test) ? 0 : 1;
   } catch (const std::exception& error) {
