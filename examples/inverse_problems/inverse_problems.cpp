@@ -3,11 +3,8 @@
 
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <exception>
 #include <filesystem>
-#include <string>
+#include <functional>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -15,11 +12,14 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include <patchdiff/data/idx_dataset.hpp>
 #include <patchdiff/io/image_grid.hpp>
 #include <patchdiff/io/model_file.hpp>
 #include <patchdiff/io/png.hpp>
 #include <patchdiff/torch.hpp>
+
+#include "read_images.hpp"
+#include "shared/fashion_mnist.hpp"
+#include "shared/run_program.hpp"
 
 namespace {
 
@@ -28,45 +28,12 @@ namespace pd = patchdiff;
 using B = pd::TorchBackend;
 
 struct Settings {
-  fs::path model = "quickstart-out/model.safetensors";
-  fs::path data = "/usr/share/datasets/fashion-mnist";  // where Debian's dataset-fashion-mnist puts it
-  fs::path out = "inverse_problems.png";
+  fs::path model = "quickstart-out/model.safetensors", data = fashion_mnist_folder, out = "inverse_problems.png";
   std::int64_t images = 10;
   std::int64_t steps = 32;
   int threads = 2;
   std::uint64_t seed = 1;
 };
-
-Settings parse(int argc, char** argv) {
-  Settings settings;
-  CLI::App app{"Fills in a hidden square of test images, and doubles the resolution of others, by posterior sampling."};
-  app.add_option("--model", settings.model, "what the quick start trained")->capture_default_str();
-  app.add_option("--data", settings.data, "folder with Fashion-MNIST's four IDX files")->capture_default_str();
-  app.add_option("--out", settings.out, "picture to write")->capture_default_str();
-  app.add_option("--images", settings.images, "test images to take")->check(CLI::Range(1, 1000))->capture_default_str();
-  app.add_option("--steps", settings.steps, "steps of the sampler")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--threads", settings.threads, "threads for LibTorch")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--seed", settings.seed, "seed of the samples")->capture_default_str();
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    std::exit(app.exit(error));
-  }
-  return settings;
-}
-
-/// The first test images, [N, 1, height, width].
-at::Tensor test_images(const Settings& settings, pd::ImageSize size) {
-  const pd::ArrayDataset test =
-      pd::read_idx_dataset({.images = settings.data / "t10k-images-idx3-ubyte.gz", .labels = {}, .pad_to = size});
-  at::Tensor images = at::empty({settings.images, 1, size.height, size.width});
-  for (std::int64_t n = 0; n < settings.images; ++n) {
-    test.read(n, {images[n].data_ptr<float>(), static_cast<std::size_t>(pd::pixel_count(size))});
-  }
-  return images;
-}
 
 /// Twice as high and wide, each pixel four times.
 at::Tensor enlarged(const at::Tensor& images) { return images.repeat_interleave(2, 2).repeat_interleave(2, 3); }
@@ -75,7 +42,8 @@ void run(const Settings& settings) {
   at::set_num_threads(settings.threads);
   auto denoiser = pd::model_file::load<pd::SongUNet>(settings.model);
   const pd::ImageShape shape = denoiser.image();
-  const at::Tensor images = test_images(settings, shape.size());
+  const at::Tensor images =
+      read_images(fashion_mnist(settings.data, "t10k"), indices_of(std::identity{}, 0, settings.images));
   const pd::ODESampler sampler{{.num_steps = settings.steps}};
   const pd::SampleRequest<B> request{
       .seeds = pd::seed_range(settings.seed, static_cast<std::size_t>(settings.images)),
@@ -119,10 +87,15 @@ void run(const Settings& settings) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    run(parse(argc, argv));
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "inverse_problems: {}\n", error.what());
-    return 1;
-  }
+  Settings settings;
+  CLI::App app{"Fills in a hidden square of test images, and doubles the resolution of others, by posterior sampling.",
+               "inverse_problems"};
+  app.add_option("--model", settings.model, "what the quick start trained");
+  app.add_option("--data", settings.data, "folder with Fashion-MNIST's four IDX files");
+  app.add_option("--out", settings.out, "picture to write");
+  app.add_option("--images", settings.images, "test images to take")->check(CLI::Range(1, 1000));
+  app.add_option("--steps", settings.steps, "steps of the sampler")->check(CLI::PositiveNumber);
+  add_threads(app, settings.threads);
+  app.add_option("--seed", settings.seed, "seed of the samples");
+  return run_program(app, argc, argv, [&] { run(settings); });
 }
