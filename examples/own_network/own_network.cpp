@@ -3,9 +3,6 @@
 // a function.
 
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <exception>
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -13,10 +10,8 @@
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <torch/csrc/jit/api/module.h>
 #include <CLI/CLI.hpp>
 
-#include <patchdiff/data/idx_dataset.hpp>
 #include <patchdiff/data/loader.hpp>
 #include <patchdiff/io/image_grid.hpp>
 #include <patchdiff/io/png.hpp>
@@ -26,6 +21,9 @@
 #include <patchdiff/nn/torch/script_network.hpp>
 #include <patchdiff/torch.hpp>
 
+#include "colleagues_script.hpp"
+#include "shared/fashion_mnist.hpp"
+#include "shared/run_program.hpp"
 #include "strangers_unet.hpp"
 
 namespace {
@@ -61,36 +59,10 @@ pd::FunctionNetwork from_function() {
           }};
 }
 
-/// Writes such a file, as a colleague's Python would by `torch.jit.script(model).save(path)`.
-void write_script(const fs::path& file) {
-  torch::jit::Module module("Colleagues");
-  const auto add = [&](const std::string& name, at::IntArrayRef sizes) {
-    module.register_parameter(name, (0.1 * at::randn(sizes)).requires_grad_(), false);
-  };
-  add("enter", {32, 3, 3, 3});
-  add("middle", {32, 32, 3, 3});
-  add("told", {32, 11});
-  add("leave", {1, 32, 3, 3});
-  module.define(R"(
-    def forward(self, x, sigma_label, one_hot):
-      told = torch.linear(torch.cat([sigma_label.unsqueeze(1), one_hot], 1), self.told)
-      y = torch.silu(torch.conv2d(x, self.enter, None, [1, 1], [1, 1]) + told.unsqueeze(2).unsqueeze(3))
-      y = y + torch.silu(torch.conv2d(y, self.middle, None, [1, 1], [1, 1]))
-      return torch.conv2d(y, self.leave, None, [1, 1], [1, 1])
-  )");
-  module.save(file.string());
-  std::FILE* text = std::fopen((file.string() + ".json").c_str(), "w");
-  fmt::print(text, R"({{"input_channels": 3, "output_channels": 1, "label_dim": 10,)"
-                   R"( "noise": "sigma_label", "class_labels": "one_hot"}})");
-  std::fclose(text);
-}
-
 /// Patch training is the same for any network.
 template <class Network>
 void train(Network network, std::uint64_t images, const fs::path& data, const fs::path& picture) {
-  const pd::ArrayDataset source = pd::read_idx_dataset({.images = data / "train-images-idx3-ubyte.gz",
-                                                        .labels = data / "train-labels-idx1-ubyte.gz",
-                                                        .pad_to = {32, 32}});
+  const pd::ArrayDataset source = fashion_mnist(data, "train");
   pd::Loader<B, pd::ArrayDataset> loader(source, {});
   pd::DenoiserWrapper denoiser{std::move(network), {.image = {1, 32, 32}}};
   pd::Adam<B> optimizer{{.learning_rate = 1e-3}};
@@ -117,26 +89,22 @@ void train(Network network, std::uint64_t images, const fs::path& data, const fs
 
 int main(int argc, char** argv) {
   std::string kind = "module";
-  fs::path data = "/usr/share/datasets/fashion-mnist", out = ".";
+  fs::path data = fashion_mnist_folder, out = ".";
   std::uint64_t images = 20'000;
-  CLI::App app{"Trains a network of someone else's on patches of Fashion-MNIST."};
+  CLI::App app{"Trains a network of someone else's on patches of Fashion-MNIST.", "own_network"};
   app.add_option("kind", kind, "module, script or function")->check(CLI::IsMember({"module", "script", "function"}));
-  app.add_option("--data", data, "folder with Fashion-MNIST's files")->capture_default_str();
-  app.add_option("--out", out, "folder for KIND.png, which exists")->capture_default_str();
-  app.add_option("--images", images, "images to train on")->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
-  try {
+  app.add_option("--data", data, "folder with Fashion-MNIST's files");
+  app.add_option("--out", out, "folder for KIND.png, which exists");
+  app.add_option("--images", images, "images to train on");
+  return run_program(app, argc, argv, [&] {
     at::set_num_threads(2);
     at::manual_seed(1);  // initial weights
     const fs::path picture = out / (kind + ".png"), script = out / "network.pt";
     if (kind == "module") train(from_module(), images, data, picture);
     if (kind == "function") train(from_function(), images, data, picture);
     if (kind == "script") {
-      write_script(script);
+      write_colleagues_script(script);
       train(from_script(script), images, data, picture);
     }
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "own_network: {}\n", error.what());
-    return 1;
-  }
+  });
 }
