@@ -1,23 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Trains a small autoencoder on Fashion-MNIST, then patch diffusion on its latents with the published two sizes.
 
-#include <algorithm>
 #include <cstdint>
-#include <cstdio>
-#include <exception>
 #include <filesystem>
-#include <span>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <torch/optim/adam.h>
 #include <CLI/CLI.hpp>
 
 #include <patchdiff/data/encode_dataset.hpp>
-#include <patchdiff/data/idx_dataset.hpp>
 #include <patchdiff/data/loader.hpp>
 #include <patchdiff/data/mapped_array.hpp>
 #include <patchdiff/data/normalization.hpp>
@@ -32,6 +24,10 @@
 #include <patchdiff/training/learning_rate.hpp>
 
 #include "autoencoder.hpp"
+#include "cli/as_stored.hpp"
+#include "shared/fashion_mnist.hpp"
+#include "shared/run_program.hpp"
+#include "shared/training_lines.hpp"
 
 namespace {
 
@@ -40,34 +36,10 @@ namespace pd = patchdiff;
 using B = pd::TorchBackend;
 
 struct Settings {
-  fs::path data = "/usr/share/datasets/fashion-mnist";  // where Debian's dataset-fashion-mnist puts it
-  fs::path out = "latent-out";
+  fs::path data = fashion_mnist_folder, out = "latent-out";
   std::int64_t autoencoder_images = 60'000;
   std::uint64_t images = 100'000;
 };
-
-/// Trains an autoencoder by the mean of squared and absolute errors.
-pd::TorchCodec train_codec(const pd::ArrayDataset& source, std::int64_t images) {
-  at::manual_seed(1);
-  Autoencoder net;
-  torch::optim::Adam adam(net->parameters(), torch::optim::AdamOptions(2e-3));
-  pd::Loader<B, pd::ArrayDataset> loader(source, {}, {.seed = 2});
-  constexpr std::int64_t batch = 64;
-  for (std::int64_t first = 0; first < images; first += batch) {
-    const at::Tensor x = loader.take({.images = batch, .first_image = static_cast<std::uint64_t>(first)}).images;
-    const at::Tensor difference = net->decoder->forward(net->encoder->forward(x)) - x;
-    adam.zero_grad();
-    (difference.square().mean() + difference.abs().mean()).backward();
-    adam.step();
-    if (first % (100 * batch) == 0) {
-      fmt::print("autoencoder  images {:6}  mean squared error {:.4f}\n", first,
-                 difference.square().mean().item<double>());
-    }
-  }
-  return {[encoder = net->encoder](const at::Tensor& x) mutable { return encoder->forward(x); },
-          [decoder = net->decoder](const at::Tensor& z) mutable { return decoder->forward(z); },
-          {.image_channels = 1, .latent_channels = 4, .factor = 4}};
-}
 
 /// Patch diffusion on latents: nothing but the size of the images and the schedule is other than on pixels.
 template <class Latents>
@@ -87,20 +59,19 @@ pd::DenoiserWrapper<pd::SongUNet> train_latents(const Latents& latents, std::uin
   pd::Adam<B> optimizer{{.beta2 = 0.99}};
   pd::EMA<B> ema(denoiser);
   pd::TrainState state{.seed = 1};
+  const auto learning_rate = [images](std::uint64_t seen) {
+    return pd::cosine_learning_rate(2e-3, static_cast<double>(seen) / static_cast<double>(images), 0.05);
+  };
   pd::Trainer trainer(denoiser, optimizer, loader, state,
                       {.step = {.schedule = pd::PatchSizeSchedule::stochastic_latents(
                                     {.image = grid, .full_image_probability = 0.5, .size_divisor = 2}),
                                 .batch = 64,
                                 .label_dropout = 0.1},
-                       .learning_rate = [&](std::uint64_t seen) {
-                         return pd::cosine_learning_rate(2e-3, static_cast<double>(seen) / static_cast<double>(images),
-                                                         0.05);
-                       }});
-  double recent = 1;
+                       .learning_rate = learning_rate});
+  TrainingLines lines;
   trainer.run(images, [&](const pd::StepReport<B>& report) {
     ema.update(denoiser, state);
-    recent = 0.98 * recent + 0.02 * report.loss();
-    if (state.step % 100 == 0) fmt::print("latents      images {:6}  loss {:.4f}\n", state.images, recent);
+    lines.add(state, report.loss(), state.images >= images);
     return pd::Flow::proceed;
   });
   return ema.apply_to(std::move(denoiser));
@@ -112,11 +83,10 @@ void write(const fs::path& path, const at::Tensor& images) {
 }
 
 void run(const Settings& settings) {
+  at::set_num_threads(2);
   fs::create_directories(settings.out);
-  const pd::ArrayDataset images = pd::read_idx_dataset({.images = settings.data / "train-images-idx3-ubyte.gz",
-                                                        .labels = settings.data / "train-labels-idx1-ubyte.gz",
-                                                        .pad_to = {32, 32}});
-  const pd::TorchCodec codec = train_codec(images, settings.autoencoder_images);
+  const pd::ArrayDataset images = fashion_mnist(settings.data, "train");
+  const pd::TorchCodec codec = train_autoencoder(images, settings.autoencoder_images);
   pd::Loader<B, pd::ArrayDataset> loader(images, {}, {.seed = 3});
   const at::Tensor shown = loader.take({.images = 20}).images;
   write(settings.out / "reconstructions.png", at::cat({shown, codec.decode(codec.encode(shown))}));
@@ -129,17 +99,11 @@ void run(const Settings& settings) {
   const pd::RelabelledDataset latents(scaled, images);
   const auto denoiser = train_latents(latents, settings.images);
 
-  std::vector<std::int64_t> labels;
-  for (std::int64_t sample = 0; sample < 50; ++sample) labels.push_back(sample % 10);
-  const pd::GuidedDenoiser guided(denoiser, 1.5);
   const at::Tensor drawn = pd::ODESampler{{.num_steps = 18}}(
-      guided, {.seeds = pd::seed_range(1, labels.size()),
-               .conditioning = {.class_labels = pd::one_hot_labels<B>(labels, 10, {})}});
-  const std::vector<double> values = B::to_host(drawn);
-  std::vector<float> unscaled(values.begin(), values.end());
-  scale.undo(unscaled, 8 * 8);
-  const at::Tensor decoded = codec.decode(B::from_host(std::span<const float>(unscaled), B::shape(drawn), {}));
-  write(settings.out / "samples.png", decoded);
+      pd::GuidedDenoiser(denoiser, 1.5),
+      {.seeds = pd::seed_range(1, 50), .conditioning = {.class_labels = at::eye(10).repeat({5, 1})}});
+  const at::Tensor unscaled = B::from_host(as_stored<B>(drawn, scale), B::shape(drawn), {});
+  write(settings.out / "samples.png", codec.decode(unscaled));
   fmt::print("wrote latents.npy, reconstructions.png and samples.png to {}\n", settings.out.string());
 }
 
@@ -147,18 +111,10 @@ void run(const Settings& settings) {
 
 int main(int argc, char** argv) {
   Settings settings;
-  CLI::App app{"Trains an autoencoder on Fashion-MNIST and patch diffusion on its latents."};
-  app.add_option("--data", settings.data, "folder with Fashion-MNIST's files")->capture_default_str();
-  app.add_option("--out", settings.out, "folder for latents and pictures")->capture_default_str();
-  app.add_option("--autoencoder-images", settings.autoencoder_images, "images to train the autoencoder on")
-      ->capture_default_str();
-  app.add_option("--images", settings.images, "latents to train diffusion on")->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
-  try {
-    at::set_num_threads(2);
-    run(settings);
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "latent_diffusion: {}\n", error.what());
-    return 1;
-  }
+  CLI::App app{"Trains an autoencoder on Fashion-MNIST and patch diffusion on its latents.", "latent_diffusion"};
+  app.add_option("--data", settings.data, "folder with Fashion-MNIST's files");
+  app.add_option("--out", settings.out, "folder for latents and pictures");
+  app.add_option("--autoencoder-images", settings.autoencoder_images, "images to train the autoencoder on");
+  app.add_option("--images", settings.images, "latents to train diffusion on");
+  return run_program(app, argc, argv, [&] { run(settings); });
 }
