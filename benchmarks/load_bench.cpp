@@ -28,7 +28,7 @@
 #include <patchdiff/torch.hpp>
 
 #include "measure.hpp"
-#include "process_memory.hpp"
+#include "shared/process_memory.hpp"
 
 namespace {
 
