@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # cmake -D SOURCE=<repository> -P check.cmake
 # Every block of C++ or Python in the README and in docs/ is a part of an example or a test, word for word but for its
-# indentation. And docs/performance.md tells of every header that waits for a device.
+# indentation. The examples that examples/README.md numbers are short. And docs/performance.md tells of every header that
+# waits for a device.
 cmake_minimum_required(VERSION 3.25)
 
 file(GLOB_RECURSE files "${SOURCE}/examples/*.[ch]pp" "${SOURCE}/examples/*.py" "${SOURCE}/tests/*_test.cpp"
@@ -48,6 +49,29 @@ if(count EQUAL 0)
   message(FATAL_ERROR "no document has a block of code")
 endif()
 message(STATUS "${count} blocks of code are compiled or run")
+
+# cli and convert are programs to use, not examples to read.
+file(STRINGS "${SOURCE}/examples/README.md" examples REGEX "^[0-9]+[.] [*][*][a-z_]+[*][*]")
+foreach(example IN LISTS examples)
+  string(REGEX REPLACE "^[0-9]+[.] [*][*]([a-z_]+)[*][*].*" "\\1" name "${example}")
+  file(GLOB sources "${SOURCE}/examples/${name}/*.cpp" "${SOURCE}/examples/${name}/*.py")
+  if(NOT sources)
+    message(SEND_ERROR "examples/README.md: there is no example ${name}")
+  elseif(NOT name MATCHES "^(cli|convert)$")
+    foreach(source IN LISTS sources)
+      file(READ "${source}" text)
+      string(REGEX MATCHALL "\n" lines "${text}")
+      list(LENGTH lines count)
+      if(count GREATER 120)
+        message(SEND_ERROR "${source}: expected at most 120 lines, got ${count}")
+      endif()
+    endforeach()
+  endif()
+endforeach()
+list(LENGTH examples count)
+if(count LESS 15)
+  message(SEND_ERROR "examples/README.md: expected 15 numbered examples, got ${count}")
+endif()
 
 file(READ "${SOURCE}/docs/performance.md" performance)
 string(REGEX MATCH "## Where the host waits.*" performance "${performance}")
