@@ -6,6 +6,7 @@
 #include <array>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -13,6 +14,8 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/record_function.h>
+
+#include <patchdiff/nn/torch/cpu_convolution.hpp>
 
 /// Keeps each call's operator and arguments, tensors included.
 class OperatorReplay {
@@ -23,11 +26,13 @@ class OperatorReplay {
     const auto handle = at::addThreadLocalCallback(
         at::RecordFunctionCallback([](const at::RecordFunction& function) -> std::unique_ptr<at::ObserverContext> {
           const auto name = function.operator_name();
-          if (name && is_product(name->name)) {
+          const bool ours = std::string_view(function.name()).starts_with("patchdiff::convolution");
+          if (ours || (name && is_product(name->name))) {
             const auto arguments = function.inputs();
-            recorded()->push_back(
-                {c10::Dispatcher::singleton().findSchemaOrThrow(name->name.c_str(), name->overload_name.c_str()),
-                 std::vector<c10::IValue>(arguments.begin(), arguments.end())});
+            recorded()->push_back({ours ? std::nullopt
+                                        : std::optional(c10::Dispatcher::singleton().findSchemaOrThrow(
+                                              name->name.c_str(), name->overload_name.c_str())),
+                                   std::vector<c10::IValue>(arguments.begin(), arguments.end())});
           }
           return nullptr;
         }).needsInputs(true));
@@ -45,7 +50,7 @@ class OperatorReplay {
     const at::NoGradGuard no_grad;
     for (const Call& call : calls_) {
       std::vector<c10::IValue> stack = call.arguments;
-      call.op.callBoxed(&stack);
+      call.op ? call.op->callBoxed(&stack) : convolve(stack);
     }
   }
 
@@ -53,9 +58,19 @@ class OperatorReplay {
 
  private:
   struct Call {
-    c10::OperatorHandle op;
+    std::optional<c10::OperatorHandle> op;  ///< none: the library's own convolution, or its gradients
     std::vector<c10::IValue> arguments;
   };
+
+  static void convolve(const std::vector<c10::IValue>& of) {
+    using patchdiff::unet::CpuConvolution;
+    const at::Tensor first = of[0].toTensor(), second = of[1].toTensor(), third = of[2].toTensor();
+    if (of.size() == 3) {
+      CpuConvolution::convolved(first, second, third);
+    } else {
+      CpuConvolution::gradients_of(first, second, third, of[3].toBool(), of[4].toBool());
+    }
+  }
 
   static bool is_product(std::string_view name) {
     static constexpr std::array products{

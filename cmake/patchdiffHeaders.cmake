@@ -240,6 +240,7 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/autograd_network.hpp
     patchdiff/nn/torch/bfloat16_convolution.hpp
     patchdiff/nn/torch/cpu_activations.hpp
+    patchdiff/nn/torch/cpu_convolution.hpp
     patchdiff/nn/torch/cpu_group_norm.hpp
     patchdiff/nn/torch/cpu_scaled_sum.hpp
     patchdiff/nn/torch/dhariwal_unet.hpp
@@ -250,6 +251,7 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/norm_gradient_kernels.hpp
     patchdiff/nn/torch/norm_kernels.hpp
     patchdiff/nn/torch/recompute.hpp
+    patchdiff/nn/torch/register_product.hpp
     patchdiff/nn/torch/script_network.hpp
     patchdiff/nn/torch/song_unet.hpp
     patchdiff/nn/torch/torch_codec.hpp
@@ -259,6 +261,9 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/unet_levels.hpp
     patchdiff/nn/torch/usable_precision.hpp
     patchdiff/nn/torch/weight_casts.hpp
+    patchdiff/nn/torch/winograd_convolution.hpp
+    patchdiff/nn/torch/winograd_tiles.hpp
+    patchdiff/nn/torch/winograd_weights.hpp
     patchdiff/parallel/torch/autograd_sum.hpp
     patchdiff/parallel/torch/c10d_process_group.hpp
     patchdiff/parallel/torch/torch_buffer.hpp

@@ -23,6 +23,9 @@ using Floats = float __attribute__((vector_size(64)));
 using Words = std::uint32_t __attribute__((vector_size(64)));
 using Halves = Bits16 __attribute__((vector_size(32)));
 
+/// Channels, rounded up to whole vectors.
+constexpr std::int64_t padded(std::int64_t channels) noexcept { return (channels + lanes - 1) / lanes * lanes; }
+
 /// Reads up to 16 values; those beyond `count` are zero.
 [[gnu::always_inline]] inline void load(const Bits16* from, std::int64_t count, Floats& to) noexcept {
   Halves halves{};

@@ -27,9 +27,6 @@ template <class F>
   }
 }
 
-/// Channels, rounded up to whole vectors.
-constexpr std::int64_t padded(std::int64_t channels) noexcept { return (channels + lanes - 1) / lanes * lanes; }
-
 /// What group norm, told something by channel, is made of: y = f(n(x + shift) scale + offset), f is SiLU or nothing.
 ///
 /// x and y hold `pixels` times `channels` values; shift (none: nullptr), scale and offset `channels`; mean and

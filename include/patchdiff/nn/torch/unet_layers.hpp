@@ -32,6 +32,7 @@
 #include <patchdiff/core/shape.hpp>
 #include <patchdiff/nn/torch/bfloat16_convolution.hpp>
 #include <patchdiff/nn/torch/cpu_activations.hpp>
+#include <patchdiff/nn/torch/cpu_convolution.hpp>
 #include <patchdiff/nn/torch/cpu_group_norm.hpp>
 #include <patchdiff/nn/torch/cpu_scaled_sum.hpp>
 #include <patchdiff/nn/torch/torch_parameters.hpp>
@@ -178,7 +179,10 @@ struct Conv2d {
     const std::int64_t padding = weight.size(2) / 2 + more_padding;
     const std::optional<at::ScalarType> type = cpu_type(weight);
     if (type == at::kBFloat16) return BFloat16Convolution::apply(channels_last(x, *type), weight, bias, padding);
-    return at::conv2d(type ? channels_last(x, *type) : x, weight, bias, 1, padding);
+    if (!type) return at::conv2d(x, weight, bias, 1, padding);
+    const at::Tensor activations = channels_last(x, *type);
+    if (CpuConvolution::gains(activations, weight, padding)) return CpuConvolution::apply(activations, weight, bias);
+    return at::conv2d(activations, weight, bias, 1, padding);
   }
 
   at::Tensor weight;

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+
+#include <ATen/Parallel.h>
+
+#include <patchdiff/backend/torch/lanes.hpp>
+#include <patchdiff/core/compiled_twice.hpp>
+#include <patchdiff/nn/torch/register_product.hpp>
+#include <patchdiff/nn/torch/winograd_tiles.hpp>
+#include <patchdiff/nn/torch/winograd_weights.hpp>
+
+/// 3x3 convolutions of stride and padding 1 by Winograd's tiles, in float, on arrays that lie channels last.
+///
+/// Blocks of tiles are transformed, multiplied and transformed back within the cache of a core. They are the same, and
+/// so are all bits, for any number of threads.
+namespace patchdiff::torch_cpu {
+
+/// Floats without values, from the start of a line of the cache on.
+class WorkSpace {
+ public:
+  explicit WorkSpace(std::int64_t count)
+      : values_(static_cast<float*>(::operator new(static_cast<std::size_t>(count) * sizeof(float), alignment))) {}
+  float* get() const noexcept { return values_.get(); }
+
+ private:
+  static constexpr std::align_val_t alignment{64};
+  struct Delete {
+    void operator()(float* values) const noexcept { ::operator delete(values, alignment); }
+  };
+  std::unique_ptr<float, Delete> values_;
+};
+
+/// The tiles of a grid in blocks of equal size, but for the last.
+struct TileBlocks {
+  TileGrid grid;
+  std::int64_t tiles = 0;  ///< of a block
+
+  /// Whole rows of register products, as even as they come.
+  static TileBlocks of_about(std::int64_t tiles, const TileGrid& grid) noexcept {
+    const std::int64_t blocks = (grid.count() + tiles - 1) / tiles;
+    const std::int64_t even = (grid.count() + blocks - 1) / std::max<std::int64_t>(1, blocks);
+    return {grid, (even + product_rows - 1) / product_rows * product_rows};
+  }
+  std::int64_t count() const noexcept { return (grid.count() + tiles - 1) / tiles; }
+  TileRange range(std::int64_t block, std::int64_t channels) const noexcept {
+    return {grid, channels, block * tiles, std::min(grid.count(), (block + 1) * tiles)};
+  }
+};
+
+struct Convolution {
+  const float* x = nullptr;  ///< [N, H, W, in]
+  WeightPanels weights{};
+  const float* bias = nullptr;  ///< [out], or none
+  float* y = nullptr;           ///< [N, H, W, out]
+};
+
+/// Convolves a block of tiles; `outputs` have room for one panel.
+[[gnu::always_inline]] inline void convolve_block_body(const Convolution& c, const TileBlocks& blocks,
+                                                       std::int64_t block, const PlaceMatrices& inputs,
+                                                       const PlaceMatrices& outputs) noexcept {
+  const TileRange from = blocks.range(block, c.weights.in), to = blocks.range(block, c.weights.out);
+  input_tiles(from, c.x, inputs);
+  for (std::int64_t first = 0; first < c.weights.out; first += winograd_panel) {
+    const std::int64_t width = c.weights.width(first);
+    for (std::int64_t place = 0; place < winograd_places; ++place) {
+      multiply({.rows = from.last - from.first,
+                .depth = c.weights.in,
+                .left = inputs.values + place * inputs.place,
+                .left_row = inputs.row,
+                .left_step = 1,
+                .right = c.weights.matrix(first, place),
+                .right_step = width,
+                .out = outputs.values + place * outputs.place,
+                .out_row = outputs.row},
+               width / lanes);
+    }
+    output_tiles(to, outputs, first, std::min(c.weights.out, first + winograd_panel), c.bias, c.y);
+  }
+}
+
+/// y [N, H, W, out] of x [N, H, W, in]; the bias may be nullptr.
+inline void winograd_convolution(const TileGrid& grid, const float* x, const WinogradWeights& weights,
+                                 const float* bias, float* y) {
+  WeightPanels panels{.in = weights.in, .out = weights.out};
+  const WorkSpace transformed(panels.size());
+  panels.values = transformed.get();
+  at::parallel_for(0, padded(weights.out) / lanes, 1, [&](std::int64_t group, std::int64_t end) {
+    for (; group < end; ++group) compiled_twice<&transform_weights_body>(weights, panels, group * lanes);
+  });
+  const Convolution convolution{x, panels, bias, y};
+  const TileBlocks blocks = TileBlocks::of_about(48, grid);
+  at::parallel_for(0, blocks.count(), 1, [&](std::int64_t block, std::int64_t end) {
+    const std::int64_t row = padded(weights.in), inputs = PlaceMatrices::size(blocks.tiles, row);
+    const WorkSpace space(inputs + PlaceMatrices::size(blocks.tiles, winograd_panel));
+    for (; block < end; ++block) {
+      compiled_twice<&convolve_block_body>(convolution, blocks, block,
+                                           PlaceMatrices::at(space.get(), blocks.tiles, row),
+                                           PlaceMatrices::at(space.get() + inputs, blocks.tiles, winograd_panel));
+    }
+  });
+}
+
+/// A block of tiles on its way to the gradients of weights.
+struct GradientBlock {
+  TileRange x, dy;
+  PlaceMatrices inputs, gradients;
+};
+
+[[gnu::always_inline]] inline void gradient_block_body(const GradientBlock& block, const float* x,
+                                                       const float* dy) noexcept {
+  input_tiles(block.x, x, block.inputs);
+  gradient_tiles(block.dy, dy, block.gradients);
+}
+
+/// Writes one place's matrix [in, padded out] of a block's products, or adds them to it.
+[[gnu::always_inline]] inline void gradient_products_body(const GradientBlock& block, std::int64_t place, bool add,
+                                                          float* to) noexcept {
+  const std::int64_t row = block.gradients.row;
+  for (std::int64_t first = 0; first < row; first += winograd_panel) {
+    multiply({.rows = block.x.channels,
+              .depth = block.x.last - block.x.first,
+              .left = block.inputs.values + place * block.inputs.place,
+              .left_row = 1,
+              .left_step = block.inputs.row,
+              .right = block.gradients.values + place * block.gradients.place + first,
+              .right_step = row,
+              .out = to + first,
+              .out_row = row,
+              .add = add},
+             std::min(winograd_panel, row - first) / lanes);
+  }
+}
+
+/// Adds up all tiles of a block's gradients, by channel.
+[[gnu::always_inline]] inline void bias_gradient_body(const GradientBlock& block, bool add, float* bias) noexcept {
+  const PlaceMatrices& from = block.gradients;
+  for_lanes(
+      0, block.dy.channels, [&](std::int64_t c, std::int64_t count) __attribute__((always_inline)) {
+        Floats before{}, sum{};
+        if (add) load(bias + c, count, before);
+        for (std::int64_t tile = 0; tile < block.dy.last - block.dy.first; ++tile) {
+          Floats value;
+          load(from.values + 5 * from.place + tile * from.row + c, lanes, value);
+          sum += value;
+        }
+        store(bias + c, count, before + sum);
+      });
+}
+
+/// Gradients of weights [out, in, 3, 3] and bias [out], of at least one image.
+inline void winograd_weight_gradients(const TileGrid& grid, const float* x, std::int64_t in, const float* dy,
+                                      std::int64_t out, float* weight, float* bias) {
+  const TileBlocks blocks = TileBlocks::of_about(96, grid);
+  const std::int64_t row = padded(out), at_once = std::min<std::int64_t>(blocks.count(), at::get_num_threads());
+  const std::int64_t inputs = PlaceMatrices::size(blocks.tiles, padded(in));
+  const std::int64_t both = inputs + PlaceMatrices::size(blocks.tiles, row);
+  const WorkSpace space(at_once * both), sums(winograd_places * in * row);
+  for (std::int64_t start = 0; start < blocks.count(); start += at_once) {
+    const std::int64_t stop = std::min(blocks.count(), start + at_once);
+    const auto block_of = [&](std::int64_t index) {
+      float* values = space.get() + (index - start) * both;
+      return GradientBlock{blocks.range(index, in), blocks.range(index, out),
+                           PlaceMatrices::at(values, blocks.tiles, padded(in)),
+                           PlaceMatrices::at(values + inputs, blocks.tiles, row)};
+    };
+    at::parallel_for(start, stop, 1, [&](std::int64_t index, std::int64_t end) {
+      for (; index < end; ++index) compiled_twice<&gradient_block_body>(block_of(index), x, dy);
+    });
+    at::parallel_for(0, winograd_places, 1, [&](std::int64_t place, std::int64_t end) {
+      for (; place < end; ++place) {
+        for (std::int64_t index = start; index < stop; ++index) {
+          float* to = sums.get() + place * in * row;
+          compiled_twice<&gradient_products_body>(block_of(index), place, index > 0, to);
+          if (place == 5) compiled_twice<&bias_gradient_body>(block_of(index), index > 0, bias);
+        }
+      }
+    });
+  }
+  at::parallel_for(0, row / lanes, 1, [&](std::int64_t group, std::int64_t end) {
+    for (; group < end; ++group) compiled_twice<&weight_gradient_body>(sums.get(), in, out, group * lanes, weight);
+  });
+}
+
+}  // namespace patchdiff::torch_cpu
