@@ -260,6 +260,7 @@ std::vector<at::Tensor> in_float64(std::vector<at::Tensor> inputs) {
 constexpr double convolution_tolerance = 2e-6;
 
 TEST_CASE("a convolution by tiles is that in float64, its gradients too") {
+  if (!has_avx512()) return;
   // Single pixels, sides that are odd or not equal, one image and some, channels that fill no vector or panel, more
   // tiles than a block.
   struct Shapes {
@@ -280,6 +281,7 @@ TEST_CASE("a convolution by tiles is that in float64, its gradients too") {
 }
 
 TEST_CASE("a convolution by tiles has the same bits with any number of threads") {
+  if (!has_avx512()) return;
   const int before = at::get_num_threads();
   const auto inputs = convolution_inputs(5, 40, 72, 15, 16);
   at::set_num_threads(1);
@@ -321,6 +323,7 @@ TEST_CASE("a layer convolves whatever lies in memory, and by tiles where that ga
 }
 
 TEST_CASE("a convolution by tiles can be differentiated twice") {
+  if (!has_avx512()) return;
   const auto inputs = convolution_inputs(2, 16, 17, 5, 4);
   const auto second = [&](at::ScalarType type) {
     std::vector<at::Tensor> leaves;

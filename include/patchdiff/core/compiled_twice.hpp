@@ -12,21 +12,25 @@ inline bool has_avx512() noexcept {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
+#define PATCHDIFF_AVX512 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]]
+#else
+inline bool has_avx512() noexcept { return false; }
+#define PATCHDIFF_AVX512
+#endif
 
+/// Calls a function that is always inlined, compiled for AVX-512 alone: to be asked for where `has_avx512()`.
 template <auto Kernel, class... Arguments>
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] auto with_avx512(Arguments&&... arguments) noexcept {
+PATCHDIFF_AVX512 auto with_avx512(Arguments&&... arguments) noexcept {
   return Kernel(std::forward<Arguments>(arguments)...);
 }
-#endif
+#undef PATCHDIFF_AVX512
 
 /// Calls a function that is always inlined: `compiled_twice<&kernel>(arguments...)`.
 ///
 /// Vectors go by reference, since the two compilations have other calling conventions.
 template <auto Kernel, class... Arguments>
 auto compiled_twice(Arguments&&... arguments) noexcept {
-#if defined(__x86_64__)
   if (has_avx512()) return with_avx512<Kernel>(std::forward<Arguments>(arguments)...);
-#endif
   return Kernel(std::forward<Arguments>(arguments)...);
 }
 

@@ -19,19 +19,16 @@ namespace patchdiff::unet {
 
 /// A 3x3 convolution of stride and padding 1, in float, of activations that lie channels last, by Winograd's tiles.
 ///
-/// Observers of LibTorch's operators see it as `patchdiff::convolution` and `patchdiff::convolution_backward`.
+/// For processors with AVX-512. Observers of LibTorch's operators see it as `patchdiff::convolution` and
+/// `patchdiff::convolution_backward`.
 struct CpuConvolution : ::torch::autograd::Function<CpuConvolution> {
   using Variables = ::torch::autograd::variable_list;
 
   /// Whether this is that convolution, and faster than LibTorch's: with AVX-512, and channels that fill its vectors.
   static bool gains(const at::Tensor& x, const at::Tensor& weight, std::int64_t padding) {
-#if defined(__x86_64__)
-    const bool fast = has_avx512() && x.device().is_cpu();
-#else
-    const bool fast = false;
-#endif
-    return fast && padding == 1 && weight.size(2) == 3 && weight.size(3) == 3 && weight.size(0) >= torch_cpu::lanes &&
-           weight.size(1) >= torch_cpu::lanes && x.size(1) == weight.size(1) && x.numel() > 0;
+    return has_avx512() && x.device().is_cpu() && padding == 1 && weight.size(2) == 3 && weight.size(3) == 3 &&
+           weight.size(0) >= torch_cpu::lanes && weight.size(1) >= torch_cpu::lanes && x.size(1) == weight.size(1) &&
+           x.numel() > 0;
   }
 
   static at::Tensor forward(::torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,

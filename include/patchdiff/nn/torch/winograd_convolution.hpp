@@ -17,8 +17,8 @@
 
 /// 3x3 convolutions of stride and padding 1 by Winograd's tiles, in float, on arrays that lie channels last.
 ///
-/// Blocks of tiles are transformed, multiplied and transformed back within the cache of a core. They are the same, and
-/// so are all bits, for any number of threads.
+/// Only for processors with AVX-512 (`has_avx512()`): others have no gain. Blocks of tiles are transformed, multiplied
+/// and transformed back within the cache of a core. They are the same, and so are all bits, for any number of threads.
 namespace patchdiff::torch_cpu {
 
 /// Floats without values, from the start of a line of the cache on.
@@ -91,7 +91,7 @@ inline void winograd_convolution(const TileGrid& grid, const float* x, const Win
   const WorkSpace transformed(panels.size());
   panels.values = transformed.get();
   at::parallel_for(0, padded(weights.out) / lanes, 1, [&](std::int64_t group, std::int64_t end) {
-    for (; group < end; ++group) compiled_twice<&transform_weights_body>(weights, panels, group * lanes);
+    for (; group < end; ++group) with_avx512<&transform_weights_body>(weights, panels, group * lanes);
   });
   const Convolution convolution{x, panels, bias, y};
   const TileBlocks blocks = TileBlocks::of_about(48, grid);
@@ -99,9 +99,8 @@ inline void winograd_convolution(const TileGrid& grid, const float* x, const Win
     const std::int64_t row = padded(weights.in), inputs = PlaceMatrices::size(blocks.tiles, row);
     const WorkSpace space(inputs + PlaceMatrices::size(blocks.tiles, winograd_panel));
     for (; block < end; ++block) {
-      compiled_twice<&convolve_block_body>(convolution, blocks, block,
-                                           PlaceMatrices::at(space.get(), blocks.tiles, row),
-                                           PlaceMatrices::at(space.get() + inputs, blocks.tiles, winograd_panel));
+      with_avx512<&convolve_block_body>(convolution, blocks, block, PlaceMatrices::at(space.get(), blocks.tiles, row),
+                                        PlaceMatrices::at(space.get() + inputs, blocks.tiles, winograd_panel));
     }
   });
 }
@@ -170,20 +169,20 @@ inline void winograd_weight_gradients(const TileGrid& grid, const float* x, std:
                            PlaceMatrices::at(values + inputs, blocks.tiles, row)};
     };
     at::parallel_for(start, stop, 1, [&](std::int64_t index, std::int64_t end) {
-      for (; index < end; ++index) compiled_twice<&gradient_block_body>(block_of(index), x, dy);
+      for (; index < end; ++index) with_avx512<&gradient_block_body>(block_of(index), x, dy);
     });
     at::parallel_for(0, winograd_places, 1, [&](std::int64_t place, std::int64_t end) {
       for (; place < end; ++place) {
         for (std::int64_t index = start; index < stop; ++index) {
           float* to = sums.get() + place * in * row;
-          compiled_twice<&gradient_products_body>(block_of(index), place, index > 0, to);
-          if (place == 5) compiled_twice<&bias_gradient_body>(block_of(index), index > 0, bias);
+          with_avx512<&gradient_products_body>(block_of(index), place, index > 0, to);
+          if (place == 5) with_avx512<&bias_gradient_body>(block_of(index), index > 0, bias);
         }
       }
     });
   }
   at::parallel_for(0, row / lanes, 1, [&](std::int64_t group, std::int64_t end) {
-    for (; group < end; ++group) compiled_twice<&weight_gradient_body>(sums.get(), in, out, group * lanes, weight);
+    for (; group < end; ++group) with_avx512<&weight_gradient_body>(sums.get(), in, out, group * lanes, weight);
   });
 }
 
