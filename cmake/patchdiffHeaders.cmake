@@ -261,6 +261,7 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/unet_levels.hpp
     patchdiff/nn/torch/usable_precision.hpp
     patchdiff/nn/torch/weight_casts.hpp
+    patchdiff/nn/torch/weight_maker.hpp
     patchdiff/nn/torch/winograd_convolution.hpp
     patchdiff/nn/torch/winograd_tiles.hpp
     patchdiff/nn/torch/winograd_weights.hpp
