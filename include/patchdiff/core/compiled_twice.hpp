@@ -12,18 +12,20 @@ inline bool has_avx512() noexcept {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
-#define PATCHDIFF_AVX512 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]]
-#else
-inline bool has_avx512() noexcept { return false; }
-#define PATCHDIFF_AVX512
-#endif
 
-/// Calls a function that is always inlined, compiled for AVX-512 alone: to be asked for where `has_avx512()`.
+/// Calls a function that is always inlined, compiled for AVX-512 alone: for where `has_avx512()`.
 template <auto Kernel, class... Arguments>
-PATCHDIFF_AVX512 auto with_avx512(Arguments&&... arguments) noexcept {
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] auto with_avx512(Arguments&&... arguments) noexcept {
   return Kernel(std::forward<Arguments>(arguments)...);
 }
-#undef PATCHDIFF_AVX512
+#else
+inline bool has_avx512() noexcept { return false; }
+
+template <auto Kernel, class... Arguments>
+auto with_avx512(Arguments&&... arguments) noexcept {
+  return Kernel(std::forward<Arguments>(arguments)...);
+}
+#endif
 
 /// Calls a function that is always inlined: `compiled_twice<&kernel>(arguments...)`.
 ///
