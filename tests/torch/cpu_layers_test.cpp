@@ -338,6 +338,11 @@ TEST_CASE("a convolution by tiles can be differentiated twice") {
   for (std::size_t i = 0; i < exact.size(); ++i) CHECK(error(got[i], exact[i]) < 1e-5);
 }
 
+template <auto Kernel>
+constexpr auto as_chosen = [](auto&&... of) { compiled_twice<Kernel>(of...); };
+template <auto Kernel>
+constexpr auto as_is = [](auto&&... of) { Kernel(of...); };
+
 TEST_CASE("both ways of compiling the tiles' kernels agree") {
   using namespace torch_cpu;
   const auto inputs = convolution_inputs(2, 19, 70, 7, 6);
@@ -372,16 +377,11 @@ TEST_CASE("both ways of compiling the tiles' kernels agree") {
     }
     return results;
   };
-#define PATCHDIFF_TWICE(kernel) [](auto&&... of) { compiled_twice<&kernel>(of...); }
-#define PATCHDIFF_ONCE(kernel) [](auto&&... of) { kernel(of...); }
-  const auto chosen = run(PATCHDIFF_TWICE(transform_weights_body), PATCHDIFF_TWICE(convolve_block_body),
-                          PATCHDIFF_TWICE(gradient_block_body), PATCHDIFF_TWICE(gradient_products_body),
-                          PATCHDIFF_TWICE(bias_gradient_body), PATCHDIFF_TWICE(weight_gradient_body));
-  const auto plain = run(PATCHDIFF_ONCE(transform_weights_body), PATCHDIFF_ONCE(convolve_block_body),
-                         PATCHDIFF_ONCE(gradient_block_body), PATCHDIFF_ONCE(gradient_products_body),
-                         PATCHDIFF_ONCE(bias_gradient_body), PATCHDIFF_ONCE(weight_gradient_body));
-#undef PATCHDIFF_TWICE
-#undef PATCHDIFF_ONCE
+  const auto chosen =
+      run(as_chosen<&transform_weights_body>, as_chosen<&convolve_block_body>, as_chosen<&gradient_block_body>,
+          as_chosen<&gradient_products_body>, as_chosen<&bias_gradient_body>, as_chosen<&weight_gradient_body>);
+  const auto plain = run(as_is<&transform_weights_body>, as_is<&convolve_block_body>, as_is<&gradient_block_body>,
+                         as_is<&gradient_products_body>, as_is<&bias_gradient_body>, as_is<&weight_gradient_body>);
   const auto exact = in_float64(inputs);
   const std::vector<at::Tensor> expected{exact[0].permute({0, 2, 3, 1}), exact[2], exact[3]};
   for (std::size_t i = 0; i < plain.size(); ++i) {
