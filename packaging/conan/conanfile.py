@@ -76,6 +76,7 @@ class PatchdiffRecipe(ConanFile):
         toolchain.cache_variables["PATCHDIFF_BUILD_TESTING"] = False
         toolchain.cache_variables["PATCHDIFF_BUILD_BENCHMARKS"] = False
         toolchain.cache_variables["PATCHDIFF_BUILD_EXAMPLES"] = bool(self.options.cli)
+        toolchain.cache_variables["PATCHDIFF_WARNINGS_AS_ERRORS"] = False  # of compilers that were not tried
         toolchain.cache_variables["PATCHDIFF_WITH_TORCH"] = "ON" if self.options.cli else "OFF"
         toolchain.generate()
 

@@ -42,6 +42,21 @@ if(NOT count EQUAL 1)
   message(FATAL_ERROR "expected one package of patchdiff/${VERSION}, got ${count}:\n${list}")
 endif()
 
+if(TORCH)
+  # The host project, as a project that asks Conan for what it needs.
+  set(host "${WORK}/host_project")
+  conan(none install --requires=patchdiff/${VERSION} ${settings} -o "patchdiff/*:with_torch=True" -g CMakeDeps -g
+        CMakeToolchain --output-folder=${host})
+  execute_process(
+    COMMAND "${CMAKE_COMMAND}" -D "HOST=${SOURCE}/examples/host_project" -D "WORK=${host}/build" -D GENERATOR=Ninja -D
+            PROGRAMS=paint_shapes -P "${CMAKE_CURRENT_LIST_DIR}/consume.cmake" --
+            "-DCMAKE_TOOLCHAIN_FILE=${host}/conan_toolchain.cmake" -DCMAKE_BUILD_TYPE=Release
+            -DCMAKE_CXX_FLAGS_RELEASE=-O1 COMMAND_ERROR_IS_FATAL ANY)
+
+  # The program, optimised as users' and without a warning; its package's test runs it.
+  conan(none create "${recipe}" ${settings} -o "&:cli=True" -c "tools.build:cxxflags=['-Werror']")
+endif()
+
 execute_process(COMMAND "${CONAN}" create "${recipe}" ${settings} -s compiler.cppstd=17 RESULT_VARIABLE status
                 OUTPUT_QUIET ERROR_VARIABLE log)
 if(status EQUAL 0 OR NOT log MATCHES "Current cppstd \\(17\\) is lower than the required C\\+\\+ standard \\(20\\)")

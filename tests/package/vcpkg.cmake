@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# cmake -D SOURCE=<repository> -D WORK=<folder> -D GENERATOR=… -D VERSION=<project's> -P vcpkg.cmake -- cache entries...
-# Runs the port with functions that do what vcpkg's own do, as far as it needs them; looks at the package, and builds a
-# host with it. Only the tool itself would know the other ports.
+# cmake -D SOURCE=<repository> -D WORK=<folder> -D GENERATOR=… -D VERSION=<project's> -D TORCH=<whether it is there>
+#       -P vcpkg.cmake -- cache entries...
+# Runs the port with functions that do what vcpkg's own do, as far as it needs them; looks at the package, runs its
+# program, and builds a host with it. Only the tool itself would know the other ports.
 cmake_minimum_required(VERSION 3.25)
 
 set(port "${SOURCE}/packaging/vcpkg")
@@ -94,8 +95,24 @@ function(vcpkg_cmake_configure)
   endif()
 endfunction()
 
+function(vcpkg_cmake_build)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "TARGET" "")
+  expect_same("unknown arguments" "" "${arg_UNPARSED_ARGUMENTS}")
+  run("${CMAKE_COMMAND}" --build "${WORK}/build" --config Release --target ${arg_TARGET})
+endfunction()
+
 function(vcpkg_cmake_install)
-  run("${CMAKE_COMMAND}" --build "${WORK}/build" --config Release --target install)
+  vcpkg_cmake_build(TARGET install)
+endfunction()
+
+function(vcpkg_copy_tools)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "AUTO_CLEAN" "" "TOOL_NAMES")
+  foreach(name IN LISTS arg_TOOL_NAMES)
+    file(COPY "${CURRENT_PACKAGES_DIR}/bin/${name}" DESTINATION "${CURRENT_PACKAGES_DIR}/tools/${PORT}")
+  endforeach()
+  if(arg_AUTO_CLEAN)
+    file(REMOVE_RECURSE "${CURRENT_PACKAGES_DIR}/bin")
+  endif()
 endfunction()
 
 function(vcpkg_cmake_config_fixup)
@@ -125,16 +142,21 @@ function(vcpkg_install_copyright)
   file(COPY_FILE "${arg_FILE_LIST}" "${CURRENT_PACKAGES_DIR}/share/${PORT}/copyright")
 endfunction()
 
-# -- The port, with all features but the program: its options are checked, its compilation takes minutes --------------------
+# -- The port, with all features ---------------------------------------------------------------------------------------------
 
 file(REMOVE_RECURSE "${WORK}")
 set(PORT patchdiff)
 set(FEATURES ${PATCHDIFF_COMPONENTS})
+set(top_folders include share)
+if(TORCH)
+  list(APPEND FEATURES cli)
+  list(APPEND top_folders tools)
+endif()
 set(CURRENT_PACKAGES_DIR "${WORK}/package")
 include("${port}/portfile.cmake")
 
 file(GLOB top RELATIVE "${CURRENT_PACKAGES_DIR}" "${CURRENT_PACKAGES_DIR}/*")
-expect_same("top folders" "include;share" "${top}")
+expect_same("top folders" "${top_folders}" "${top}")
 file(GLOB shared RELATIVE "${CURRENT_PACKAGES_DIR}/share" "${CURRENT_PACKAGES_DIR}/share/*")
 expect_same("folders of share" "patchdiff;pkgconfig" "${shared}")
 foreach(file IN ITEMS copyright usage patchdiffConfig.cmake patchdiffConfigVersion.cmake patchdiffTargets.cmake)
@@ -143,6 +165,19 @@ foreach(file IN ITEMS copyright usage patchdiffConfig.cmake patchdiffConfigVersi
   endif()
 endforeach()
 
-run("${CMAKE_COMMAND}" -D "HOST=${SOURCE}/tests/package/core" -D "WORK=${WORK}/host" -D "GENERATOR=${GENERATOR}" -D
-    "PROGRAMS=host|picture" -P "${SOURCE}/tests/package/consume.cmake" -- ${settings} -DCOMPONENTS=io
-    "-DCMAKE_PREFIX_PATH=${CURRENT_PACKAGES_DIR}")
+if(TORCH)
+  set(program "${CURRENT_PACKAGES_DIR}/tools/patchdiff/patchdiff")
+  run("${program}" --help)
+  execute_process(COMMAND "${program}" info "${port}/usage" RESULT_VARIABLE status OUTPUT_QUIET ERROR_VARIABLE log)
+  string(FIND "${log}" "${port}/usage" position)
+  if(status EQUAL 0 OR position EQUAL -1)
+    message(SEND_ERROR "patchdiff info takes a file that is no model, or does not name it: ${status}: ${log}")
+  endif()
+  set(host "${SOURCE}/examples/host_project")
+  set(programs paint_shapes)
+else()
+  set(host "${SOURCE}/tests/package/core")
+  set(programs "host|picture")
+endif()
+run("${CMAKE_COMMAND}" -D "HOST=${host}" -D "WORK=${WORK}/host" -D "GENERATOR=${GENERATOR}" -D "PROGRAMS=${programs}" -P
+    "${SOURCE}/tests/package/consume.cmake" -- ${settings} -DCOMPONENTS=io "-DCMAKE_PREFIX_PATH=${CURRENT_PACKAGES_DIR}")

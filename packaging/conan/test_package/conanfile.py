@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+import io
 import os
 
 from conan import ConanFile
+from conan.errors import ConanException
 from conan.tools.build import can_run
 from conan.tools.cmake import CMake, CMakeDeps, CMakeToolchain, cmake_layout
 
@@ -35,3 +37,14 @@ class PatchdiffTestPackage(ConanFile):
         if can_run(self):
             for name in ["core"] + self._components:
                 self.run(os.path.join(self.cpp.build.bindir, f"{name}_host"), env="conanrun")
+            if self.dependencies["patchdiff"].options.cli:
+                self._test_program()
+
+    def _test_program(self):
+        self.run("patchdiff --help", env="conanrun")
+        log = io.StringIO()
+        refused = os.path.join(self.source_folder, "CMakeLists.txt")
+        if self.run(f"patchdiff info {refused}", env="conanrun", ignore_errors=True, stdout=log, stderr=log) == 0:
+            raise ConanException("patchdiff info takes a file that is no model")
+        if refused not in log.getvalue():
+            raise ConanException(f"patchdiff info does not name the file that it refuses: {log.getvalue()}")
