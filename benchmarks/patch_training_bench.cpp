@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What patch training gains: models of one network and optimiser that train for the same processor time on the same
 // data by different schedules of patch sizes, in turns, and how good their samples are as time passes. The arms come
-// from a file; patch_training_plot.py draws what is measured. Prints a line per point and, with --json, writes every
+// from a file; patch_training/plot.py draws what is measured. Prints a line per point and, with --json, writes every
 // figure.
 
 #include <algorithm>
@@ -34,6 +34,7 @@
 #include <patchdiff/data/loader.hpp>
 #include <patchdiff/data/padded_dataset.hpp>
 #include <patchdiff/diffusion/any_denoiser.hpp>
+#include <patchdiff/io/checkpoint.hpp>
 #include <patchdiff/io/image_grid.hpp>
 #include <patchdiff/io/png.hpp>
 #include <patchdiff/io/settings_json.hpp>
@@ -98,7 +99,7 @@ struct Settings {
   std::int64_t samples = 1000;
   pd::Precision precision = pd::Precision::bfloat16;
   int threads = 1;
-  std::string json, pictures;
+  std::string json, pictures, checkpoints;
 };
 
 /// The processor time of all threads, in the form of a standard clock.
@@ -123,7 +124,8 @@ class Arm {
         step_(options()),
         ema_(denoiser_),
         state_{.seed = settings.seed} {
-    if (arm.schedule == Kind::progressive) step_ = pd::TrainStep<B>(options(images_in_all()));
+    optimizer_.prepare(denoiser_);
+    if (arm.schedule == Kind::progressive) plan_for(images_in_all());
   }
 
   const ArmSettings& settings() const { return settings_; }
@@ -143,6 +145,19 @@ class Arm {
   }
 
   pd::AnyDenoiser<B> averaged() const { return pd::AnyDenoiser<B>(ema_.apply_to(denoiser_.clone())); }
+
+  void save(const fs::path& path) {
+    pd::Checkpoint::save(path, parts(), state_,
+                         {{"seconds", fmt::format("{}", seconds_)}, {"images_in_all", fmt::format("{}", planned_)}});
+  }
+
+  void restore(const fs::path& path) {
+    const pd::Checkpoint checkpoint(path);
+    checkpoint.restore(parts());
+    state_ = checkpoint.state();
+    seconds_ = std::stod(checkpoint.settings().at("seconds"));
+    if (settings_.schedule == Kind::progressive) plan_for(std::stoull(checkpoint.settings().at("images_in_all")));
+  }
 
   Json progress() const {
     return {{"arm", settings_.name}, {"minutes", minutes()}, {"steps", state_.step}, {"images", state_.images}};
@@ -182,6 +197,16 @@ class Arm {
             .loss = {.sigma = pd::SigmaDistribution::log_normal(-0.6, 1.2), .reduction = settings_.reduction}};
   }
 
+  void plan_for(std::uint64_t images) {
+    planned_ = images;
+    step_ = pd::TrainStep<B>(options(images));
+  }
+
+  pd::CheckpointParts<B> parts() {
+    pd::CheckpointParts<B> parts;
+    return parts.add("model", denoiser_).add("optimizer", optimizer_).add("ema", ema_);
+  }
+
   std::uint64_t images_in_all() {
     const pd::TrainStepOptions options = this->options();
     const pd::TrainingCost cost(options.schedule,
@@ -197,6 +222,7 @@ class Arm {
   pd::Adam<B> optimizer_{{.beta2 = 0.99}};
   pd::EMA<B> ema_;
   pd::TrainState state_;
+  std::uint64_t planned_ = 1;  // images of a progressive schedule
   double seconds_ = 0;
 };
 
@@ -269,7 +295,21 @@ void run(const Settings& settings) {
     arms.push_back(std::make_unique<Arm>(arm, settings, train));
     described.push_back(pd::settings_json::write(arm));
   }
+  const auto checkpoint_of = [&](const Arm& arm) {
+    return fs::path(settings.checkpoints) / (arm.settings().name + ".safetensors");
+  };
   Json results = Json::array();
+  if (!settings.checkpoints.empty()) {
+    fs::create_directories(settings.checkpoints);
+    const Json before = Json::parse(std::ifstream(settings.json), nullptr, /*allow_exceptions=*/false);
+    for (const auto& arm : arms) {
+      if (!fs::exists(checkpoint_of(*arm))) continue;
+      arm->restore(checkpoint_of(*arm));
+      for (const Json& point : before.at("points")) {
+        if (point.at("arm") == arm->settings().name && point.at("minutes") <= arm->minutes()) results.push_back(point);
+      }
+    }
+  }
   const auto figures = [&] {
     return Json{{"benchmark", "patch_training"},
                 {"libtorch", TORCH_VERSION},
@@ -302,6 +342,8 @@ void run(const Settings& settings) {
       }
     }
     write_figures(settings.json, "patch_training_bench", figures());
+    if (settings.checkpoints.empty()) continue;
+    for (const auto& arm : arms) arm->save(checkpoint_of(*arm));
   }
 }
 
@@ -331,8 +373,11 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(2, 50000))
       ->capture_default_str();
   app.add_option("--pictures", settings.pictures, "folder for samples of each arm at its end");
+  CLI::Option* json = app.add_option("--json", settings.json, "file for the figures");
+  app.add_option("--checkpoints", settings.checkpoints,
+                 "folder that keeps the run at each point; with one that has a run, that goes on")
+      ->needs(json);
   add_dtype(app, settings.precision);
   add_threads(app, settings.threads);
-  add_json(app, settings.json);
   return run_benchmark(app, argc, argv, [&] { run(settings); });
 }
