@@ -7,11 +7,17 @@
 /// processor is asked at run time.
 namespace patchdiff {
 
-#if defined(__x86_64__)
+/// Whether the processor has AVX-512, as of the first servers that had it (F, BW, VL and DQ).
 inline bool has_avx512() noexcept {
+#if defined(__x86_64__)
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+#else
+  return false;
+#endif
 }
+
+#if defined(__x86_64__)
 
 /// Calls a function that is always inlined, compiled for AVX-512 alone: for where `has_avx512()`.
 template <auto Kernel, class... Arguments>
@@ -19,8 +25,7 @@ template <auto Kernel, class... Arguments>
   return Kernel(std::forward<Arguments>(arguments)...);
 }
 #else
-inline bool has_avx512() noexcept { return false; }
-
+/// Never called, as `has_avx512()` is false.
 template <auto Kernel, class... Arguments>
 auto with_avx512(Arguments&&... arguments) noexcept {
   return Kernel(std::forward<Arguments>(arguments)...);
