@@ -172,9 +172,9 @@ void run(const Settings& settings) {
 int main(int argc, char** argv) {
   Settings settings;
   CLI::App app{"Times the components of a training step beside their limits.", "component_bench"};
-  app.add_option("--repeats", settings.repeats, "turns")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--repeats", settings.repeats, "turns")->check(CLI::PositiveNumber);
   settings.device.add_to(app);
   add_threads(app, settings.threads);
   add_json(app, settings.json);
-  return run_benchmark(app, argc, argv, [&] { run(settings); });
+  return run_program(app, argc, argv, [&] { run(settings); });
 }

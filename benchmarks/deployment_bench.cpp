@@ -116,15 +116,11 @@ void run(const Settings& settings) {
 int main(int argc, char** argv) {
   Settings settings;
   CLI::App app{"Times DDPM++ on Eigen beside LibTorch's, by processor time.", "deployment_bench"};
-  app.add_option("--batch", settings.batches, "images in a call")->delimiter(',')->capture_default_str();
-  app.add_option("--model-channels", settings.channels, "widths of the first level")
-      ->delimiter(',')
-      ->capture_default_str();
-  app.add_option("--side", settings.side, "side of the images")->capture_default_str();
-  app.add_option("--calls", settings.calls, "timed calls of each kind")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  app.add_option("--batch", settings.batches, "images in a call")->delimiter(',');
+  app.add_option("--model-channels", settings.channels, "widths of the first level")->delimiter(',');
+  app.add_option("--side", settings.side, "side of the images");
+  app.add_option("--calls", settings.calls, "timed calls of each kind")->check(CLI::PositiveNumber);
   add_threads(app, settings.threads);
   add_json(app, settings.json);
-  return run_benchmark(app, argc, argv, [&] { run(settings); });
+  return run_program(app, argc, argv, [&] { run(settings); });
 }

@@ -132,18 +132,14 @@ int main(int argc, char** argv) {
   Settings settings;
   CLI::App app{"Times the convolution on Eigen beside Eigen's product of matrices in the same run.",
                "eigen_conv_bench"};
-  app.add_option("--channels", settings.channels, "channels of the convolutions")
-      ->delimiter(',')
-      ->capture_default_str();
-  app.add_option("--side", settings.sides, "sides of the images")->delimiter(',')->capture_default_str();
-  app.add_option("--model-channels", settings.model_channels, "of the network")->capture_default_str();
-  app.add_option("--channel-mult", settings.channel_mult, "of the network")->delimiter(',')->capture_default_str();
-  app.add_option("--batch", settings.batch, "images a step")->capture_default_str();
-  app.add_option("--calls", settings.calls, "timed calls of each kind")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--steps", settings.steps, "timed training steps")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--channels", settings.channels, "channels of the convolutions")->delimiter(',');
+  app.add_option("--side", settings.sides, "sides of the images")->delimiter(',');
+  app.add_option("--model-channels", settings.model_channels, "of the network");
+  app.add_option("--channel-mult", settings.channel_mult, "of the network")->delimiter(',');
+  app.add_option("--batch", settings.batch, "images a step");
+  app.add_option("--calls", settings.calls, "timed calls of each kind")->check(CLI::PositiveNumber);
+  app.add_option("--steps", settings.steps, "timed training steps")->check(CLI::PositiveNumber);
   add_threads(app, settings.threads);
   add_json(app, settings.json);
-  return run_benchmark(app, argc, argv, [&] { run(settings); });
+  return run_program(app, argc, argv, [&] { run(settings); });
 }

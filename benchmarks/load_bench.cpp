@@ -165,11 +165,10 @@ void run(const Settings& settings) {
 int main(int argc, char** argv) {
   Settings settings;
   CLI::App app{"Time and memory of loading a model file, beside reading and copying its bytes.", "load_bench"};
-  app.add_option("--model-channels", settings.model_channels, "width of DDPM++; 192 makes a file of 500 MB")
-      ->capture_default_str();
-  app.add_option("--repeats", settings.repeats, "timed turns")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--folder", settings.folder, "where the file is written, and removed")->capture_default_str();
+  app.add_option("--model-channels", settings.model_channels, "width of DDPM++; 192 makes a file of 500 MB");
+  app.add_option("--repeats", settings.repeats, "timed turns")->check(CLI::PositiveNumber);
+  app.add_option("--folder", settings.folder, "where the file is written, and removed");
   add_threads(app, settings.threads);
   add_json(app, settings.json);
-  return run_benchmark(app, argc, argv, [&] { run(settings); });
+  return run_program(app, argc, argv, [&] { run(settings); });
 }

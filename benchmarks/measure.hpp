@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What benchmarks share: their command line, timing, medians, and the file of figures.
+// What benchmarks share: options, timing, medians, and the file of figures.
 #pragma once
 
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <ctime>
-#include <exception>
 #include <functional>
 #include <string>
 #include <vector>
@@ -20,6 +18,8 @@
 #include <patchdiff/core/named_enum.hpp>
 #include <patchdiff/core/precision.hpp>
 #include <patchdiff/io/atomic_file.hpp>
+
+#include "shared/run_program.hpp"
 
 using Json = nlohmann::ordered_json;
 
@@ -103,10 +103,6 @@ inline void write_figures(const std::string& path, const std::string& component,
   file.commit();
 }
 
-inline void add_threads(CLI::App& app, int& threads) {
-  app.add_option("--threads", threads, "threads to compute with")->check(CLI::PositiveNumber)->capture_default_str();
-}
-
 inline void add_dtype(CLI::App& app, patchdiff::Precision& precision) {
   app.add_option("--dtype", precision, "float32, bfloat16 or float16")
       ->transform(CLI::CheckedTransformer(patchdiff::values_by_name<patchdiff::Precision>()))
@@ -114,18 +110,3 @@ inline void add_dtype(CLI::App& app, patchdiff::Precision& precision) {
 }
 
 inline void add_json(CLI::App& app, std::string& path) { app.add_option("--json", path, "file for the figures"); }
-
-/// What `main` returns: reads the command line into what the options stand for, then runs.
-template <class F>
-int run_benchmark(CLI::App& app, int argc, char** argv, const F& run) {
-  try {
-    app.parse(argc, argv);
-    run();
-    return 0;
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error);
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "{}: {}\n", app.get_name(), error.what());
-    return 1;
-  }
-}

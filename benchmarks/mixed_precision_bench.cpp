@@ -22,6 +22,7 @@
 #include <patchdiff/training/learning_rate.hpp>
 
 #include "measure.hpp"
+#include "shared/fashion_mnist.hpp"
 #include "unet_settings.hpp"
 
 namespace {
@@ -31,7 +32,7 @@ namespace pd = patchdiff;
 using B = pd::TorchBackend;
 
 struct Settings : UNetSettings {
-  fs::path data = "/usr/share/datasets/fashion-mnist";  // where Debian's dataset-fashion-mnist puts it
+  fs::path data = fashion_mnist_folder;
   std::int64_t loss_steps = 0;
   std::int64_t loss_batch = 16;
   double loss_rate = 2e-4;
@@ -178,12 +179,10 @@ int main(int argc, char** argv) {
   settings.steps = 10;
   CLI::App app{"Times training steps in bfloat16 beside float32 in the same run.", "mixed_precision_bench"};
   settings.add_to(app, "step");
-  app.add_option("--data", settings.data, "folder of Fashion-MNIST")->capture_default_str();
+  app.add_option("--data", settings.data, "folder of Fashion-MNIST");
   app.add_flag("--losses{1000}", settings.loss_steps, "steps of a run of each kind, whose last losses are compared");
-  app.add_option("--loss-batch", settings.loss_batch, "images of a full-size step of those runs")
-      ->capture_default_str();
+  app.add_option("--loss-batch", settings.loss_batch, "images of a full-size step of those runs");
   app.add_option("--loss-rate", settings.loss_rate, "their highest learning rate; the default is the published one")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  return run_benchmark(app, argc, argv, [&] { run(settings); });
+      ->check(CLI::PositiveNumber);
+  return run_program(app, argc, argv, [&] { run(settings); });
 }

@@ -123,7 +123,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Measures how training scales with processes.", "mpi_scaling_bench"};
   settings.add_to(app, "step");
   add_dtype(app, settings.precision);
-  const int status = run_benchmark(app, argc, argv, [&] { run(settings); });
+  const int status = run_program(app, argc, argv, [&] { run(settings); });
   if (status != 0) mpi.abort(status);
   return 0;
 }

@@ -110,14 +110,11 @@ int main(int argc, char** argv) {
   CLI::App app{"Measures sums of gradients over MPI.", "mpi_sum_bench"};
   app.add_option("--kibibytes", settings.kibibytes, "sizes of what is summed")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--parameters", settings.parameters, "tensors that the gradients come in")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--repeats", settings.repeats, "repeats of each")->check(CLI::PositiveNumber)->capture_default_str();
+      ->check(CLI::PositiveNumber);
+  app.add_option("--parameters", settings.parameters, "tensors that the gradients come in")->check(CLI::PositiveNumber);
+  app.add_option("--repeats", settings.repeats, "repeats of each")->check(CLI::PositiveNumber);
   add_json(app, settings.json);
-  const int status = run_benchmark(app, argc, argv, [&] { run(settings); });
+  const int status = run_program(app, argc, argv, [&] { run(settings); });
   if (status != 0) mpi.abort(status);
   return 0;
 }

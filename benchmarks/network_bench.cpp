@@ -185,13 +185,11 @@ int main(int argc, char** argv) {
   Settings settings;
   CLI::App app{"Times the networks beside the same ones in plain LibTorch, and in bfloat16 beside float32.",
                "network_bench"};
-  app.add_option("--side", settings.side, "side of the images")->capture_default_str();
-  app.add_option("--batch", settings.batch, "images in a call")->capture_default_str();
-  app.add_option("--model-channels", settings.model_channels, "width of the first level")->capture_default_str();
-  app.add_option("--steps", settings.steps, "timed calls of each kind")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  app.add_option("--side", settings.side, "side of the images");
+  app.add_option("--batch", settings.batch, "images in a call");
+  app.add_option("--model-channels", settings.model_channels, "width of the first level");
+  app.add_option("--steps", settings.steps, "timed calls of each kind")->check(CLI::PositiveNumber);
   add_threads(app, settings.threads);
   add_json(app, settings.json);
-  return run_benchmark(app, argc, argv, [&] { run(settings); });
+  return run_program(app, argc, argv, [&] { run(settings); });
 }

@@ -46,6 +46,7 @@
 #include "halves_correlation.hpp"
 #include "measure.hpp"
 #include "sample_judge.hpp"
+#include "shared/fashion_mnist.hpp"
 #include "unplaced_network.hpp"
 
 namespace {
@@ -88,7 +89,7 @@ struct ArmSettings {
 
 struct Settings {
   fs::path arms;
-  fs::path data = "/usr/share/datasets/fashion-mnist";  // where Debian's dataset-fashion-mnist puts it
+  fs::path data = fashion_mnist_folder;
   std::string features;
   std::int64_t images = 60'000;
   std::int64_t model_channels = 32;
@@ -355,23 +356,18 @@ int main(int argc, char** argv) {
                "patch_training_bench"};
   app.add_option("arms", settings.arms, "JSON file of what is compared")->required();
   app.add_option("--data", settings.data,
-                 "Fashion-MNIST's four IDX files, or folders train and test of labelled pictures")
-      ->capture_default_str();
+                 "Fashion-MNIST's four IDX files, or folders train and test of labelled pictures");
   app.add_option("--features", settings.features,
                  "file of patchdiff features; without, the features for Fashion-MNIST");
-  app.add_option("--images", settings.images, "training images: the first ones")->capture_default_str();
-  app.add_option("--model-channels", settings.model_channels, "width of the first level")->capture_default_str();
-  app.add_option("--channel-mult", settings.channel_mult, "width of each level")->delimiter(',')->capture_default_str();
-  app.add_option("--seed", settings.seed, "of weights, data order and noise")->capture_default_str();
+  app.add_option("--images", settings.images, "training images: the first ones");
+  app.add_option("--model-channels", settings.model_channels, "width of the first level");
+  app.add_option("--channel-mult", settings.channel_mult, "width of each level")->delimiter(',');
+  app.add_option("--seed", settings.seed, "of weights, data order and noise");
   app.add_option("--points", settings.points, "minutes of processor time, divided by the threads, to judge samples at")
-      ->delimiter(',')
-      ->capture_default_str();
+      ->delimiter(',');
   app.add_option("--turn", settings.turn, "seconds of it that an arm trains for before the next one's turn")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--samples", settings.samples, "samples of each judgement")
-      ->check(CLI::Range(2, 50000))
-      ->capture_default_str();
+      ->check(CLI::PositiveNumber);
+  app.add_option("--samples", settings.samples, "samples of each judgement")->check(CLI::Range(2, 50000));
   app.add_option("--pictures", settings.pictures, "folder for samples of each arm at its end");
   CLI::Option* json = app.add_option("--json", settings.json, "file for the figures");
   app.add_option("--checkpoints", settings.checkpoints,
@@ -379,5 +375,5 @@ int main(int argc, char** argv) {
       ->needs(json);
   add_dtype(app, settings.precision);
   add_threads(app, settings.threads);
-  return run_benchmark(app, argc, argv, [&] { run(settings); });
+  return run_program(app, argc, argv, [&] { run(settings); });
 }

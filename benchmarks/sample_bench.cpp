@@ -146,10 +146,8 @@ int main(int argc, char** argv) {
   settings.steps = 5;
   CLI::App app{"Times samplers beside the calls of their network.", "sample_bench"};
   settings.add_to(app, "run");
-  app.add_option("--num-steps", settings.num_steps, "steps of a run")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  app.add_option("--num-steps", settings.num_steps, "steps of a run")->check(CLI::PositiveNumber);
   app.add_flag("--all-solvers", settings.all_solvers, "every solver, not Heun's alone");
   add_dtype(app, settings.precision);
-  return run_benchmark(app, argc, argv, [&] { run(settings); });
+  return run_program(app, argc, argv, [&] { run(settings); });
 }

@@ -16,7 +16,6 @@
 
 #include <patchdiff/core/named_enum.hpp>
 #include <patchdiff/data/any_dataset.hpp>
-#include <patchdiff/data/idx_dataset.hpp>
 #include <patchdiff/diffusion/any_denoiser.hpp>
 #include <patchdiff/io/model_file.hpp>
 #include <patchdiff/torch.hpp>
@@ -24,6 +23,7 @@
 #include "fashion_features.hpp"
 #include "measure.hpp"
 #include "sample_judge.hpp"
+#include "shared/fashion_mnist.hpp"
 
 namespace {
 
@@ -32,8 +32,7 @@ namespace pd = patchdiff;
 using B = pd::TorchBackend;
 
 struct Settings {
-  fs::path model = "quickstart-out/model.safetensors";
-  fs::path data = "/usr/share/datasets/fashion-mnist";  // where Debian's dataset-fashion-mnist puts it
+  fs::path model = "quickstart-out/model.safetensors", data = fashion_mnist_folder;
   std::vector<std::int64_t> calls{3, 5, 7, 11, 17};
   std::int64_t count = 1000;
   int threads = static_cast<int>(std::thread::hardware_concurrency());
@@ -43,9 +42,7 @@ struct Settings {
 void run(const Settings& settings) {
   at::set_num_threads(settings.threads);
   pd::AnyDenoiser<B> denoiser(pd::model_file::load<pd::SongUNet>(settings.model));
-  const pd::ArrayDataset test = pd::read_idx_dataset({.images = settings.data / "t10k-images-idx3-ubyte.gz",
-                                                      .labels = settings.data / "t10k-labels-idx1-ubyte.gz",
-                                                      .pad_to = denoiser.image().size()});
+  const pd::ArrayDataset test = fashion_mnist(settings.data, "t10k");
   Json results = Json::array();
   for (const pd::SolverName name : {pd::SolverName::euler, pd::SolverName::heun, pd::SolverName::dpmpp_2m}) {
     for (const std::int64_t calls : settings.calls) {
@@ -70,14 +67,13 @@ void run(const Settings& settings) {
 int main(int argc, char** argv) {
   Settings settings;
   CLI::App app{"Fréchet distances of samples by solver and number of calls of the network.", "solver_quality_bench"};
-  app.add_option("--model", settings.model, "what the quick start trained")->capture_default_str();
-  app.add_option("--data", settings.data, "folder with Fashion-MNIST's four IDX files")->capture_default_str();
+  app.add_option("--model", settings.model, "what the quick start trained");
+  app.add_option("--data", settings.data, "folder with Fashion-MNIST's four IDX files");
   app.add_option("--calls", settings.calls, "odd numbers of calls for a sample")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--count", settings.count, "samples of each run")->check(CLI::Range(2, 50000))->capture_default_str();
+      ->check(CLI::PositiveNumber);
+  app.add_option("--count", settings.count, "samples of each run")->check(CLI::Range(2, 50000));
   add_threads(app, settings.threads);
   add_json(app, settings.json);
-  return run_benchmark(app, argc, argv, [&] { run(settings); });
+  return run_program(app, argc, argv, [&] { run(settings); });
 }

@@ -131,14 +131,14 @@ void run(const Settings& settings) {
 int main(int argc, char** argv) {
   Settings settings;
   CLI::App app{"Time and memory of tiled sampling as the image grows.", "tiled_sampling_bench"};
-  app.add_option("--side", settings.sides, "sides of the images")->delimiter(',')->capture_default_str();
-  app.add_option("--window", settings.window, "side of the windows")->capture_default_str();
-  app.add_option("--model-channels", settings.model_channels, "width of the first level")->capture_default_str();
-  app.add_option("--calls", settings.calls_per_pixel, "windows over a pixel, at most")->capture_default_str();
-  app.add_option("--budget", settings.budget, "memory for a chunk of windows, in MiB")->capture_default_str();
-  app.add_option("--steps", settings.steps, "of the sampler")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--side", settings.sides, "sides of the images")->delimiter(',');
+  app.add_option("--window", settings.window, "side of the windows");
+  app.add_option("--model-channels", settings.model_channels, "width of the first level");
+  app.add_option("--calls", settings.calls_per_pixel, "windows over a pixel, at most");
+  app.add_option("--budget", settings.budget, "memory for a chunk of windows, in MiB");
+  app.add_option("--steps", settings.steps, "of the sampler")->check(CLI::PositiveNumber);
   add_dtype(app, settings.precision);
   add_threads(app, settings.threads);
   add_json(app, settings.json);
-  return run_benchmark(app, argc, argv, [&] { run(settings); });
+  return run_program(app, argc, argv, [&] { run(settings); });
 }

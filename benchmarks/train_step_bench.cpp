@@ -173,5 +173,5 @@ int main(int argc, char** argv) {
   CLI::App app{"Times a training step beside LibTorch alone in the same run.", "train_step_bench"};
   settings.add_to(app, "step");
   add_dtype(app, settings.precision);
-  return run_benchmark(app, argc, argv, [&] { run(settings); });
+  return run_program(app, argc, argv, [&] { run(settings); });
 }

@@ -55,20 +55,16 @@ struct UNetSettings {
   }
 
   void add_to(CLI::App& app, const std::string& timed) {
-    app.add_option("--resolution", resolution, "side of the full image")->capture_default_str();
-    app.add_option("--image-channels", image_channels, "channels of the image")->capture_default_str();
-    app.add_option("--label-dim", label_dim, "width of class labels, 0: none")->capture_default_str();
-    app.add_option("--model-channels", model_channels, "width of the first level")->capture_default_str();
-    app.add_option("--channel-mult", channel_mult, "width of each level")->delimiter(',')->capture_default_str();
-    app.add_option("--num-blocks", num_blocks, "residual blocks a level")->capture_default_str();
-    app.add_option("--attn-resolutions", attn_resolutions, "levels with attention, 0: none")
-        ->delimiter(',')
-        ->capture_default_str();
-    app.add_option("--patch", patches, "sides of the patches, 0: no timing")->delimiter(',')->capture_default_str();
-    app.add_option("--batch", batch, "images of a " + timed)->check(CLI::PositiveNumber)->capture_default_str();
-    app.add_option("--steps", steps, "timed " + timed + "s of each kind")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
+    app.add_option("--resolution", resolution, "side of the full image");
+    app.add_option("--image-channels", image_channels, "channels of the image");
+    app.add_option("--label-dim", label_dim, "width of class labels, 0: none");
+    app.add_option("--model-channels", model_channels, "width of the first level");
+    app.add_option("--channel-mult", channel_mult, "width of each level")->delimiter(',');
+    app.add_option("--num-blocks", num_blocks, "residual blocks a level");
+    app.add_option("--attn-resolutions", attn_resolutions, "levels with attention, 0: none")->delimiter(',');
+    app.add_option("--patch", patches, "sides of the patches, 0: no timing")->delimiter(',');
+    app.add_option("--batch", batch, "images of a " + timed)->check(CLI::PositiveNumber);
+    app.add_option("--steps", steps, "timed " + timed + "s of each kind")->check(CLI::PositiveNumber);
     device.add_to(app);
     add_threads(app, threads);
     add_json(app, json);
