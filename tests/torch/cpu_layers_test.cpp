@@ -353,27 +353,27 @@ TEST_CASE("both ways of compiling the tiles' kernels agree") {
   const auto run = [&](auto transform, auto convolve, auto tiles, auto products, auto bias_gradient, auto gradient) {
     std::vector<at::Tensor> results{at::zeros_like(dy), at::zeros_like(inputs[1]), at::zeros_like(inputs[2])};
     WeightPanels panels{.in = in, .out = out};
-    const WorkSpace weights(panels.size()), sums(winograd_places * in * padded(out));
+    const at::Tensor weights = work_space(panels.size()), sums = work_space(winograd_places * in * padded(out));
     const std::int64_t room = PlaceMatrices::size(blocks.tiles, padded(in));
-    const WorkSpace space(room + PlaceMatrices::size(blocks.tiles, padded(out)));
-    panels.values = weights.get();
+    const at::Tensor space = work_space(room + PlaceMatrices::size(blocks.tiles, padded(out)));
+    panels.values = numbers(weights);
     for (std::int64_t first = 0; first < out; first += lanes) {
       transform(WinogradWeights{numbers(inputs[1]), in, out}, panels, first);
     }
-    const PlaceMatrices transformed = PlaceMatrices::at(space.get(), blocks.tiles, padded(in));
+    const PlaceMatrices transformed = PlaceMatrices::at(numbers(space), blocks.tiles, padded(in));
     for (std::int64_t block = 0; block < blocks.count(); ++block) {
       convolve(Convolution{numbers(x), panels, numbers(inputs[2]), numbers(results[0])}, blocks, block, transformed,
-               PlaceMatrices::at(space.get() + room, blocks.tiles, winograd_panel));
+               PlaceMatrices::at(numbers(space) + room, blocks.tiles, winograd_panel));
       const GradientBlock of{blocks.range(block, in), blocks.range(block, out), transformed,
-                             PlaceMatrices::at(space.get() + room, blocks.tiles, padded(out))};
+                             PlaceMatrices::at(numbers(space) + room, blocks.tiles, padded(out))};
       tiles(of, numbers(x), numbers(dy));
       for (std::int64_t place = 0; place < winograd_places; ++place) {
-        products(of, place, block > 0, sums.get() + place * in * padded(out));
+        products(of, place, block > 0, numbers(sums) + place * in * padded(out));
       }
       bias_gradient(of, block > 0, numbers(results[2]));
     }
     for (std::int64_t first = 0; first < out; first += lanes) {
-      gradient(sums.get(), in, out, first, numbers(results[1]));
+      gradient(numbers(sums), in, out, first, numbers(results[1]));
     }
     return results;
   };

@@ -7,7 +7,7 @@
 /// processor is asked at run time.
 namespace patchdiff {
 
-/// Whether the processor has AVX-512, as of the first servers that had it (F, BW, VL and DQ).
+/// Whether the processor has AVX-512 (F, BW, VL and DQ).
 inline bool has_avx512() noexcept {
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -18,7 +18,6 @@ inline bool has_avx512() noexcept {
 }
 
 #if defined(__x86_64__)
-
 /// Calls a function that is always inlined, compiled for AVX-512 alone: for where `has_avx512()`.
 template <auto Kernel, class... Arguments>
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] auto with_avx512(Arguments&&... arguments) noexcept {

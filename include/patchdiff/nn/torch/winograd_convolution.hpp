@@ -2,12 +2,11 @@
 #pragma once
 
 #include <algorithm>
-#include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <new>
 
 #include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
 
 #include <patchdiff/backend/torch/lanes.hpp>
 #include <patchdiff/core/compiled_twice.hpp>
@@ -21,20 +20,8 @@
 /// and transformed back within the cache of a core. They are the same, and so are all bits, for any number of threads.
 namespace patchdiff::torch_cpu {
 
-/// Floats without values, from the start of a line of the cache on.
-class WorkSpace {
- public:
-  explicit WorkSpace(std::int64_t count)
-      : values_(static_cast<float*>(::operator new(static_cast<std::size_t>(count) * sizeof(float), alignment))) {}
-  float* get() const noexcept { return values_.get(); }
-
- private:
-  static constexpr std::align_val_t alignment{64};
-  struct Delete {
-    void operator()(float* values) const noexcept { ::operator delete(values, alignment); }
-  };
-  std::unique_ptr<float, Delete> values_;
-};
+/// Floats without values.
+inline at::Tensor work_space(std::int64_t count) { return at::empty({count}, at::kFloat); }
 
 /// The tiles of a grid in blocks of equal size, but for the last.
 struct TileBlocks {
@@ -88,8 +75,8 @@ struct Convolution {
 inline void winograd_convolution(const TileGrid& grid, const float* x, const WinogradWeights& weights,
                                  const float* bias, float* y) {
   WeightPanels panels{.in = weights.in, .out = weights.out};
-  const WorkSpace transformed(panels.size());
-  panels.values = transformed.get();
+  const at::Tensor transformed = work_space(panels.size());
+  panels.values = transformed.data_ptr<float>();
   at::parallel_for(0, padded(weights.out) / lanes, 1, [&](std::int64_t group, std::int64_t end) {
     for (; group < end; ++group) with_avx512<&transform_weights_body>(weights, panels, group * lanes);
   });
@@ -97,10 +84,11 @@ inline void winograd_convolution(const TileGrid& grid, const float* x, const Win
   const TileBlocks blocks = TileBlocks::of_about(48, grid);
   at::parallel_for(0, blocks.count(), 1, [&](std::int64_t block, std::int64_t end) {
     const std::int64_t row = padded(weights.in), inputs = PlaceMatrices::size(blocks.tiles, row);
-    const WorkSpace space(inputs + PlaceMatrices::size(blocks.tiles, winograd_panel));
+    const at::Tensor space = work_space(inputs + PlaceMatrices::size(blocks.tiles, winograd_panel));
+    float* const values = space.data_ptr<float>();
     for (; block < end; ++block) {
-      with_avx512<&convolve_block_body>(convolution, blocks, block, PlaceMatrices::at(space.get(), blocks.tiles, row),
-                                        PlaceMatrices::at(space.get() + inputs, blocks.tiles, winograd_panel));
+      with_avx512<&convolve_block_body>(convolution, blocks, block, PlaceMatrices::at(values, blocks.tiles, row),
+                                        PlaceMatrices::at(values + inputs, blocks.tiles, winograd_panel));
     }
   });
 }
@@ -159,11 +147,12 @@ inline void winograd_weight_gradients(const TileGrid& grid, const float* x, std:
   const std::int64_t row = padded(out), at_once = std::min<std::int64_t>(blocks.count(), at::get_num_threads());
   const std::int64_t inputs = PlaceMatrices::size(blocks.tiles, padded(in));
   const std::int64_t both = inputs + PlaceMatrices::size(blocks.tiles, row);
-  const WorkSpace space(at_once * both), sums(winograd_places * in * row);
+  const at::Tensor space = work_space(at_once * both), places = work_space(winograd_places * in * row);
+  float *const work = space.data_ptr<float>(), *const sums = places.data_ptr<float>();
   for (std::int64_t start = 0; start < blocks.count(); start += at_once) {
     const std::int64_t stop = std::min(blocks.count(), start + at_once);
     const auto block_of = [&](std::int64_t index) {
-      float* values = space.get() + (index - start) * both;
+      float* values = work + (index - start) * both;
       return GradientBlock{blocks.range(index, in), blocks.range(index, out),
                            PlaceMatrices::at(values, blocks.tiles, padded(in)),
                            PlaceMatrices::at(values + inputs, blocks.tiles, row)};
@@ -174,7 +163,7 @@ inline void winograd_weight_gradients(const TileGrid& grid, const float* x, std:
     at::parallel_for(0, winograd_places, 1, [&](std::int64_t place, std::int64_t end) {
       for (; place < end; ++place) {
         for (std::int64_t index = start; index < stop; ++index) {
-          float* to = sums.get() + place * in * row;
+          float* to = sums + place * in * row;
           with_avx512<&gradient_products_body>(block_of(index), place, index > 0, to);
           if (place == 5) with_avx512<&bias_gradient_body>(block_of(index), index > 0, bias);
         }
@@ -182,7 +171,7 @@ inline void winograd_weight_gradients(const TileGrid& grid, const float* x, std:
     });
   }
   at::parallel_for(0, row / lanes, 1, [&](std::int64_t group, std::int64_t end) {
-    for (; group < end; ++group) with_avx512<&weight_gradient_body>(sums.get(), in, out, group * lanes, weight);
+    for (; group < end; ++group) with_avx512<&weight_gradient_body>(sums, in, out, group * lanes, weight);
   });
 }
 
