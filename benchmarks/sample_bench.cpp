@@ -148,6 +148,7 @@ int main(int argc, char** argv) {
   settings.add_to(app, "run");
   app.add_option("--num-steps", settings.num_steps, "steps of a run")->check(CLI::PositiveNumber);
   app.add_flag("--all-solvers", settings.all_solvers, "every solver, not Heun's alone");
+  settings.device.add_to(app);
   add_dtype(app, settings.precision);
   return run_program(app, argc, argv, [&] { run(settings); });
 }

@@ -172,6 +172,7 @@ int main(int argc, char** argv) {
   Settings settings;
   CLI::App app{"Times a training step beside LibTorch alone in the same run.", "train_step_bench"};
   settings.add_to(app, "step");
+  settings.device.add_to(app);
   add_dtype(app, settings.precision);
   return run_program(app, argc, argv, [&] { run(settings); });
 }

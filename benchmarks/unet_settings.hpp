@@ -65,7 +65,6 @@ struct UNetSettings {
     app.add_option("--patch", patches, "sides of the patches, 0: no timing")->delimiter(',');
     app.add_option("--batch", batch, "images of a " + timed)->check(CLI::PositiveNumber);
     app.add_option("--steps", steps, "timed " + timed + "s of each kind")->check(CLI::PositiveNumber);
-    device.add_to(app);
     add_threads(app, threads);
     add_json(app, json);
   }
