@@ -29,10 +29,8 @@
 #include <patchdiff/data/any_dataset.hpp>
 #include <patchdiff/data/array_dataset.hpp>
 #include <patchdiff/data/dataset.hpp>
-#include <patchdiff/data/idx_dataset.hpp>
 #include <patchdiff/data/image_folder.hpp>
 #include <patchdiff/data/loader.hpp>
-#include <patchdiff/data/padded_dataset.hpp>
 #include <patchdiff/diffusion/any_denoiser.hpp>
 #include <patchdiff/io/checkpoint.hpp>
 #include <patchdiff/io/image_grid.hpp>
@@ -259,9 +257,7 @@ pd::AnyDataset read(const fs::path& data, const std::string& split, std::int64_t
   if (fs::is_directory(folder)) {
     return first(pd::ImageFolder(folder, {.labels = folder / "dataset.json"}), count);
   }
-  const pd::ArrayDataset stored = pd::read_idx_dataset(
-      {.images = data / (split + "-images-idx3-ubyte.gz"), .labels = data / (split + "-labels-idx1-ubyte.gz")});
-  return first(pd::PaddedDataset(stored, {32, 32}), count);
+  return first(fashion_mnist(data, split), count);
 }
 
 /// How good an arm's samples are now.
@@ -305,12 +301,16 @@ void run(const Settings& settings) {
     const Json before = Json::parse(std::ifstream(settings.json), nullptr, /*allow_exceptions=*/false);
     for (const auto& arm : arms) {
       if (!fs::exists(checkpoint_of(*arm))) continue;
+      if (!before.is_object()) {
+        throw pd::DataError("patch_training_bench", settings.json, "the figures of the run so far", "none");
+      }
       arm->restore(checkpoint_of(*arm));
       for (const Json& point : before.at("points")) {
         if (point.at("arm") == arm->settings().name && point.at("minutes") <= arm->minutes()) results.push_back(point);
       }
     }
   }
+  const double real_distance = judge.real(train), real_correlation = halves_correlation(test, settings.samples);
   const auto figures = [&] {
     return Json{{"benchmark", "patch_training"},
                 {"libtorch", TORCH_VERSION},
@@ -322,12 +322,13 @@ void run(const Settings& settings) {
                 {"channel_mult", settings.channel_mult},
                 {"seed", settings.seed},
                 {"samples", settings.samples},
-                {"real_frechet_distance", judge.real(train)},
-                {"real_halves_correlation", halves_correlation(test, settings.samples)},
+                {"real_frechet_distance", real_distance},
+                {"real_halves_correlation", real_correlation},
                 {"arms", described},
                 {"points", results}};
   };
   for (double point : settings.points) {
+    const std::size_t judged_before = results.size();
     bool all_there = false;
     while (!all_there) {  // in turns, so that whatever else the machine does meets all arms
       all_there = true;
@@ -342,6 +343,7 @@ void run(const Settings& settings) {
         }
       }
     }
+    if (results.size() == judged_before) continue;
     write_figures(settings.json, "patch_training_bench", figures());
     if (settings.checkpoints.empty()) continue;
     for (const auto& arm : arms) arm->save(checkpoint_of(*arm));
