@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "colleagues_script.hpp"
 
-#include <cstdio>
 #include <string>
 
 #include <ATen/ATen.h>
-#include <fmt/format.h>
 #include <torch/csrc/jit/api/module.h>
+
+#include <patchdiff/io/atomic_file.hpp>
 
 void write_colleagues_script(const std::filesystem::path& file) {
   torch::jit::Module module("Colleagues");
@@ -25,8 +25,8 @@ void write_colleagues_script(const std::filesystem::path& file) {
       return torch.conv2d(y, self.leave, None, [1, 1], [1, 1])
   )");
   module.save(file.string());
-  std::FILE* text = std::fopen((file.string() + ".json").c_str(), "w");
-  fmt::print(text, R"({{"input_channels": 3, "output_channels": 1, "label_dim": 10,)"
-                   R"( "noise": "sigma_label", "class_labels": "one_hot"}})");
-  std::fclose(text);
+  patchdiff::AtomicFile text(file.string() + ".json", "own_network");
+  text.write(R"({"input_channels": 3, "output_channels": 1, "label_dim": 10,)"
+             R"( "noise": "sigma_label", "class_labels": "one_hot"})");
+  text.commit();
 }
