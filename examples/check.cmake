@@ -3,7 +3,7 @@
 # Runs an example in the folder, made empty: it must end well, say what is expected and leave the files there.
 cmake_minimum_required(VERSION 3.25)
 
-include("${CMAKE_CURRENT_LIST_DIR}/../tests/package/arguments.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/../cmake/patchdiffArguments.cmake")
 patchdiff_arguments(arguments)
 
 file(REMOVE_RECURSE "${FOLDER}")

@@ -4,7 +4,7 @@
 # Configures, builds and runs a host project; with EXPECTED, its configuration must fail with such a message.
 cmake_minimum_required(VERSION 3.25)
 
-include("${CMAKE_CURRENT_LIST_DIR}/arguments.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/../../cmake/patchdiffArguments.cmake")
 patchdiff_arguments(arguments)
 
 file(REMOVE_RECURSE "${WORK}")

@@ -6,7 +6,7 @@
 cmake_minimum_required(VERSION 3.25)
 
 set(port "${SOURCE}/packaging/vcpkg")
-include("${CMAKE_CURRENT_LIST_DIR}/arguments.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/../../cmake/patchdiffArguments.cmake")
 patchdiff_arguments(settings)
 
 # -- What the port says of itself ----------------------------------------------------------------------------------------
