@@ -59,6 +59,12 @@ constexpr std::array<pd::NamedValue<Kind>, 2> value_names(Kind) noexcept {
   return {{{Kind::stochastic, "stochastic"}, {Kind::progressive, "progressive"}}};
 }
 
+enum class StepImages : std::uint8_t { published, equal };
+
+constexpr std::array<pd::NamedValue<StepImages>, 2> value_names(StepImages) noexcept {
+  return {{{StepImages::published, "published"}, {StepImages::equal, "equal"}}};
+}
+
 /// What may differ between two models.
 struct ArmSettings {
   std::string name;
@@ -69,6 +75,7 @@ struct ArmSettings {
   pd::Reduction reduction = pd::Reduction::sum;
   double learning_rate = 2e-3;
   std::int64_t batch = 32;
+  StepImages step_images = StepImages::published;
   double minutes = 15;
 
   template <class Self, class Visitor>
@@ -80,7 +87,8 @@ struct ArmSettings {
     visit("coordinates", self.coordinates, "whether the network is told where a patch lies");
     visit("reduction", self.reduction, "of a sample's pixels: sum or mean");
     visit("learning_rate", self.learning_rate, "after a rise over 100 steps");
-    visit("batch", self.batch, "images of a full-size step; smaller patches take more, as published");
+    visit("batch", self.batch, "images of a full-size step");
+    visit("step_images", self.step_images, "more images a step of smaller patches, as published, or equally many");
     visit("minutes", self.minutes, "processor time to train for, divided by the threads");
   }
 };
@@ -184,6 +192,9 @@ class Arm {
     pd::PatchSizes sizes{.image = {height, width},
                          .sizes = {{height, width}, {height / 2, width / 2}, {height / 4, width / 4}},
                          .probabilities = settings_.probabilities,
+                         .multiplier = settings_.step_images == StepImages::equal
+                                           ? pd::MultiplierRule::constant(1)
+                                           : pd::MultiplierRule::published(),
                          .size_divisor = denoiser_.network().size_divisor()};
     if (sizes.probabilities.empty()) {
       const double p = settings_.full_image_probability;
