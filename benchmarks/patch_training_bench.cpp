@@ -103,7 +103,7 @@ struct Settings {
   std::uint64_t seed = 1;
   std::vector<double> points{1, 2, 3, 4, 5, 6, 7.5, 9, 10.5, 12, 13.5, 15};
   double turn = 30;
-  std::int64_t samples = 1000;
+  std::int64_t samples = 1000, num_steps = 9;
   pd::Precision precision = pd::Precision::bfloat16;
   int threads = 1;
   std::string json, pictures, checkpoints;
@@ -192,9 +192,8 @@ class Arm {
     pd::PatchSizes sizes{.image = {height, width},
                          .sizes = {{height, width}, {height / 2, width / 2}, {height / 4, width / 4}},
                          .probabilities = settings_.probabilities,
-                         .multiplier = settings_.step_images == StepImages::equal
-                                           ? pd::MultiplierRule::constant(1)
-                                           : pd::MultiplierRule::published(),
+                         .multiplier = settings_.step_images == StepImages::equal ? pd::MultiplierRule::constant(1)
+                                                                                  : pd::MultiplierRule::published(),
                          .size_divisor = denoiser_.network().size_divisor()};
     if (sizes.probabilities.empty()) {
       const double p = settings_.full_image_probability;
@@ -295,8 +294,9 @@ void run(const Settings& settings) {
   const std::vector<ArmSettings> wanted = read_arms(settings.arms);
   const pd::AnyDataset train = read(settings.data, "train", settings.images),
                        test = read(settings.data, "t10k", std::numeric_limits<std::int64_t>::max());
-  const SampleJudge judge(settings.features.empty() ? fashion_features() : load_feature_classifier(settings.features),
-                          test, {.count = settings.samples, .solver = {pd::SolverName::dpmpp_2m}, .num_steps = 9});
+  const SampleJudge judge(
+      settings.features.empty() ? fashion_features() : load_feature_classifier(settings.features), test,
+      {.count = settings.samples, .solver = {pd::SolverName::dpmpp_2m}, .num_steps = settings.num_steps});
   std::vector<std::unique_ptr<Arm>> arms;
   Json described = Json::array();
   for (const ArmSettings& arm : wanted) {
@@ -333,6 +333,7 @@ void run(const Settings& settings) {
                 {"channel_mult", settings.channel_mult},
                 {"seed", settings.seed},
                 {"samples", settings.samples},
+                {"num_steps", settings.num_steps},
                 {"real_frechet_distance", real_distance},
                 {"real_halves_correlation", real_correlation},
                 {"arms", described},
@@ -381,6 +382,8 @@ int main(int argc, char** argv) {
   app.add_option("--turn", settings.turn, "seconds of it that an arm trains for before the next one's turn")
       ->check(CLI::PositiveNumber);
   app.add_option("--samples", settings.samples, "samples of each judgement")->check(CLI::Range(2, 50000));
+  app.add_option("--num-steps", settings.num_steps, "of DPM-Solver++(2M), which draws them")
+      ->check(CLI::PositiveNumber);
   app.add_option("--pictures", settings.pictures, "folder for samples of each arm at its end");
   CLI::Option* json = app.add_option("--json", settings.json, "file for the figures");
   app.add_option("--checkpoints", settings.checkpoints,

@@ -47,9 +47,9 @@ pd::TrainerOptions trainer_options(const TrainingSettings& settings, pd::PatchSi
           .micro_batch = settings.micro_batch > 0 ? std::optional(settings.micro_batch) : std::nullopt};
 }
 
-pd::EMA<B> make_average(const TrainingSettings& settings, Denoiser& denoiser, const pd::TrainState& state = {}) {
-  return pd::EMA<B>(
-      denoiser, {.halflife_images = settings.ema_halflife_images, .rampup_ratio = settings.ema_rampup_ratio}, state);
+pd::EMA<B> make_average(const TrainingSettings& settings, Denoiser& denoiser) {
+  return pd::EMA<B>(denoiser,
+                    {.halflife_images = settings.ema_halflife_images, .rampup_ratio = settings.ema_rampup_ratio});
 }
 
 pd::Adam<B> make_optimizer() { return pd::Adam<B>{{.beta2 = 0.99}}; }
@@ -129,7 +129,7 @@ TrainingEstimate TrainingRun::estimate(const Denoiser& denoiser, const TrainingL
         pd::Adam<B> optimizer = make_optimizer();
         pd::TrainState state{.seed = settings_.seed};
         optimizer.prepare(model);
-        const pd::EMA<B> average = make_average(settings_, model, state);
+        const pd::EMA<B> average = make_average(settings_, model);
         options.step.schedule = pd::PatchSizeSchedule::stochastic_of({.image = image, .sizes = {sizes[size]}});
         pd::Trainer(model, optimizer, loader, state, options).step();
       };
@@ -159,7 +159,7 @@ TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& 
     optimizer.prepare(denoiser);
     pd::TrainState state{.seed = settings_.seed};
     if (resuming.from) state = resuming.from->state();
-    pd::EMA<B> ema = make_average(settings_, denoiser, state);
+    pd::EMA<B> ema = make_average(settings_, denoiser);
     pd::CheckpointParts<B> parts;
     parts.add("model", denoiser).add("adam", optimizer).add("ema", ema);
     if (resuming.from) resuming.from->restore(parts);

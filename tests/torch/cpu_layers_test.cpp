@@ -243,9 +243,10 @@ std::vector<at::Tensor> with_gradients(const std::vector<at::Tensor>& inputs, co
   return results;
 }
 
+/// Of activations in the type of the inputs.
 std::vector<at::Tensor> by_kernel(const std::vector<at::Tensor>& inputs) {
   return with_gradients(inputs, [](const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-    return unet::CpuConvolution::apply(unet::channels_last(x, at::kFloat), weight, bias);
+    return unet::CpuConvolution::apply(unet::channels_last(x, x.scalar_type()), weight, bias);
   });
 }
 
@@ -256,8 +257,9 @@ std::vector<at::Tensor> in_float64(std::vector<at::Tensor> inputs) {
   });
 }
 
-/// Largest error of a result beside its largest value: F(2x2, 3x3) in float stays below 6e-7 at up to 256 channels.
-constexpr double convolution_tolerance = 2e-6;
+/// Largest error of a result beside its largest value: F(2x2, 3x3) in float stays below 6e-7 at up to 256 channels;
+/// what is stored in bfloat16 is rounded once.
+constexpr double convolution_tolerance = 2e-6, bfloat16_tolerance = 1.0 / 256;
 
 TEST_CASE("a convolution by tiles is that in float64, its gradients too") {
   if (!has_avx512()) return;
@@ -269,14 +271,17 @@ TEST_CASE("a convolution by tiles is that in float64, its gradients too") {
   const Shapes of =
       GENERATE(Shapes{1, 16, 16, 1, 1}, Shapes{2, 20, 37, 7, 5}, Shapes{1, 70, 130, 1, 9}, Shapes{3, 3, 16, 6, 2},
                Shapes{2, 40, 5, 2, 3}, Shapes{2, 64, 64, 16, 16}, Shapes{5, 16, 96, 13, 8}, Shapes{1, 33, 64, 31, 17});
-  CAPTURE(of.n, of.in, of.out, of.height, of.width);
-  const auto inputs = convolution_inputs(of.n, of.in, of.out, of.height, of.width);
+  const at::ScalarType type = GENERATE(at::kFloat, at::kBFloat16);
+  CAPTURE(of.n, of.in, of.out, of.height, of.width, type);
+  auto inputs = convolution_inputs(of.n, of.in, of.out, of.height, of.width);
+  for (const std::size_t activations : {0, 3}) inputs[activations] = inputs[activations].to(type);
   const auto got = by_kernel(inputs), exact = in_float64(inputs);
   for (std::size_t i = 0; i < got.size(); ++i) {
     CAPTURE(i);
-    CHECK(got[i].scalar_type() == at::kFloat);
+    const bool is_weight = i > 1;
+    CHECK(got[i].scalar_type() == (is_weight ? at::kFloat : type));
     CHECK(got[i].sizes() == exact[i].sizes());
-    CHECK(error(got[i], exact[i]) < convolution_tolerance);
+    CHECK(error(got[i], exact[i]) < (is_weight || type == at::kFloat ? convolution_tolerance : bfloat16_tolerance));
   }
 }
 
@@ -326,16 +331,21 @@ TEST_CASE("a convolution by tiles can be differentiated twice") {
   if (!has_avx512()) return;
   const auto inputs = convolution_inputs(2, 16, 17, 5, 4);
   const auto second = [&](at::ScalarType type) {
+    const at::ScalarType of_weights = type == at::kDouble ? at::kDouble : at::kFloat;
     std::vector<at::Tensor> leaves;
-    for (std::size_t i = 0; i < 3; ++i) leaves.push_back(inputs[i].to(type).detach().requires_grad_());
-    const at::Tensor y = type == at::kFloat
-                             ? unet::CpuConvolution::apply(unet::channels_last(leaves[0], type), leaves[1], leaves[2])
-                             : at::conv2d(leaves[0], leaves[1], leaves[2], 1, 1);
+    for (std::size_t i = 0; i < 3; ++i) leaves.push_back(inputs[i].to(of_weights).detach().requires_grad_());
+    const at::Tensor y = type == at::kDouble
+                             ? at::conv2d(leaves[0], leaves[1], leaves[2], 1, 1)
+                             : unet::CpuConvolution::apply(unet::channels_last(leaves[0], type), leaves[1], leaves[2]);
     const auto first = torch::autograd::grad({y.square()}, leaves, {inputs[3].to(type)}, true, true);
     return torch::autograd::grad({first[0].square().sum() + first[2].square().sum()}, leaves);
   };
-  const auto got = second(at::kFloat), exact = second(at::kDouble);
-  for (std::size_t i = 0; i < exact.size(); ++i) CHECK(error(got[i], exact[i]) < 1e-5);
+  const auto exact = second(at::kDouble);
+  for (const auto& [type, tolerance] : {std::pair(at::kFloat, 1e-5), std::pair(at::kBFloat16, 0.05)}) {
+    CAPTURE(type);
+    const auto got = second(type);
+    for (std::size_t i = 0; i < exact.size(); ++i) CHECK(error(got[i], exact[i]) < tolerance);
+  }
 }
 
 template <auto Kernel>
@@ -362,8 +372,8 @@ TEST_CASE("both ways of compiling the tiles' kernels agree") {
     }
     const PlaceMatrices transformed = PlaceMatrices::at(numbers(space), blocks.tiles, padded(in));
     for (std::int64_t block = 0; block < blocks.count(); ++block) {
-      convolve(Convolution{numbers(x), panels, numbers(inputs[2]), numbers(results[0])}, blocks, block, transformed,
-               PlaceMatrices::at(numbers(space) + room, blocks.tiles, winograd_panel));
+      convolve(Convolution<float>{numbers(x), panels, numbers(inputs[2]), numbers(results[0])}, blocks, block,
+               transformed, PlaceMatrices::at(numbers(space) + room, blocks.tiles, winograd_panel));
       const GradientBlock of{blocks.range(block, in), blocks.range(block, out), transformed,
                              PlaceMatrices::at(numbers(space) + room, blocks.tiles, padded(out))};
       tiles(of, numbers(x), numbers(dy));
@@ -377,11 +387,12 @@ TEST_CASE("both ways of compiling the tiles' kernels agree") {
     }
     return results;
   };
-  const auto chosen =
-      run(as_chosen<&transform_weights_body>, as_chosen<&convolve_block_body>, as_chosen<&gradient_block_body>,
-          as_chosen<&gradient_products_body>, as_chosen<&bias_gradient_body>, as_chosen<&weight_gradient_body>);
-  const auto plain = run(as_is<&transform_weights_body>, as_is<&convolve_block_body>, as_is<&gradient_block_body>,
-                         as_is<&gradient_products_body>, as_is<&bias_gradient_body>, as_is<&weight_gradient_body>);
+  const auto chosen = run(as_chosen<&transform_weights_body>, as_chosen<&convolve_block_body<float>>,
+                          as_chosen<&gradient_block_body<float>>, as_chosen<&gradient_products_body>,
+                          as_chosen<&bias_gradient_body>, as_chosen<&weight_gradient_body>);
+  const auto plain =
+      run(as_is<&transform_weights_body>, as_is<&convolve_block_body<float>>, as_is<&gradient_block_body<float>>,
+          as_is<&gradient_products_body>, as_is<&bias_gradient_body>, as_is<&weight_gradient_body>);
   const auto exact = in_float64(inputs);
   const std::vector<at::Tensor> expected{exact[0].permute({0, 2, 3, 1}), exact[2], exact[3]};
   for (std::size_t i = 0; i < plain.size(); ++i) {

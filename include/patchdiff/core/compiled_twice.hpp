@@ -2,6 +2,9 @@
 #pragma once
 
 #include <utility>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 /// Kernels on the processor that are compiled twice, for AVX-512 and for whatever the host's file is compiled for; the
 /// processor is asked at run time.
@@ -12,6 +15,19 @@ inline bool has_avx512() noexcept {
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+#else
+  return false;
+#endif
+}
+
+/// Whether the processor multiplies bfloat16 by matrix units (AMX).
+inline bool has_amx_bfloat16() noexcept {
+#if defined(__x86_64__)
+  static const bool has = [] {  // asked once: where the machine is virtual, its host answers
+    unsigned int a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & bit_AMX_BF16) != 0;
+  }();
+  return has;
 #else
   return false;
 #endif

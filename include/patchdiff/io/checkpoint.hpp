@@ -36,13 +36,17 @@ class CheckpointParts {
   using Tensor = typename B::Tensor;
   using Visitor = std::function<void(std::string_view, Tensor&)>;
 
-  /// The part's tensors stand behind `name.`; it must outlive this.
+  /// The part's tensors stand behind `name.`; it must outlive this. One with `resume(state)` is told where the run goes
+  /// on.
   template <HasState Part>
   CheckpointParts& add(std::string name, Part& part) {
     parts_.push_back([name = std::move(name), &part](const Visitor& visit) {
       part.visit_state(
           [&](std::string_view tensor, Tensor& value) { visit(fmt::format("{}.{}", name, tensor), value); });
     });
+    if constexpr (requires(const TrainState& state) { part.resume(state); }) {
+      resumed_.push_back([&part](const TrainState& state) { part.resume(state); });
+    }
     return *this;
   }
 
@@ -50,8 +54,13 @@ class CheckpointParts {
     for (const auto& part : parts_) part(visit);
   }
 
+  void resume(const TrainState& state) const {
+    for (const auto& part : resumed_) part(state);
+  }
+
  private:
   std::vector<std::function<void(const Visitor&)>> parts_;
+  std::vector<std::function<void(const TrainState&)>> resumed_;
 };
 
 /// A file that a training run goes on from: every tensor to the bit, the run's state, and a program's own settings.
@@ -119,12 +128,13 @@ class Checkpoint {
   const TrainState& state() const noexcept { return state_; }
   const Settings& settings() const noexcept { return settings_; }
 
-  /// Gives the parts the tensors of the file.
+  /// Gives the parts the tensors of the file, and averages the images that they have seen.
   ///
   /// Errors: DataError that lists every missing, unknown and wrongly shaped tensor; the parts are as before then.
   template <Backend B>
   void restore(const CheckpointParts<B>& parts) const {
     load_weights(parts, file_, path_, "");
+    parts.resume(state_);
   }
 
  private:

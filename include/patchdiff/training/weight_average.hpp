@@ -47,6 +47,9 @@ class WeightAverage {
     return net;
   }
 
+  /// Goes on with averages of a run that has come to `state`: what `Checkpoint::restore` says when it has read them.
+  void resume(const TrainState& state) noexcept { info_.images = state.images; }
+
   /// Images seen at the last update.
   std::uint64_t images() const noexcept { return info_.images; }
 

@@ -89,10 +89,9 @@ void check_resume() {
   Run<B> other(2);
   other.state = checkpoint.state();
   CHECK(other.state.step == 5);
-  other.ema = EMA<B>(other.denoiser, {.rampup_ratio = 0.5}, other.state);
-  other.power_ema = PowerEMA<B>(other.denoiser, {}, other.state);
   checkpoint.restore(other.parts());
   CHECK(other.values() == saved);
+  CHECK(other.ema.images() == checkpoint.state().images);
   other.train(4);
   CHECK(other.values() == whole.values());
   CHECK(other.state == whole.state);

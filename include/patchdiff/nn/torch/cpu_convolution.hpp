@@ -17,16 +17,19 @@
 
 namespace patchdiff::unet {
 
-/// A 3x3 convolution of stride and padding 1, in float, of activations that lie channels last, by Winograd's tiles.
+/// A 3x3 convolution of stride and padding 1 of activations in float or bfloat16 that lie channels last, by Winograd's
+/// tiles. All is computed in float; weights and their gradients are float.
 ///
 /// For processors with AVX-512. Observers of LibTorch's operators see it as `patchdiff::convolution` and
 /// `patchdiff::convolution_backward`.
 struct CpuConvolution : ::torch::autograd::Function<CpuConvolution> {
   using Variables = ::torch::autograd::variable_list;
 
-  /// Whether this is that convolution, and faster than LibTorch's: with AVX-512, and channels that fill its vectors.
+  /// Whether this is that convolution, and faster than LibTorch's: with AVX-512, channels that fill its vectors and, in
+  /// bfloat16, no matrix units, which only LibTorch uses.
   static bool gains(const at::Tensor& x, const at::Tensor& weight, std::int64_t padding) {
-    return has_avx512() && x.device().is_cpu() && padding == 1 && weight.size(2) == 3 && weight.size(3) == 3 &&
+    const bool has_gain = has_avx512() && (x.scalar_type() == at::kFloat || !has_amx_bfloat16());
+    return has_gain && x.device().is_cpu() && padding == 1 && weight.size(2) == 3 && weight.size(3) == 3 &&
            weight.size(0) >= torch_cpu::lanes && weight.size(1) >= torch_cpu::lanes && x.size(1) == weight.size(1) &&
            x.numel() > 0;
   }
@@ -40,18 +43,25 @@ struct CpuConvolution : ::torch::autograd::Function<CpuConvolution> {
   static Variables backward(::torch::autograd::AutogradContext* context, const Variables& gradients) {
     const Variables inputs = context->get_saved_variables();
     if (at::GradMode::is_enabled()) {
-      return differentiable_gradients([](const Variables& from) { return at::conv2d(from[0], from[1], from[2], 1, 1); },
-                                      inputs, gradients);
+      return differentiable_gradients(
+          [](const Variables& from) {
+            return at::conv2d(from[0].to(at::kFloat), from[1], from[2], 1, 1).to(from[0].scalar_type());
+          },
+          inputs, gradients);
     }
-    return gradients_of(channels_last(gradients[0], at::kFloat), inputs[0], inputs[1], context->needs_input_grad(0),
-                        context->needs_input_grad(1) || context->needs_input_grad(2));
+    return gradients_of(channels_last(gradients[0], inputs[0].scalar_type()), inputs[0], inputs[1],
+                        context->needs_input_grad(0), context->needs_input_grad(1) || context->needs_input_grad(2));
   }
 
-  /// y [N, out, H, W] of x [N, in, H, W] that lies channels last, weight [out, in, 3, 3] and bias [out].
+  /// y [N, out, H, W] of x [N, in, H, W] of the same type that lies channels last, weight [out, in, 3, 3] and bias
+  /// [out].
   static at::Tensor convolved(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
     RECORD_FUNCTION("patchdiff::convolution", (std::array<const c10::IValue, 3>{x, weight, bias}));
     const at::Tensor y = like(x, weight.size(0)), w = weight.contiguous(), b = bias.contiguous();
-    torch_cpu::winograd_convolution(grid_of(x), values(x), weights_of(w, false), values(b), values(y));
+    by_value_type(x, [&]<class Value>(Value) {
+      torch_cpu::winograd_convolution(grid_of(x), values_of<Value>(x), weights_of(w, false), values_of<float>(b),
+                                      values_of<Value>(y));
+    });
     return y;
   }
 
@@ -61,28 +71,29 @@ struct CpuConvolution : ::torch::autograd::Function<CpuConvolution> {
     RECORD_FUNCTION("patchdiff::convolution_backward",
                     (std::array<const c10::IValue, 5>{cotangent, x, weight, of_x, of_weights}));
     Variables found(3);
-    if (of_x) {
-      const at::Tensor w = weight.contiguous();
-      found[0] = like(cotangent, x.size(1));
-      torch_cpu::winograd_convolution(grid_of(x), values(cotangent), weights_of(w, true), nullptr, values(found[0]));
-    }
-    if (of_weights) {
-      found[1] = at::empty(weight.sizes(), weight.options(), at::MemoryFormat::Contiguous);
-      found[2] = at::empty({weight.size(0)}, weight.options());
-      torch_cpu::winograd_weight_gradients(grid_of(x), values(x), x.size(1), values(cotangent), weight.size(0),
-                                           values(found[1]), values(found[2]));
-    }
+    by_value_type(x, [&]<class Value>(Value) {
+      if (of_x) {
+        const at::Tensor w = weight.contiguous();
+        found[0] = like(cotangent, x.size(1));
+        torch_cpu::winograd_convolution(grid_of(x), values_of<Value>(cotangent), weights_of(w, true), nullptr,
+                                        values_of<Value>(found[0]));
+      }
+      if (of_weights) {
+        found[1] = at::empty(weight.sizes(), weight.options(), at::MemoryFormat::Contiguous);
+        found[2] = at::empty({weight.size(0)}, weight.options());
+        torch_cpu::winograd_weight_gradients(grid_of(x), values_of<Value>(x), x.size(1), values_of<Value>(cotangent),
+                                             weight.size(0), values_of<float>(found[1]), values_of<float>(found[2]));
+      }
+    });
     return found;
   }
 
  private:
-  static float* values(const at::Tensor& x) { return x.data_ptr<float>(); }
-
   static torch_cpu::TileGrid grid_of(const at::Tensor& x) { return {x.size(0), x.size(2), x.size(3)}; }
 
   static torch_cpu::WinogradWeights weights_of(const at::Tensor& weight, bool turned) {
     const std::int64_t out = weight.size(0), in = weight.size(1);
-    return {values(weight), turned ? out : in, turned ? in : out, turned};
+    return {values_of<float>(weight), turned ? out : in, turned ? in : out, turned};
   }
 
   static at::Tensor like(const at::Tensor& x, std::int64_t channels) {

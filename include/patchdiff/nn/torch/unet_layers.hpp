@@ -108,10 +108,10 @@ struct Conv2d {
   at::Tensor convolved(const at::Tensor& x, std::int64_t more_padding) const {
     const std::int64_t padding = weight.size(2) / 2 + more_padding;
     const std::optional<at::ScalarType> type = cpu_type(weight);
-    if (type == at::kBFloat16) return BFloat16Convolution::apply(channels_last(x, *type), weight, bias, padding);
     if (!type) return at::conv2d(x, weight, bias, 1, padding);
     const at::Tensor activations = channels_last(x, *type);
     if (CpuConvolution::gains(activations, weight, padding)) return CpuConvolution::apply(activations, weight, bias);
+    if (type == at::kBFloat16) return BFloat16Convolution::apply(activations, weight, bias, padding);
     return at::conv2d(activations, weight, bias, 1, padding);
   }
 

@@ -14,7 +14,8 @@
 #include <patchdiff/nn/torch/winograd_tiles.hpp>
 #include <patchdiff/nn/torch/winograd_weights.hpp>
 
-/// 3x3 convolutions of stride and padding 1 by Winograd's tiles, in float, on arrays that lie channels last.
+/// 3x3 convolutions of stride and padding 1 by Winograd's tiles, computed in float, on arrays of float or bfloat16 that
+/// lie channels last.
 ///
 /// Only for processors with AVX-512 (`has_avx512()`): others have no gain. Blocks of tiles are transformed, multiplied
 /// and transformed back within the cache of a core. They are the same, and so are all bits, for any number of threads.
@@ -40,15 +41,17 @@ struct TileBlocks {
   }
 };
 
+template <class Value>
 struct Convolution {
-  const float* x = nullptr;  ///< [N, H, W, in]
+  const Value* x = nullptr;  ///< [N, H, W, in]
   WeightPanels weights{};
   const float* bias = nullptr;  ///< [out], or none
-  float* y = nullptr;           ///< [N, H, W, out]
+  Value* y = nullptr;           ///< [N, H, W, out]
 };
 
 /// Convolves a block of tiles; `outputs` have room for one panel.
-[[gnu::always_inline]] inline void convolve_block_body(const Convolution& c, const TileBlocks& blocks,
+template <class Value>
+[[gnu::always_inline]] inline void convolve_block_body(const Convolution<Value>& c, const TileBlocks& blocks,
                                                        std::int64_t block, const PlaceMatrices& inputs,
                                                        const PlaceMatrices& outputs) noexcept {
   const TileRange from = blocks.range(block, c.weights.in), to = blocks.range(block, c.weights.out);
@@ -72,23 +75,24 @@ struct Convolution {
 }
 
 /// y [N, H, W, out] of x [N, H, W, in]; the bias may be nullptr.
-inline void winograd_convolution(const TileGrid& grid, const float* x, const WinogradWeights& weights,
-                                 const float* bias, float* y) {
+template <class Value>
+void winograd_convolution(const TileGrid& grid, const Value* x, const WinogradWeights& weights, const float* bias,
+                          Value* y) {
   WeightPanels panels{.in = weights.in, .out = weights.out};
   const at::Tensor transformed = work_space(panels.size());
   panels.values = transformed.data_ptr<float>();
   at::parallel_for(0, padded(weights.out) / lanes, 1, [&](std::int64_t group, std::int64_t end) {
     for (; group < end; ++group) with_avx512<&transform_weights_body>(weights, panels, group * lanes);
   });
-  const Convolution convolution{x, panels, bias, y};
+  const Convolution<Value> convolution{x, panels, bias, y};
   const TileBlocks blocks = TileBlocks::of_about(48, grid);
   at::parallel_for(0, blocks.count(), 1, [&](std::int64_t block, std::int64_t end) {
     const std::int64_t row = padded(weights.in), inputs = PlaceMatrices::size(blocks.tiles, row);
     const at::Tensor space = work_space(inputs + PlaceMatrices::size(blocks.tiles, winograd_panel));
     float* const values = space.data_ptr<float>();
     for (; block < end; ++block) {
-      with_avx512<&convolve_block_body>(convolution, blocks, block, PlaceMatrices::at(values, blocks.tiles, row),
-                                        PlaceMatrices::at(values + inputs, blocks.tiles, winograd_panel));
+      with_avx512<&convolve_block_body<Value>>(convolution, blocks, block, PlaceMatrices::at(values, blocks.tiles, row),
+                                               PlaceMatrices::at(values + inputs, blocks.tiles, winograd_panel));
     }
   });
 }
@@ -99,8 +103,9 @@ struct GradientBlock {
   PlaceMatrices inputs, gradients;
 };
 
-[[gnu::always_inline]] inline void gradient_block_body(const GradientBlock& block, const float* x,
-                                                       const float* dy) noexcept {
+template <class Value>
+[[gnu::always_inline]] inline void gradient_block_body(const GradientBlock& block, const Value* x,
+                                                       const Value* dy) noexcept {
   input_tiles(block.x, x, block.inputs);
   gradient_tiles(block.dy, dy, block.gradients);
 }
@@ -141,8 +146,9 @@ struct GradientBlock {
 }
 
 /// Gradients of weights [out, in, 3, 3] and bias [out], of at least one image.
-inline void winograd_weight_gradients(const TileGrid& grid, const float* x, std::int64_t in, const float* dy,
-                                      std::int64_t out, float* weight, float* bias) {
+template <class Value>
+void winograd_weight_gradients(const TileGrid& grid, const Value* x, std::int64_t in, const Value* dy, std::int64_t out,
+                               float* weight, float* bias) {
   const TileBlocks blocks = TileBlocks::of_about(96, grid);
   const std::int64_t row = padded(out), at_once = std::min<std::int64_t>(blocks.count(), at::get_num_threads());
   const std::int64_t inputs = PlaceMatrices::size(blocks.tiles, padded(in));
@@ -158,7 +164,7 @@ inline void winograd_weight_gradients(const TileGrid& grid, const float* x, std:
                            PlaceMatrices::at(values + inputs, blocks.tiles, row)};
     };
     at::parallel_for(start, stop, 1, [&](std::int64_t index, std::int64_t end) {
-      for (; index < end; ++index) with_avx512<&gradient_block_body>(block_of(index), x, dy);
+      for (; index < end; ++index) with_avx512<&gradient_block_body<Value>>(block_of(index), x, dy);
     });
     at::parallel_for(0, winograd_places, 1, [&](std::int64_t place, std::int64_t end) {
       for (; place < end; ++place) {

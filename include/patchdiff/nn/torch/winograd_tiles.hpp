@@ -77,7 +77,8 @@ template <class F>
 }
 
 /// B^T x B of a row of tiles and up to 16 channels; pixels outside are zero.
-[[gnu::always_inline]] inline void input_tile_row(const TileRange& range, const float* x, std::int64_t row,
+template <class Value>
+[[gnu::always_inline]] inline void input_tile_row(const TileRange& range, const Value* x, std::int64_t row,
                                                   std::int64_t column, std::int64_t tiles, std::int64_t count,
                                                   float* out, const PlaceMatrices& to) noexcept {
   const std::int64_t height = range.grid.height, width = range.grid.width, channels = range.channels;
@@ -111,7 +112,8 @@ template <class F>
 }
 
 /// B^T x B of images x.
-[[gnu::always_inline]] inline void input_tiles(const TileRange& range, const float* x,
+template <class Value>
+[[gnu::always_inline]] inline void input_tiles(const TileRange& range, const Value* x,
                                                const PlaceMatrices& to) noexcept {
   const std::int64_t pixels = range.grid.height * range.grid.width, channels = range.channels;
   for_tile_rows(
@@ -142,8 +144,9 @@ template <class F>
 }
 
 /// A^T m A plus the bias (none: nullptr), of channels `first` to `last`, which are all that m has.
+template <class Value>
 [[gnu::always_inline]] inline void output_tiles(const TileRange& range, const PlaceMatrices& m, std::int64_t first,
-                                                std::int64_t last, const float* bias, float* y) noexcept {
+                                                std::int64_t last, const float* bias, Value* y) noexcept {
   const std::int64_t right = range.channels, below = range.grid.width * range.channels;
   for_tiles(
       range, [&](std::int64_t pixel, std::int64_t index, bool has_right, bool has_below)
@@ -161,7 +164,7 @@ template <class F>
                            upper[j] = line[0] + line[1] + line[2];
                            lower[j] = line[1] - line[2] - line[3];
                          }
-                         float* out = y + pixel + c;
+                         Value* out = y + pixel + c;
                          store(out, count, upper[0] + upper[1] + upper[2] + constant);
                          if (has_right) store(out + right, count, upper[1] - upper[2] - upper[3] + constant);
                          if (!has_below) return;
@@ -172,7 +175,8 @@ template <class F>
 }
 
 /// A dy A^T of the gradient dy; place 5 is the sum of a tile's pixels.
-[[gnu::always_inline]] inline void gradient_tiles(const TileRange& range, const float* dy,
+template <class Value>
+[[gnu::always_inline]] inline void gradient_tiles(const TileRange& range, const Value* dy,
                                                   const PlaceMatrices& to) noexcept {
   const std::int64_t right = range.channels, below = range.grid.width * range.channels;
   for_tiles(
@@ -180,7 +184,7 @@ template <class F>
                  bool has_below) __attribute__((always_inline)) {
         for_lanes(
             0, range.channels, [&](std::int64_t c, std::int64_t count) __attribute__((always_inline)) {
-              const float* from = dy + pixel + c;
+              const Value* from = dy + pixel + c;
               Floats d[2][2]{};
               load(from, count, d[0][0]);
               if (has_right) load(from + right, count, d[0][1]);
