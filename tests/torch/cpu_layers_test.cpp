@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -316,6 +317,10 @@ TEST_CASE("a layer convolves whatever lies in memory, and by tiles where that ga
   CHECK_FALSE(CpuConvolution::gains(x.narrow(0, 0, 0), weight, 1));
   CHECK_FALSE(CpuConvolution::gains(x, at::empty({24, 16, 1, 1}), 1));
   CHECK_FALSE(CpuConvolution::gains(x, at::empty({24, 17, 3, 3}), 1));
+  CHECK_FALSE(CpuConvolution::gains(x.to(at::kBFloat16), weight, 1));
+  const at::Tensor wide_weight = at::empty({32, 32, 3, 3});
+  CHECK(CpuConvolution::gains(wide, wide_weight, 1) == has_avx512());
+  CHECK(CpuConvolution::gains(wide.to(at::kBFloat16), wide_weight, 1) == (has_avx512() && !has_amx_bfloat16()));
   CHECK_THROWS_AS(layer(x.narrow(1, 0, 15)), c10::Error);
   inputs[1].requires_grad_();
   const bool by_tiles = layer(x).grad_fn()->name().find("CpuConvolution") != std::string::npos;
@@ -360,7 +365,8 @@ TEST_CASE("both ways of compiling the tiles' kernels agree") {
   const at::Tensor x = inputs[0].permute({0, 2, 3, 1}).contiguous(), dy = inputs[3].permute({0, 2, 3, 1}).contiguous();
   const TileBlocks blocks = TileBlocks::of_about(30, {2, 7, 6});
   const auto numbers = [](const at::Tensor& values) { return values.data_ptr<float>(); };
-  const auto run = [&](auto transform, auto convolve, auto tiles, auto products, auto bias_gradient, auto gradient) {
+  const auto run = [&](auto transform, auto input, auto panel_products, auto output, auto gradient_input,
+                       auto gradient_products, auto bias_gradient, auto gradient) {
     std::vector<at::Tensor> results{at::zeros_like(dy), at::zeros_like(inputs[1]), at::zeros_like(inputs[2])};
     WeightPanels panels{.in = in, .out = out};
     const at::Tensor weights = work_space(panels.size()), sums = work_space(winograd_places * in * padded(out));
@@ -371,14 +377,19 @@ TEST_CASE("both ways of compiling the tiles' kernels agree") {
       transform(WinogradWeights{numbers(inputs[1]), in, out}, panels, first);
     }
     const PlaceMatrices transformed = PlaceMatrices::at(numbers(space), blocks.tiles, padded(in));
+    const PlaceMatrices of_panel = PlaceMatrices::at(numbers(space) + room, blocks.tiles, winograd_panel);
     for (std::int64_t block = 0; block < blocks.count(); ++block) {
-      convolve(Convolution<float>{numbers(x), panels, numbers(inputs[2]), numbers(results[0])}, blocks, block,
-               transformed, PlaceMatrices::at(numbers(space) + room, blocks.tiles, winograd_panel));
-      const GradientBlock of{blocks.range(block, in), blocks.range(block, out), transformed,
+      const TileRange from = blocks.range(block, in), to = blocks.range(block, out);
+      input(from, numbers(x), transformed);
+      for (std::int64_t first = 0; first < out; first += winograd_panel) {
+        panel_products(panels, first, from.last - from.first, transformed, of_panel);
+        output(to, of_panel, first, std::min(out, first + winograd_panel), numbers(inputs[2]), numbers(results[0]));
+      }
+      const GradientBlock of{from, to, transformed,
                              PlaceMatrices::at(numbers(space) + room, blocks.tiles, padded(out))};
-      tiles(of, numbers(x), numbers(dy));
+      gradient_input(to, numbers(dy), of.gradients);
       for (std::int64_t place = 0; place < winograd_places; ++place) {
-        products(of, place, block > 0, numbers(sums) + place * in * padded(out));
+        gradient_products(of, place, block > 0, numbers(sums) + place * in * padded(out));
       }
       bias_gradient(of, block > 0, numbers(results[2]));
     }
@@ -387,12 +398,13 @@ TEST_CASE("both ways of compiling the tiles' kernels agree") {
     }
     return results;
   };
-  const auto chosen = run(as_chosen<&transform_weights_body>, as_chosen<&convolve_block_body<float>>,
-                          as_chosen<&gradient_block_body<float>>, as_chosen<&gradient_products_body>,
-                          as_chosen<&bias_gradient_body>, as_chosen<&weight_gradient_body>);
-  const auto plain =
-      run(as_is<&transform_weights_body>, as_is<&convolve_block_body<float>>, as_is<&gradient_block_body<float>>,
-          as_is<&gradient_products_body>, as_is<&bias_gradient_body>, as_is<&weight_gradient_body>);
+  const auto chosen =
+      run(as_chosen<&transform_weights_body>, as_chosen<&input_tiles<float>>, as_chosen<&panel_products_body>,
+          as_chosen<&output_tiles<float>>, as_chosen<&gradient_tiles<float>>, as_chosen<&gradient_products_body>,
+          as_chosen<&bias_gradient_body>, as_chosen<&weight_gradient_body>);
+  const auto plain = run(as_is<&transform_weights_body>, as_is<&input_tiles<float>>, as_is<&panel_products_body>,
+                         as_is<&output_tiles<float>>, as_is<&gradient_tiles<float>>, as_is<&gradient_products_body>,
+                         as_is<&bias_gradient_body>, as_is<&weight_gradient_body>);
   const auto exact = in_float64(inputs);
   const std::vector<at::Tensor> expected{exact[0].permute({0, 2, 3, 1}), exact[2], exact[3]};
   for (std::size_t i = 0; i < plain.size(); ++i) {

@@ -25,13 +25,14 @@ namespace patchdiff::unet {
 struct CpuConvolution : ::torch::autograd::Function<CpuConvolution> {
   using Variables = ::torch::autograd::variable_list;
 
-  /// Whether this is that convolution, and faster than LibTorch's: with AVX-512, channels that fill its vectors and, in
-  /// bfloat16, no matrix units, which only LibTorch uses.
+  /// Whether this is that convolution, and faster than LibTorch's: with AVX-512 and channels that fill its vectors; in
+  /// bfloat16 two of them, and no matrix units, which only LibTorch uses.
   static bool gains(const at::Tensor& x, const at::Tensor& weight, std::int64_t padding) {
-    const bool has_gain = has_avx512() && (x.scalar_type() == at::kFloat || !has_amx_bfloat16());
-    return has_gain && x.device().is_cpu() && padding == 1 && weight.size(2) == 3 && weight.size(3) == 3 &&
-           weight.size(0) >= torch_cpu::lanes && weight.size(1) >= torch_cpu::lanes && x.size(1) == weight.size(1) &&
-           x.numel() > 0;
+    const bool is_float = x.scalar_type() == at::kFloat;
+    const std::int64_t fewest = is_float ? torch_cpu::lanes : 2 * torch_cpu::lanes;
+    return has_avx512() && (is_float || !has_amx_bfloat16()) && x.device().is_cpu() && padding == 1 &&
+           weight.size(2) == 3 && weight.size(3) == 3 && weight.size(0) >= fewest && weight.size(1) >= fewest &&
+           x.size(1) == weight.size(1) && x.numel() > 0;
   }
 
   static at::Tensor forward(::torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,

@@ -41,36 +41,22 @@ struct TileBlocks {
   }
 };
 
-template <class Value>
-struct Convolution {
-  const Value* x = nullptr;  ///< [N, H, W, in]
-  WeightPanels weights{};
-  const float* bias = nullptr;  ///< [out], or none
-  Value* y = nullptr;           ///< [N, H, W, out]
-};
-
-/// Convolves a block of tiles; `outputs` have room for one panel.
-template <class Value>
-[[gnu::always_inline]] inline void convolve_block_body(const Convolution<Value>& c, const TileBlocks& blocks,
-                                                       std::int64_t block, const PlaceMatrices& inputs,
+/// The products of a block's tiles with the panel of weights that begins with output channel `first`.
+[[gnu::always_inline]] inline void panel_products_body(const WeightPanels& weights, std::int64_t first,
+                                                       std::int64_t tiles, const PlaceMatrices& inputs,
                                                        const PlaceMatrices& outputs) noexcept {
-  const TileRange from = blocks.range(block, c.weights.in), to = blocks.range(block, c.weights.out);
-  input_tiles(from, c.x, inputs);
-  for (std::int64_t first = 0; first < c.weights.out; first += winograd_panel) {
-    const std::int64_t width = c.weights.width(first);
-    for (std::int64_t place = 0; place < winograd_places; ++place) {
-      multiply({.rows = from.last - from.first,
-                .depth = c.weights.in,
-                .left = inputs.values + place * inputs.place,
-                .left_row = inputs.row,
-                .left_step = 1,
-                .right = c.weights.matrix(first, place),
-                .right_step = width,
-                .out = outputs.values + place * outputs.place,
-                .out_row = outputs.row},
-               width / lanes);
-    }
-    output_tiles(to, outputs, first, std::min(c.weights.out, first + winograd_panel), c.bias, c.y);
+  const std::int64_t width = weights.width(first);
+  for (std::int64_t place = 0; place < winograd_places; ++place) {
+    multiply({.rows = tiles,
+              .depth = weights.in,
+              .left = inputs.values + place * inputs.place,
+              .left_row = inputs.row,
+              .left_step = 1,
+              .right = weights.matrix(first, place),
+              .right_step = width,
+              .out = outputs.values + place * outputs.place,
+              .out_row = outputs.row},
+             width / lanes);
   }
 }
 
@@ -79,20 +65,26 @@ template <class Value>
 void winograd_convolution(const TileGrid& grid, const Value* x, const WinogradWeights& weights, const float* bias,
                           Value* y) {
   WeightPanels panels{.in = weights.in, .out = weights.out};
-  const at::Tensor transformed = work_space(panels.size());
-  panels.values = transformed.data_ptr<float>();
+  const at::Tensor transformed_weights = work_space(panels.size());
+  panels.values = transformed_weights.data_ptr<float>();
   at::parallel_for(0, padded(weights.out) / lanes, 1, [&](std::int64_t group, std::int64_t end) {
     for (; group < end; ++group) with_avx512<&transform_weights_body>(weights, panels, group * lanes);
   });
-  const Convolution<Value> convolution{x, panels, bias, y};
   const TileBlocks blocks = TileBlocks::of_about(48, grid);
   at::parallel_for(0, blocks.count(), 1, [&](std::int64_t block, std::int64_t end) {
     const std::int64_t row = padded(weights.in), inputs = PlaceMatrices::size(blocks.tiles, row);
     const at::Tensor space = work_space(inputs + PlaceMatrices::size(blocks.tiles, winograd_panel));
     float* const values = space.data_ptr<float>();
+    const PlaceMatrices transformed = PlaceMatrices::at(values, blocks.tiles, row);
+    const PlaceMatrices products = PlaceMatrices::at(values + inputs, blocks.tiles, winograd_panel);
     for (; block < end; ++block) {
-      with_avx512<&convolve_block_body<Value>>(convolution, blocks, block, PlaceMatrices::at(values, blocks.tiles, row),
-                                               PlaceMatrices::at(values + inputs, blocks.tiles, winograd_panel));
+      const TileRange from = blocks.range(block, weights.in), to = blocks.range(block, weights.out);
+      with_avx512<&input_tiles<Value>>(from, x, transformed);
+      for (std::int64_t first = 0; first < weights.out; first += winograd_panel) {
+        with_avx512<&panel_products_body>(panels, first, from.last - from.first, transformed, products);
+        const std::int64_t last = std::min(weights.out, first + winograd_panel);
+        with_avx512<&output_tiles<Value>>(to, products, first, last, bias, y);
+      }
     }
   });
 }
@@ -102,13 +94,6 @@ struct GradientBlock {
   TileRange x, dy;
   PlaceMatrices inputs, gradients;
 };
-
-template <class Value>
-[[gnu::always_inline]] inline void gradient_block_body(const GradientBlock& block, const Value* x,
-                                                       const Value* dy) noexcept {
-  input_tiles(block.x, x, block.inputs);
-  gradient_tiles(block.dy, dy, block.gradients);
-}
 
 /// Writes one place's matrix [in, padded out] of a block's products, or adds them to it.
 [[gnu::always_inline]] inline void gradient_products_body(const GradientBlock& block, std::int64_t place, bool add,
@@ -164,7 +149,11 @@ void winograd_weight_gradients(const TileGrid& grid, const Value* x, std::int64_
                            PlaceMatrices::at(values + inputs, blocks.tiles, row)};
     };
     at::parallel_for(start, stop, 1, [&](std::int64_t index, std::int64_t end) {
-      for (; index < end; ++index) with_avx512<&gradient_block_body<Value>>(block_of(index), x, dy);
+      for (; index < end; ++index) {
+        const GradientBlock block = block_of(index);
+        with_avx512<&input_tiles<Value>>(block.x, x, block.inputs);
+        with_avx512<&gradient_tiles<Value>>(block.dy, dy, block.gradients);
+      }
     });
     at::parallel_for(0, winograd_places, 1, [&](std::int64_t place, std::int64_t end) {
       for (; place < end; ++place) {
