@@ -25,7 +25,7 @@ inline bool has_amx_bfloat16() noexcept {
 #if defined(__x86_64__)
   static const bool has = [] {  // asked once: where the machine is virtual, its host answers
     unsigned int a = 0, b = 0, c = 0, d = 0;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & bit_AMX_BF16) != 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 22 & 1U) != 0;
   }();
   return has;
 #else

@@ -36,8 +36,8 @@ class CheckpointParts {
   using Tensor = typename B::Tensor;
   using Visitor = std::function<void(std::string_view, Tensor&)>;
 
-  /// The part's tensors stand behind `name.`; it must outlive this. One with `resume(state)` is told where the run goes
-  /// on.
+  /// The part's tensors stand behind its name and a dot; it must outlive this. A part with `resume(state)` is told
+  /// where a restored run goes on.
   template <HasState Part>
   CheckpointParts& add(std::string name, Part& part) {
     parts_.push_back([name = std::move(name), &part](const Visitor& visit) {
@@ -54,6 +54,7 @@ class CheckpointParts {
     for (const auto& part : parts_) part(visit);
   }
 
+  /// Tells parts that a run goes on from `state`.
   void resume(const TrainState& state) const {
     for (const auto& part : resumed_) part(state);
   }
