@@ -13,6 +13,7 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <patchdiff/nn/torch/autocast_guard.hpp>
 #include <patchdiff/nn/torch/bfloat16_convolution.hpp>
 #include <patchdiff/nn/torch/cpu_activations.hpp>
 #include <patchdiff/nn/torch/cpu_convolution.hpp>
@@ -325,6 +326,12 @@ TEST_CASE("a layer convolves whatever lies in memory, and by tiles where that ga
   inputs[1].requires_grad_();
   const bool by_tiles = layer(x).grad_fn()->name().find("CpuConvolution") != std::string::npos;
   CHECK(by_tiles == CpuConvolution::gains(x, weight, 1));
+  {
+    const AutocastGuard in_bfloat16(at::kCPU, Precision::bfloat16);
+    const unet::Conv2d wide_layer({wide_weight.requires_grad_(), at::zeros({32})});
+    const std::string function = wide_layer(wide).grad_fn()->name();
+    CHECK((function.find("CpuConvolution") != std::string::npos) == (has_avx512() && !has_amx_bfloat16()));
+  }
 
   inputs[1].requires_grad_(false);
   const at::Tensor leaf = x.detach().requires_grad_();
