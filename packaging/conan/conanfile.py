@@ -96,3 +96,5 @@ class PatchdiffRecipe(ConanFile):
         self.cpp_info.builddirs = [os.path.join("share", "cmake", "patchdiff")]
         self.cpp_info.bindirs = ["bin"] if self.options.cli else []
         self.cpp_info.libdirs = []
+        if self.options.cli:  # Conan puts the programs of a library of headers on nobody's path.
+            self.runenv_info.prepend_path("PATH", os.path.join(self.package_folder, "bin"))

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import io
 import os
+import shutil
 
 from conan import ConanFile
 from conan.errors import ConanException
 from conan.tools.build import can_run
 from conan.tools.cmake import CMake, CMakeDeps, CMakeToolchain, cmake_layout
+from conan.tools.env import VirtualRunEnv
 
 
 class PatchdiffTestPackage(ConanFile):
@@ -41,6 +43,9 @@ class PatchdiffTestPackage(ConanFile):
                 self._test_program()
 
     def _test_program(self):
+        program = shutil.which("patchdiff", path=VirtualRunEnv(self).vars().get("PATH"))
+        if not program or not program.startswith(self.dependencies["patchdiff"].package_folder):
+            raise ConanException(f"the run environment has not the package's program, but {program}")
         self.run("patchdiff --help", env="conanrun")
         log = io.StringIO()
         refused = os.path.join(self.source_folder, "CMakeLists.txt")
