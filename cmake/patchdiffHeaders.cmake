@@ -204,6 +204,7 @@ set(PATCHDIFF_IO_HEADERS
     patchdiff/io/checkpoint_folder.hpp
     patchdiff/io/gunzip.hpp
     patchdiff/io/jpeg_decoder.hpp
+    patchdiff/io/json_depth.hpp
     patchdiff/io/json_lines_log.hpp
     patchdiff/io/json_quoted.hpp
     patchdiff/io/label_file.hpp

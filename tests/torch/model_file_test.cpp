@@ -255,11 +255,13 @@ TEST_CASE("Every tensor that does not fit is named in one error") {
     for (SafetensorsTensor& tensor : tensors) {
       if (tensor.name == "model.map_layer0.bias") tensor.name = "model.map_layer9.bias";
       if (tensor.name == "model.map_layer1.bias") tensor.shape = {4, 8};
+      if (tensor.name == "model.map_layer1.weight") tensor.type = SafetensorsType::int32;
     }
   });
   CHECK(message_of(path) == "load_weights: " + path.string() +
                                 ": expected the network's weights, got no model.map_layer0.bias; "
-                                "model.map_layer1.bias of [4, 8] instead of [32]; an unknown model.map_layer9.bias");
+                                "model.map_layer1.weight of type I32; model.map_layer1.bias of [4, 8] instead of [32]; "
+                                "an unknown model.map_layer9.bias");
 }
 
 TEST_CASE("Weights of another architecture are refused, every tensor by name") {

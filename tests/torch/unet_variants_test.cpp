@@ -349,6 +349,10 @@ TEST_CASE("NCSN++ and ADM refuse what cannot work") {
   };
   CHECK_ERROR(ConfigError, "SongUNet: channel_mult_noise: expected at least 1, got 0",
               song_with([](auto& o) { o.channel_mult_noise = 0; }));
+  CHECK_ERROR(ConfigError, "SongUNet: channel_mult_noise: expected at most 1048576 channels, got 2305843009213693952",
+              song_with([](auto& o) { o.channel_mult_noise = std::int64_t{1} << 61; }));
+  CHECK_ERROR(ConfigError, "SongUNet: augment_dim: expected at most 1048576, got 1048577",
+              song_with([](auto& o) { o.augment_dim = 1048577; }));
   CHECK_ERROR(ConfigError, "SongUNet: resample_filter: expected an even number of values of at least 1, got [1, 2, 1]",
               song_with([](auto& o) {
                 o.resample_filter = {1, 2, 1};

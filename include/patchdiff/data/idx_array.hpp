@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -27,28 +28,37 @@ struct IdxArray {
 struct IdxOptions {
   /// The number of dimensions that the file must have: 3 for grey images, 1 for labels.
   std::size_t rank = 3;
-  /// Larger contents are refused, in bytes after decompression.
+  /// Larger contents are refused, in bytes, also those that a header announces.
   std::uint64_t maximum_bytes = std::uint64_t{1} << 32;
 };
 
-/// Reads the bytes of an IDX file, decompressed; `path` stands for it in error messages.
+/// Reads the bytes of an IDX file, plain or compressed with gzip; `path` stands for it in error messages.
 ///
+/// No more is decompressed than the header announces.
 /// Errors: DataError, naming the file, unless it is whole and just what was asked for.
 /// Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", section on file formats.
-inline IdxArray parse_idx(std::span<const std::byte> bytes, const std::filesystem::path& path,
+inline IdxArray parse_idx(std::span<const std::byte> file, const std::filesystem::path& path,
                           const IdxOptions& options = {}) {
   const auto refuse = [&](std::string_view expected, std::string_view got) {
     throw DataError("read_idx", path.string(), expected, got);
   };
+  std::vector<std::byte> unpacked;
+  std::span<const std::byte> bytes = file;
+  const auto unpack = [&](std::uint64_t most) {
+    if (!is_gzip(file)) return;
+    unpacked = gunzip(file, path, most, "read_idx");
+    bytes = unpacked;
+  };
   const auto byte = [&](std::size_t index) { return std::to_integer<std::uint32_t>(bytes[index]); };
 
+  const std::size_t header = 4 + 4 * options.rank;
+  unpack(header);
   if (bytes.size() < 4) refuse("an IDX file of at least 4 bytes", fmt::format("{}", bytes.size()));
   if (byte(0) != 0 || byte(1) != 0) {
     refuse("an IDX file that starts with 00 00", fmt::format("{:02x} {:02x}", byte(0), byte(1)));
   }
   if (byte(2) != 0x08) refuse("unsigned bytes (type 08)", fmt::format("type {:02x}", byte(2)));
   if (byte(3) != options.rank) refuse(fmt::format("{} dimensions", options.rank), fmt::format("{}", byte(3)));
-  const std::size_t header = 4 + 4 * options.rank;
   if (bytes.size() < header) refuse(fmt::format("a header of {} bytes", header), fmt::format("{}", bytes.size()));
 
   IdxArray array;
@@ -61,8 +71,11 @@ inline IdxArray parse_idx(std::span<const std::byte> bytes, const std::filesyste
     count *= size;
   }
   if (overflow) refuse(fmt::format("at most {} bytes", options.maximum_bytes), to_string(array.shape));
+  unpack(std::max(count, header + count + 1));  // a sum too large for 64 bits is the smaller
   if (count != bytes.size() - header) {
-    refuse(fmt::format("{} bytes for {}", count, to_string(array.shape)), fmt::format("{}", bytes.size() - header));
+    const std::size_t held = bytes.size() - header;
+    refuse(fmt::format("{} bytes for {}", count, to_string(array.shape)),
+           held > count ? "more" : fmt::format("{}", held));
   }
   const auto* values = reinterpret_cast<const std::uint8_t*>(bytes.data());
   array.values.assign(values + header, values + bytes.size());
@@ -71,10 +84,9 @@ inline IdxArray parse_idx(std::span<const std::byte> bytes, const std::filesyste
 
 /// Reads an IDX file of unsigned bytes, plain or compressed with gzip.
 ///
-/// Errors: FileError if it cannot be read; DataError as of `parse_idx` and for damaged gzip.
+/// Errors: FileError if it cannot be read; DataError as of `parse_idx`.
 inline IdxArray read_idx(const std::filesystem::path& path, const IdxOptions& options = {}) {
-  return parse_idx(read_gunzipped(path, {.component = "read_idx", .maximum_bytes = options.maximum_bytes}), path,
-                   options);
+  return parse_idx(read_file(path, {.component = "read_idx", .maximum_bytes = options.maximum_bytes}), path, options);
 }
 
 }  // namespace patchdiff

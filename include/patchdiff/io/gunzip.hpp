@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <new>
@@ -15,7 +16,6 @@
 #include <zlib.h>
 
 #include <patchdiff/core/error.hpp>
-#include <patchdiff/io/read_file.hpp>
 
 namespace patchdiff {
 
@@ -24,13 +24,15 @@ inline bool is_gzip(std::span<const std::byte> bytes) noexcept {
   return bytes.size() >= 2 && bytes[0] == std::byte{0x1F} && bytes[1] == std::byte{0x8B};
 }
 
-/// Decompresses a gzip file that is held in memory and came from `path`; several members are joined.
+/// The first `most` bytes of what a gzip file holds, which is in memory and came from `path`; several members are
+/// joined.
 ///
-/// Errors: DataError if it ends early, is damaged, or holds more than the maximum (never decompressed beyond it).
+/// Errors: DataError if the file ends early or is damaged, as far as it is decompressed: all of it where it holds less
+/// than `most`.
 inline std::vector<std::byte> gunzip(std::span<const std::byte> compressed, const std::filesystem::path& path,
-                                     const ReadFileOptions& options = {.component = "gunzip"}) {
+                                     std::uint64_t most, std::string_view component = "gunzip") {
   const auto refuse = [&](std::string_view expected, std::string_view got) {
-    throw DataError(options.component, path.string(), expected, got);
+    throw DataError(component, path.string(), expected, got);
   };
 
   constexpr int gzip_window_bits = 15 + 16;
@@ -41,7 +43,7 @@ inline std::vector<std::byte> gunzip(std::span<const std::byte> compressed, cons
   std::vector<std::byte> bytes;
   std::array<std::byte, 1 << 16> chunk;
   std::size_t next = 0;
-  while (true) {
+  while (bytes.size() < most) {
     if (stream.avail_in == 0) {
       const std::size_t count = std::min<std::size_t>(compressed.size() - next, 1U << 30);
       stream.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(compressed.data() + next));
@@ -52,10 +54,7 @@ inline std::vector<std::byte> gunzip(std::span<const std::byte> compressed, cons
     stream.avail_out = static_cast<uInt>(chunk.size());
     const int status = inflate(&stream, Z_NO_FLUSH);
 
-    const std::size_t count = chunk.size() - stream.avail_out;
-    if (count > options.maximum_bytes - bytes.size()) {
-      refuse(fmt::format("at most {} bytes after decompression", options.maximum_bytes), "more");
-    }
+    const std::uint64_t count = std::min<std::uint64_t>(chunk.size() - stream.avail_out, most - bytes.size());
     bytes.insert(bytes.end(), chunk.begin(), chunk.begin() + static_cast<std::ptrdiff_t>(count));
 
     if (status == Z_STREAM_END) {
@@ -69,14 +68,7 @@ inline std::vector<std::byte> gunzip(std::span<const std::byte> compressed, cons
       refuse("a sound gzip file", fmt::format("\"{}\"", stream.msg != nullptr ? stream.msg : "a preset dictionary"));
     }
   }
-}
-
-/// Reads a whole file into memory and decompresses it if it starts like a gzip file.
-///
-/// Errors: as `read_file` and `gunzip`; the maximum holds for the file and for what it decompresses to.
-inline std::vector<std::byte> read_gunzipped(const std::filesystem::path& path, const ReadFileOptions& options) {
-  std::vector<std::byte> bytes = read_file(path, options);
-  return is_gzip(bytes) ? gunzip(bytes, path, options) : bytes;
+  return bytes;
 }
 
 }  // namespace patchdiff

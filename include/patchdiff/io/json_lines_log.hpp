@@ -24,7 +24,8 @@ namespace patchdiff {
 /// A log that grows by one JSON object per call, each on a line of its own; whoever reads it meanwhile sees whole
 /// lines.
 ///
-/// A file of such lines is continued (a last line without an end is cut off); any other is refused.
+/// A file of such lines is continued, and any other refused; a last line without an end gets one if it is an object, or
+/// is cut off.
 /// Numbers are written in the shortest form that reads back as the same value; JSON has no `nan` and `inf`, which are
 /// written as `null`.
 /// Errors: DataError for another file, for a name that comes twice and for what is not UTF-8; FileError, after which
@@ -55,12 +56,16 @@ class JsonLinesLog {
     const std::string text = file_.text();
     const std::size_t first_end = text.find('\n');
     const std::string first = text.substr(0, first_end);
-    const bool ours = first_end == std::string::npos ? text.empty() || text.front() == '{'
-                                                     : nlohmann::json::parse(first, nullptr, false).is_object();
+    const bool ours = first_end == std::string::npos ? text.empty() || text.front() == '{' : is_object(first);
     if (!ours) {
       throw DataError(component, path.string(), "a log of JSON objects", fmt::format("\"{}\"", first.substr(0, 80)));
     }
-    file_.cut(text.rfind('\n') + 1);
+    const std::size_t last = text.rfind('\n') + 1;
+    if (is_object(text.substr(last))) {
+      file_.append("\n");
+    } else {
+      file_.cut(last);
+    }
   }
 
   /// Adds one line: an object with these names and values, in their order.
@@ -77,6 +82,8 @@ class JsonLinesLog {
 
  private:
   static constexpr const char* component = "JsonLinesLog";
+
+  static bool is_object(const std::string& line) { return nlohmann::json::parse(line, nullptr, false).is_object(); }
 
   AppendFile file_;
 };

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -16,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/io/json_depth.hpp>
 #include <patchdiff/io/read_file.hpp>
 
 namespace patchdiff {
@@ -26,7 +26,7 @@ using FileLabels = std::map<std::string, std::int64_t>;
 /// Reads the `dataset.json` of EDM's dataset tool: `{"labels": [["relative/path.png", class], ...]}`; none for null.
 ///
 /// Errors: FileError if it cannot be read; DataError, naming the file, unless it is such a list, each file once and
-/// each class a whole number of at least 0, or if it is larger than `maximum_bytes`.
+/// each class a whole number from 0 to 2^31 - 1, or if it is larger than `maximum_bytes`.
 inline std::optional<FileLabels> read_label_file(const std::filesystem::path& path,
                                                  std::uint64_t maximum_bytes = std::uint64_t{1} << 30) {
   using Json = nlohmann::json;
@@ -41,10 +41,11 @@ inline std::optional<FileLabels> read_label_file(const std::filesystem::path& pa
 
   const std::vector<std::byte> bytes =
       read_file(path, {.component = "read_label_file", .maximum_bytes = maximum_bytes});
-  const auto* text = reinterpret_cast<const char*>(bytes.data());
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (!is_shallow_json(text)) refuse(fmt::format("JSON of at most {} levels", most_json_levels), "more");
   Json json;
   try {
-    json = Json::parse(text, text + bytes.size());
+    json = Json::parse(text);
   } catch (const Json::parse_error& error) {
     refuse("JSON", fmt::format("an error at byte {}", error.byte));
   }
@@ -56,9 +57,9 @@ inline std::optional<FileLabels> read_label_file(const std::filesystem::path& pa
   FileLabels labels;
   for (const Json& entry : entries) {
     if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string()) refuse("[\"path\", class]", excerpt(entry));
-    constexpr auto largest = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
-    if (!entry[1].is_number_unsigned() || entry[1].get<std::uint64_t>() > largest) {
-      refuse(fmt::format("a class of 0 or more for {}", excerpt(entry[0])), excerpt(entry[1]));
+    constexpr std::uint64_t most_classes = std::uint64_t{1} << 31;
+    if (!entry[1].is_number_unsigned() || entry[1].get<std::uint64_t>() >= most_classes) {
+      refuse(fmt::format("a class from 0 to {} for {}", most_classes - 1, excerpt(entry[0])), excerpt(entry[1]));
     }
     if (!labels.emplace(entry[0].get<std::string>(), entry[1].get<std::int64_t>()).second) {
       refuse("each file once", fmt::format("{} again", excerpt(entry[0])));

@@ -60,9 +60,10 @@ void assign_stored(typename B::Tensor& value, const SafetensorsReader& file, con
 
 /// Gives a network, or whatever has tensors by name, the values of a file, where each name stands behind `prefix`.
 ///
-/// The network has its own copy afterwards, so the file may change or go. Types other than float32 are converted.
-/// Errors: DataError that lists every missing, unknown and wrongly shaped tensor; the network is as before then.
-/// DataError for a file that was written to since it was opened; if that was while it was read, some weights are new.
+/// The network has its own copy afterwards, so the file may change or go. F64, F16, BF16 and I64 are converted.
+/// Errors: DataError that lists every missing, unknown and wrongly shaped or typed tensor; the network is as before
+/// then. DataError for a file that was written to since it was opened; if that was while it was read, some weights are
+/// new.
 template <HasState Net>
 void load_weights(Net& net, const SafetensorsReader& file, const std::string& path, std::string_view prefix) {
   using B = typename Net::Backend;
@@ -76,6 +77,8 @@ void load_weights(Net& net, const SafetensorsReader& file, const std::string& pa
     } else if (stored->shape != B::shape(value)) {
       faults.push_back(
           fmt::format("{} of {} instead of {}", full, to_string(stored->shape), to_string(B::shape(value))));
+    } else if (!stored->has_numbers()) {
+      faults.push_back(fmt::format("{} of type {}", full, to_string(stored->type)));
     }
     expected.insert(full);
   });

@@ -19,11 +19,11 @@
 
 namespace patchdiff {
 
-/// How `read_file` and `read_gunzipped` read.
+/// How `read_file` reads.
 struct ReadFileOptions {
   /// The component that error messages name.
   std::string_view component = "read_file";
-  /// Larger contents are refused, in bytes after decompression.
+  /// Larger contents are refused, in bytes.
   std::uint64_t maximum_bytes = std::numeric_limits<std::uint64_t>::max();
 };
 

@@ -20,8 +20,7 @@ Options read_settings(const std::filesystem::path& path) {
   const std::vector<std::byte> bytes = read_file(path, {.component = "read_settings", .maximum_bytes = 1 << 20});
   const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   Options options;
-  settings_json::read(settings_json::Json::parse(text, nullptr, /*allow_exceptions=*/false), options, path.string(),
-                      settings_json::Keys::some);
+  settings_json::read(settings_json::parse(text), options, path.string(), settings_json::Keys::some);
   return options;
 }
 

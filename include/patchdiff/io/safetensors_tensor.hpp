@@ -83,6 +83,18 @@ struct SafetensorsTensor : SafetensorsEntry {
     return part;
   }
 
+  /// Whether it has a type that `values` gives as floating point.
+  bool has_numbers() const noexcept {
+    switch (type) {
+      case SafetensorsType::float64:
+      case SafetensorsType::float32:
+      case SafetensorsType::float16:
+      case SafetensorsType::bfloat16:
+      case SafetensorsType::int64: return true;
+      default: return false;
+    }
+  }
+
   /// The values as `double`, `float` or `std::int64_t`.
   ///
   /// F64, F32, F16, BF16 and I64 go to floating point (rounded where it is narrower); only I64 goes to `std::int64_t`.

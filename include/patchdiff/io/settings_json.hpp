@@ -20,6 +20,7 @@
 #include <patchdiff/core/named_enum.hpp>
 #include <patchdiff/core/nearest_name.hpp>
 #include <patchdiff/diffusion/formulation.hpp>
+#include <patchdiff/io/json_depth.hpp>
 
 /// Settings as JSON, from the one description that each Options struct has.
 namespace patchdiff::settings_json {
@@ -52,6 +53,12 @@ Json write(const Options& options) {
   describe(options,
            [&](std::string_view key, const auto& value, std::string_view) { json[std::string(key)] = write(value); });
   return json;
+}
+
+/// Parsed, or discarded where it is no JSON or nested deeper than any settings.
+inline Json parse(const std::string& text) {
+  if (!is_shallow_json(text)) return Json(Json::value_t::discarded);
+  return Json::parse(text, nullptr, /*allow_exceptions=*/false);
 }
 
 inline void read(const Json& json, bool& value) { value = json.get<bool>(); }
@@ -134,7 +141,7 @@ std::string text(const Options& options) {
 template <Described Options>
 Options options(const std::string& text, const std::string& source) {
   Options options;
-  read(Json::parse(text, nullptr, /*allow_exceptions=*/false), options, source);
+  read(parse(text), options, source);
   return options;
 }
 

@@ -83,6 +83,10 @@ inline SongUNetOptions checked_song_unet(std::string_view network, SongUNetOptio
   if (options.channel_mult_noise < 1) {
     throw ConfigError(network, "channel_mult_noise", "at least 1", fmt::format("{}", options.channel_mult_noise));
   }
+  if (options.channel_mult_noise > unet::largest_width / options.model_channels) {
+    throw ConfigError(network, "channel_mult_noise", fmt::format("at most {} channels", unet::largest_width),
+                      fmt::format("{}", options.channel_mult_noise));
+  }
   const std::vector<std::int64_t>& taps = options.resample_filter;
   if (taps.empty() || taps.size() % 2 != 0 || std::any_of(taps.begin(), taps.end(), [](auto tap) { return tap < 1; })) {
     throw ConfigError(network, "resample_filter", "an even number of values of at least 1", fmt::format("{}", taps));

@@ -29,6 +29,10 @@ void describe_sizes(Options& self, Visitor& visit) {
   visit("dropout", self.dropout, "dropout probability");
 }
 
+/// No network is wider, and no product of two widths overflows.
+constexpr std::int64_t largest_width = std::int64_t{1} << 20;
+constexpr std::int64_t most_blocks = 1024;
+
 /// The channels of each level of options that count them in model_channels.
 template <class Options>
 std::vector<std::int64_t> level_channels(const Options& options) {
@@ -49,16 +53,23 @@ void check_options(std::string_view network, const Options& options) {
   const auto require = [&](bool holds, std::string_view argument, std::string_view expected, const auto& got) {
     if (!holds) throw ConfigError(network, argument, expected, fmt::format("{}", got));
   };
-  require(options.in_channels >= 1, "in_channels", "at least 1", options.in_channels);
-  require(options.out_channels >= 1, "out_channels", "at least 1", options.out_channels);
-  require(options.label_dim >= 0, "label_dim", "at least 0", options.label_dim);
-  require(options.model_channels >= 4 && options.model_channels % 4 == 0, "model_channels", "a multiple of 4",
-          options.model_channels);
+  const auto require_width = [&](std::int64_t width, std::int64_t least, std::string_view argument) {
+    require(width >= least, argument, fmt::format("at least {}", least), width);
+    require(width <= largest_width, argument, fmt::format("at most {}", largest_width), width);
+  };
+  require_width(options.in_channels, 1, "in_channels");
+  require_width(options.out_channels, 1, "out_channels");
+  require_width(options.label_dim, 0, "label_dim");
+  require_width(options.model_channels, 4, "model_channels");
+  require(options.model_channels % 4 == 0, "model_channels", "a multiple of 4", options.model_channels);
   require(options.num_blocks >= 1, "num_blocks", "at least 1", options.num_blocks);
+  require(options.num_blocks <= most_blocks, "num_blocks", fmt::format("at most {}", most_blocks), options.num_blocks);
   require(!options.channel_mult.empty() && options.channel_mult.size() < 32, "channel_mult", "1 to 31 levels",
           options.channel_mult.size());
   for (const std::int64_t mult : options.channel_mult) {
     require(mult >= 1, "channel_mult", "factors of at least 1", mult);
+    require(mult <= largest_width / options.model_channels, "channel_mult",
+            fmt::format("levels of at most {} channels", largest_width), mult);
   }
 }
 
@@ -70,6 +81,8 @@ Options checked(std::string_view network, Options options) {
     if (!holds) throw ConfigError(network, argument, expected, fmt::format("{}", got));
   };
   require(options.augment_dim >= 0, "augment_dim", "at least 0", options.augment_dim);
+  require(options.augment_dim <= largest_width, "augment_dim", fmt::format("at most {}", largest_width),
+          options.augment_dim);
   require(options.dropout >= 0 && options.dropout < 1, "dropout", "a value in [0, 1)", options.dropout);
   const std::int64_t divisor = size_divisor(options);
   const ImageSize image = options.image;

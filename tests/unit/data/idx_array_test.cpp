@@ -60,8 +60,8 @@ TEST_CASE("read_idx refuses whatever is not the file that was asked for") {
   check(idx({1, 2, 2}, "abcd"), {.rank = 1}, "expected 1 dimensions, got 3");
   check(idx({1, 2, 2}, "").substr(0, 15), {}, "expected a header of 16 bytes, got 15");
   check(idx({1, 2, 2}, "abc"), {}, "expected 4 bytes for [1, 2, 2], got 3");
-  check(idx({1, 2, 2}, "abcde"), {}, "expected 4 bytes for [1, 2, 2], got 5");
-  check(idx({0, 2, 2}, "a"), {}, "expected 0 bytes for [0, 2, 2], got 1");
+  check(idx({1, 2, 2}, "abcde"), {}, "expected 4 bytes for [1, 2, 2], got more");
+  check(idx({0, 2, 2}, "a"), {}, "expected 0 bytes for [0, 2, 2], got more");
   check(idx({0xFFFFFFFF}, "a"), {.rank = 1}, "expected 4294967295 bytes for [4294967295], got 1");
   check(idx({65536, 65536, 2}, ""), {}, "expected at most 4294967296 bytes, got [65536, 65536, 2]");
   // This product is 0 in 64 bits.
@@ -78,10 +78,21 @@ TEST_CASE("read_idx stops at the maximum and at damaged or missing files") {
   CHECK_THROWS_MATCHES(read_idx(folder.add("a", content), {.rank = 2, .maximum_bytes = 9'999}), DataError,
                        message(folder / "a", "expected at most 9999 bytes, got more"));
   CHECK_THROWS_MATCHES(read_idx(folder.add("a", gzip(content)), {.rank = 2, .maximum_bytes = 9'999}), DataError,
-                       message(folder / "a", "expected at most 9999 bytes after decompression, got more"));
+                       message(folder / "a", "expected at most 9999 bytes, got [100, 100]"));
   const std::string half = gzip(content).substr(0, 30);
   CHECK_THROWS_MATCHES(read_idx(folder.add("a", half), {.rank = 2}), DataError,
                        message(folder / "a", "expected a whole gzip file, got one that ends early, after 30 bytes"));
   CHECK_THROWS_MATCHES(read_idx(folder / "none"), patchdiff::FileError,
                        message(folder / "none", "expected a readable file, got \"No such file or directory\""));
+}
+
+TEST_CASE("read_idx decompresses no more than the header announces") {
+  const TemporaryFolder folder;
+  const std::string bomb = gzip(idx({1, 1, 1}, std::string(50'000'000, '\0')));
+  const auto path = folder.add("a", bomb.substr(0, 1000));  // what it decompresses to would be found to end early
+  CHECK_THROWS_MATCHES(read_idx(path), DataError,
+                       Message(fmt::format("read_idx: {}: expected 1 bytes for [1, 1, 1], got more", path.string())));
+  // 2^64 - 8 bytes, which only a gzip file's reader would ask for.
+  const std::string vast = idx({0x7FFFFFFF, 0x80000000, 2}, "");
+  CHECK_THROWS_AS(read_idx(folder.add("b", gzip(vast)), {.maximum_bytes = UINT64_MAX}), DataError);
 }

@@ -59,6 +59,8 @@ TEST_CASE("JsonLinesLog continues a log") {
   CHECK(reopened("{\"a\":1}\n") == "{\"a\":1}\n{\"b\":2}\n");
   CHECK(reopened("{\"a\":1}\n{\"a\":") == "{\"a\":1}\n{\"b\":2}\n");
   CHECK(reopened("{\"a\"") == "{\"b\":2}\n");
+  CHECK(reopened("{\"a\":1}") == "{\"a\":1}\n{\"b\":2}\n");
+  CHECK(reopened("{\"a\":1}\n{\"a\":2}") == "{\"a\":1}\n{\"a\":2}\n{\"b\":2}\n");
   CHECK(reopened("") == "{\"b\":2}\n");
 }
 

@@ -26,6 +26,24 @@ TEST_CASE("a model's settings keep its formulation, whichever it is") {
   }
 }
 
+TEST_CASE("settings nested so deep that writing them out would use up the stack are refused") {
+  const std::string deep(1'000'000, '[');
+  CHECK_ERROR(DataError, "settings: here: expected a JSON object, got other text",
+              settings_json::options<DenoiserOptions>(deep, "here"));
+  CHECK_ERROR(
+      DataError, "settings: here: expected a JSON object, got other text",
+      settings_json::options<DenoiserOptions>(R"({"image":)" + deep + std::string(deep.size(), ']') + "}", "here"));
+}
+
+TEST_CASE("brackets nest 64 deep and no deeper, those in strings apart") {
+  const auto nested = [](std::size_t levels) { return std::string(levels, '[') + std::string(levels, ']'); };
+  CHECK(is_shallow_json(nested(64)));
+  CHECK_FALSE(is_shallow_json(nested(65)));
+  CHECK(is_shallow_json(nested(64) + nested(64)));
+  CHECK(is_shallow_json(R"({"a\"": ")" + nested(65) + R"("})"));
+  CHECK_FALSE(is_shallow_json(R"({"a\\": )" + nested(65) + "}"));
+}
+
 TEST_CASE("a formulation in a file that cannot work is refused") {
   const auto read = [](const std::string& formulation) {
     const std::string text = settings_json::text(DenoiserOptions{.image = {1, 8, 8}});

@@ -286,6 +286,30 @@ TEST_CASE("SmallUNet refuses settings that cannot work") {
               }));
 }
 
+TEST_CASE("SmallUNet refuses widths whose products would overflow") {
+  constexpr std::int64_t vast = std::int64_t{1} << 61;
+  const auto make = [](auto&& change) {
+    auto changed = options({1, 2});
+    change(changed);
+    Net net(changed);
+  };
+  CHECK_ERROR(ConfigError, "SmallUNet: in_channels: expected at most 1048576, got 1048577",
+              make([](auto& o) { o.in_channels = 1048577; }));
+  CHECK_ERROR(ConfigError, "SmallUNet: out_channels: expected at most 1048576, got 2305843009213693952",
+              make([](auto& o) { o.out_channels = vast; }));
+  CHECK_ERROR(ConfigError, "SmallUNet: label_dim: expected at most 1048576, got 2305843009213693952",
+              make([](auto& o) { o.label_dim = vast; }));
+  CHECK_ERROR(ConfigError, "SmallUNet: model_channels: expected at most 1048576, got 2305843009213693952",
+              make([](auto& o) { o.model_channels = vast; }));
+  CHECK_ERROR(ConfigError, "SmallUNet: num_blocks: expected at most 1024, got 2305843009213693952",
+              make([](auto& o) { o.num_blocks = vast; }));
+  CHECK_ERROR(ConfigError,
+              "SmallUNet: channel_mult: expected levels of at most 1048576 channels, got 2305843009213693952",
+              make([](auto& o) {
+                o.channel_mult = {1, vast};
+              }));
+}
+
 TEST_CASE("SmallUNet refuses arguments that do not fit") {
   Net net(options({1, 2}));
   const std::vector<double> c_noise{1, 1};
