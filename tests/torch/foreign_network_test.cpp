@@ -220,5 +220,28 @@ TEST_CASE("A network that does not do what was said of it is refused") {
               constant.backward(record, record.output));
 }
 
+/// One convolution under two names.
+struct TiedImpl : torch::nn::Cloneable<TiedImpl> {
+  torch::nn::Conv2d one{nullptr};
+
+  TiedImpl() { reset(); }
+  void reset() override {
+    one = register_module("one", torch::nn::Conv2d(torch::nn::Conv2dOptions(1, 1, 1)));
+    register_module("two", one);
+  }
+};
+
+TEST_CASE("A weight that a network has under two names is one weight, in copies too") {
+  ModuleNetwork<TiedImpl> net(std::make_shared<TiedImpl>(), {.input_channels = 1, .output_channels = 1},
+                              [](TiedImpl& own, const NetworkInput& in) { return own.one(own.one(in.images)); });
+  const auto names = [](auto&& network) {
+    std::vector<std::string> all;
+    network.visit_parameters([&](std::string_view name, at::Tensor&, at::Tensor&) { all.emplace_back(name); });
+    return all;
+  };
+  CHECK(names(net) == std::vector<std::string>{"one.weight", "one.bias"});
+  CHECK(names(net.clone()) == std::vector<std::string>{"one.weight", "one.bias"});
+}
+
 }  // namespace
 }  // namespace patchdiff

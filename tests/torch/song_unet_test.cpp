@@ -386,5 +386,36 @@ TEST_CASE("a wrapped SongUNet refuses what does not fit") {
               run(at::zeros({3, 1, 8, 16}), {.class_labels = at::zeros({3, 4})}));
 }
 
+TEST_CASE("A device without an index is the one that its tensors name") {
+  DenoiserWrapper denoiser(SongUNet(options(), {}, {at::Device("cpu:0")}), {.image = {1, 8, 16}});
+  CHECK(denoiser.device() == TorchDevice{});
+  const std::vector<double> sigma{1};
+  const at::Tensor x = at::zeros({1, 1, 8, 16});
+  CHECK(B::shape(denoiser(x, sigma, Places::whole({8, 16}, 1), {.class_labels = at::zeros({1, 3})})) ==
+        Shape{1, 1, 8, 16});
+}
+
+TEST_CASE("Labels of another type or device are refused before the network sees them") {
+  DenoiserWrapper denoiser(SongUNet(options()), {.image = {1, 8, 16}});
+  const std::vector<double> sigma{1};
+  const auto run = [&](const at::Tensor& labels) {
+    denoiser(at::zeros({1, 1, 8, 16}), sigma, Places::whole({8, 16}, 1), {.class_labels = labels});
+  };
+  CHECK_ERROR(ShapeError, "DenoiserWrapper: class_labels: expected cpu Float, got cpu Double",
+              run(at::zeros({1, 3}, at::kDouble)));
+  CHECK_ERROR(ShapeError, "DenoiserWrapper: class_labels: expected cpu Float, got meta Float",
+              run(at::zeros({1, 3}, at::kMeta)));
+}
+
+TEST_CASE("Dropout scales what it keeps by 1 / (1 - p), rounded once") {
+  const at::Tensor x = at::arange(0x3f80, 0x4000, at::kShort).view({1, -1}).view(at::kBFloat16);  // all in [1, 2)
+  const at::Tensor y = unet::dropout(x, 0.1, {.training = true}, 0);
+  const at::Tensor kept = y != 0;
+  CHECK(kept.sum().item<int>() > 64);
+  CHECK(at::equal(y.masked_select(kept),
+                  (x.to(at::kFloat) * static_cast<float>(1 / 0.9)).to(at::kBFloat16).masked_select(kept)));
+  CHECK(unet::dropout(at::zeros({0, 4}), 0.1, {.training = true}, 0).numel() == 0);
+}
+
 }  // namespace
 }  // namespace patchdiff

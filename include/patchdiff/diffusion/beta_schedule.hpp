@@ -25,13 +25,14 @@ struct BetaSchedule {
     return (std::sqrt(beta_min * beta_min + 2 * beta_d * integral) - beta_min) / beta_d;
   }
 
-  /// Errors: ConfigError, in the name of `component`, where beta does not add noise up to time 1.
-  void check(std::string_view component) const {
+  /// Errors: ConfigError, in the name of `component`, where beta has not added noise from the first time of sampling
+  /// on.
+  void check(std::string_view component, double first) const {
     if (!(beta_d > 0) || !std::isfinite(beta_d)) {
       throw ConfigError(component, "beta_d", "a finite value > 0", fmt::format("{}", beta_d));
     }
-    if (!(integral(1) > 0) || !std::isfinite(beta_min)) {
-      throw ConfigError(component, "beta_min", fmt::format("a finite value > -beta_d / 2 = {}", -beta_d / 2),
+    if (!(integral(first) > 0) || !std::isfinite(beta_min)) {
+      throw ConfigError(component, "beta_min", fmt::format("a finite value > {}", -beta_d * first / 2),
                         fmt::format("{}", beta_min));
     }
   }

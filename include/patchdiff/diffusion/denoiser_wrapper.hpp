@@ -213,9 +213,7 @@ class DenoiserWrapper {
     if (shape[1] != options_.image.channels) {
       fail("x", fmt::format("{} channels", options_.image.channels), to_string(shape));
     }
-    if (!(Backend::device(x) == device())) {
-      fail("x", Backend::device_name(device()), Backend::device_name(Backend::device(x)));
-    }
+    check_device("x", x);
     const std::int64_t divisor = net().size_divisor();
     if (shape[2] % divisor != 0 || shape[3] % divisor != 0) {
       fail("x", fmt::format("height and width divisible by {}, as the network needs", divisor), to_string(shape));
@@ -242,6 +240,7 @@ class DenoiserWrapper {
       if (!conditioning.class_labels) fail("class_labels", expected, "none");
       const Shape got = Backend::shape(*conditioning.class_labels);
       if (got != Shape{shape[0], label_dim}) fail("class_labels", expected, to_string(got));
+      check_device("class_labels", *conditioning.class_labels);
     } else if (conditioning.class_labels) {
       fail("class_labels", "none, the network takes no labels", to_string(Backend::shape(*conditioning.class_labels)));
     }
@@ -252,6 +251,7 @@ class DenoiserWrapper {
            augment_dim > 0 ? to_string(Shape{shape[0], augment_dim}) : "none, the network takes no augmentation labels",
            to_string(augmented));
     }
+    if (conditioning.augment_labels) check_device("augment_labels", *conditioning.augment_labels);
     const std::int64_t field_channels = net().input_channels() - shape[1] - coords_.channels();
     const Shape fields = conditioning.fields ? Backend::shape(*conditioning.fields) : Shape{};
     if (field_channels > 0 || conditioning.fields) {
@@ -260,7 +260,13 @@ class DenoiserWrapper {
         fail("fields", field_channels > 0 ? to_string(expected) : "none",
              conditioning.fields ? to_string(fields) : "none");
       }
+      check_device("fields", *conditioning.fields);
     }
+  }
+
+  void check_device(std::string_view argument, const Tensor& tensor) const {
+    if (Backend::device(tensor) == device()) return;
+    fail(argument, Backend::device_name(device()), Backend::device_name(Backend::device(tensor)));
   }
 
   [[noreturn]] static void fail(std::string_view argument, std::string_view expected, std::string_view got) {

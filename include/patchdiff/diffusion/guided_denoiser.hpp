@@ -42,7 +42,7 @@ class GuidedDenoiser {
     if (inner.label_dim() < 1) {
       throw ConfigError("GuidedDenoiser", "inner", "a denoiser with class labels", "label_dim 0");
     }
-    if (log && guidance_scale != 1 && !null_label_trained(inner)) {
+    if (log && guidance_scale != 1 && !patchdiff::null_label_trained(inner)) {
       log("GuidedDenoiser: inner: expected a null label trained by label dropout, got one that was never trained");
     }
   }
@@ -84,6 +84,7 @@ class GuidedDenoiser {
 
   ImageShape image() const { return inner_->image(); }
   std::int64_t label_dim() const { return inner_->label_dim(); }
+  bool null_label_trained() const { return patchdiff::null_label_trained(*inner_); }
   typename Backend::Device device() const { return inner_->device(); }
 
  private:

@@ -78,6 +78,7 @@ class PosteriorDenoiser {
 
   ImageShape image() const { return inner_->image(); }
   std::int64_t label_dim() const { return inner_->label_dim(); }
+  bool null_label_trained() const { return patchdiff::null_label_trained(*inner_); }
   typename Backend::Device device() const { return inner_->device(); }
 
  private:

@@ -44,12 +44,12 @@ struct SubVP {
   double loss_weight(double sigma) const { return 1 / (sigma * sigma); }
 
   SigmaDistribution sigma_distribution() const {
-    return SigmaDistribution::uniform_in_time(process(), VP::first_training_time, 1);
+    return SigmaDistribution::uniform_in_time(process(), VP::first_time_of_training(beta_min), 1);
   }
 
   SigmaSchedule sigma_schedule() const { return SigmaSchedule::uniform_in_time(process(), VP::first_sampling_time, 1); }
 
-  void check() const { beta().check("SubVP"); }
+  void check() const { beta().check("SubVP", VP::first_sampling_time); }
 
   template <class Self, class Visitor>
   static void describe(Self& self, Visitor&& visit) {

@@ -25,6 +25,11 @@ struct VP {
   static constexpr double first_training_time = 1e-5;  ///< training draws times from here to 1
   static constexpr int num_levels = 1000;              ///< c_noise is a time in [0, num_levels - 1]
 
+  /// Where training's times begin: a negative beta_min, as of `from_range`, has no noise at the very first ones.
+  static constexpr double first_time_of_training(double beta_min) noexcept {
+    return beta_min < 0 ? first_sampling_time : first_training_time;
+  }
+
   /// The VP process that reaches sigma_min at the first sampling time and sigma_max at time 1.
   static VP from_range(double sigma_min, double sigma_max) {
     const double first = std::log1p(sigma_min * sigma_min), last = std::log1p(sigma_max * sigma_max);
@@ -54,12 +59,12 @@ struct VP {
   double loss_weight(double sigma) const { return 1 / (sigma * sigma); }
 
   SigmaDistribution sigma_distribution() const {
-    return SigmaDistribution::uniform_in_time(process(), first_training_time, 1);
+    return SigmaDistribution::uniform_in_time(process(), first_time_of_training(beta_min), 1);
   }
 
   SigmaSchedule sigma_schedule() const { return SigmaSchedule::uniform_in_time(process(), first_sampling_time, 1); }
 
-  void check() const { beta().check("VP"); }
+  void check() const { beta().check("VP", first_sampling_time); }
 
   template <class Self, class Visitor>
   static void describe(Self& self, Visitor&& visit) {

@@ -44,7 +44,8 @@ struct PatchSizes {
 /// Source: Patch Diffusion (arXiv 2304.12526), section 3.2.
 class PatchSizeSchedule {
  public:
-  /// The sizes R, R/2 and R/4 (per axis, rounded down) with probabilities p, 3 (1 - p) / 5 and 2 (1 - p) / 5.
+  /// The sizes R, R/2 and R/4 (per axis, rounded down, at least 1) with probabilities p, 3 (1 - p) / 5 and 2 (1 - p)
+  /// / 5.
   static PatchSizeSchedule stochastic(const PatchMixture& mixture) {
     return {three_sizes(mixture), "PatchSizeSchedule::stochastic", 0};
   }
@@ -184,7 +185,7 @@ class PatchSizeSchedule {
   }
 
   static ImageSize divided(ImageSize size, std::int64_t divisor) noexcept {
-    return {size.height / divisor, size.width / divisor};
+    return {std::max<std::int64_t>(1, size.height / divisor), std::max<std::int64_t>(1, size.width / divisor)};
   }
 
   static PatchSizes three_sizes(const PatchMixture& mixture) {

@@ -98,6 +98,7 @@ class TiledDenoiser {
 
   ImageShape image() const { return inner_->image(); }
   std::int64_t label_dim() const { return inner_->label_dim(); }
+  bool null_label_trained() const { return patchdiff::null_label_trained(*inner_); }
   typename Backend::Device device() const { return inner_->device(); }
   const TilingOptions& options() const noexcept { return options_; }
 
@@ -164,6 +165,10 @@ class TiledDenoiser {
     if (static_cast<std::int64_t>(sigma.size()) != shape[0] || places.count() != shape[0]) {
       throw ShapeError("TiledDenoiser", "x", fmt::format("{} samples, one per sigma and place", sigma.size()),
                        to_string(shape));
+    }
+    if (places.patch != ImageSize{shape[2], shape[3]}) {
+      throw ShapeError("TiledDenoiser", "places", fmt::format("patches of {}x{}", shape[2], shape[3]),
+                       to_string(places.patch));
     }
   }
 

@@ -37,6 +37,10 @@ class Adam {
     require(settings.epsilon > 0, "epsilon", "a finite value > 0", settings.epsilon);
   }
 
+  Adam(Adam&&) noexcept = default;  // a copy would share tensors
+  Adam& operator=(Adam&&) noexcept = default;
+  ~Adam() = default;
+
   /// Updates every parameter, or none where `finite` is 0; the count of steps then stands still too.
   template <class Net>
   void step(Net& net, const Tensor& finite) {

@@ -35,8 +35,8 @@ class EMA : public WeightAverage<B> {
                           .halflife_images = options.halflife_images,
                           .rampup_ratio = std::isfinite(options.rampup_ratio) ? options.rampup_ratio : 0}),
         options_(options) {
-    if (!(options.halflife_images > 0)) {
-      throw ConfigError("EMA", "halflife_images", "a value > 0", fmt::format("{}", options.halflife_images));
+    if (!(options.halflife_images > 0) || !std::isfinite(options.halflife_images)) {
+      throw ConfigError("EMA", "halflife_images", "a finite value > 0", fmt::format("{}", options.halflife_images));
     }
     if (!(options.rampup_ratio > 0)) {
       throw ConfigError("EMA", "rampup_ratio", "a value > 0", fmt::format("{}", options.rampup_ratio));

@@ -227,7 +227,8 @@ class TrainStep {
   template <class Batch>
   static void check_companions(const Batch& batch, const Shape& images) {
     const Shape mask = batch.mask ? B::shape(*batch.mask) : images;
-    if (mask.size() != 4 || (mask[1] != 1 && mask[1] != images[1])) {
+    const Shape each{images[0], images[1], images[2], images[3]}, shared{images[0], 1, images[2], images[3]};
+    if (mask != each && mask != shared) {
       throw ShapeError("TrainStep", "mask",
                        fmt::format("[{}, 1 or {}, {}, {}]", images[0], images[1], images[2], images[3]),
                        to_string(mask));

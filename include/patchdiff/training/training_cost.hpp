@@ -9,7 +9,11 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
+#include <patchdiff/core/error.hpp>
 #include <patchdiff/core/train_state.hpp>
+#include <patchdiff/patch/multiplier_rule.hpp>
 #include <patchdiff/patch/patch_plan.hpp>
 #include <patchdiff/patch/patch_size_schedule.hpp>
 #include <patchdiff/training/adam.hpp>
@@ -21,10 +25,16 @@ namespace patchdiff {
 class TrainingCost {
  public:
   /// `seconds_per_image`: one value per size of the schedule, 0 for sizes that it never takes.
+  ///
+  /// Errors: ConfigError for another number of values.
   TrainingCost(const PatchSizeSchedule& schedule, std::vector<double> seconds_per_image)
       : progressive_(schedule.is_progressive()),
         shares_(schedule.probabilities()),
         seconds_per_image_(std::move(seconds_per_image)) {
+    if (seconds_per_image_.size() != shares_.size()) {
+      throw ConfigError("TrainingCost", "seconds_per_image", fmt::format("{} values, one per size", shares_.size()),
+                        fmt::format("{}", seconds_per_image_.size()));
+    }
     if (progressive_) return;
     // A stochastic schedule draws steps, and steps on small patches take more images.
     double sum = 0;
@@ -76,7 +86,10 @@ std::vector<double> measured_seconds_per_image(const D& denoiser, Loader& loader
       continue;
     }
     TrainStepOptions of_size = options;
-    of_size.schedule = PatchSizeSchedule::stochastic_of({.image = schedule.image(), .sizes = {schedule.sizes()[size]}});
+    of_size.schedule =
+        PatchSizeSchedule::stochastic_of({.image = schedule.image(),
+                                          .sizes = {schedule.sizes()[size]},
+                                          .multiplier = MultiplierRule::constant(schedule.multipliers()[size])});
     const TrainStep<B> step(std::move(of_size));
     TrainState state{.seed = seed};
     double fastest = std::numeric_limits<double>::max();

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include <fmt/format.h>
@@ -42,18 +43,27 @@ class WeightAverage {
   /// Gives the model the averaged weights: `ema.apply_to(denoiser.clone())`; a denoiser notes which they are.
   template <HasParameters Net>
   Net apply_to(Net net) const {
+    if constexpr (requires { net.clone(); }) {
+      static_assert(std::is_same_v<decltype(net.clone()), Net>,
+                    "patchdiff: this model refers to a network of others: ema.apply_to(denoiser.clone())");
+    }
     names_.visit(net, component_, [&](std::size_t index, Tensor& value) { B::assign(value, averages_[index]); });
     if constexpr (requires { net.note_average(info_); }) net.note_average(info_);
     return net;
   }
 
   /// Goes on with averages of a run that has come to `state`: what `Checkpoint::restore` says when it has read them.
+  /// They are taken to have been updated then, so update averages before a checkpoint.
   void resume(const TrainState& state) noexcept { info_.images = state.images; }
 
   /// Images seen at the last update.
   std::uint64_t images() const noexcept { return info_.images; }
 
  protected:
+  WeightAverage(WeightAverage&&) noexcept = default;  // a copy would share tensors
+  WeightAverage& operator=(WeightAverage&&) noexcept = default;
+  ~WeightAverage() = default;
+
   /// Starts from the model's weights as they are; `component` is the name in errors.
   template <HasParameters Net>
   WeightAverage(std::string_view component, Net& net, const TrainState& state, AverageInfo info)

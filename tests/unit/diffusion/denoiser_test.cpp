@@ -17,6 +17,7 @@
 #include <patchdiff/diffusion/denoiser_wrapper.hpp>
 #include <patchdiff/diffusion/differentiable_denoiser.hpp>
 #include <patchdiff/diffusion/guided_denoiser.hpp>
+#include <patchdiff/sampling/tiled_denoiser.hpp>
 
 #include "custom_backend/pixelwise_network.hpp"
 #include "custom_backend/span_backend.hpp"
@@ -132,7 +133,13 @@ TEST_CASE("guidance by a null label that was never trained is said in the host's
   GuidedDenoiser(inner, 2, {}, log);
   const AnyDenoiser<B> any(inner);
   GuidedDenoiser(any, 2, {}, log);
-  CHECK(messages == std::vector<std::string>(2,
+  const GuidedDenoiser once(inner, 1);
+  GuidedDenoiser(once, 2, {}, log);
+  const AutoguidedDenoiser autoguided(inner, inner, 2);
+  GuidedDenoiser(autoguided, 2, {}, log);
+  const TiledDenoiser tiled(inner, {.window = {5, 5}});
+  GuidedDenoiser(tiled, 2, {}, log);
+  CHECK(messages == std::vector<std::string>(5,
                                              "GuidedDenoiser: inner: expected a null label trained by label "
                                              "dropout, got one that was never trained"));
   GuidedDenoiser(inner, 2);
@@ -141,7 +148,7 @@ TEST_CASE("guidance by a null label that was never trained is said in the host's
   GuidedDenoiser(inner, 2, {}, log);
   const Counting silent;
   GuidedDenoiser(silent, 2, {}, log);
-  CHECK(messages.size() == 2);
+  CHECK(messages.size() == 5);
 }
 
 TEST_CASE("the gradient of a guided estimate by the noisy image is that of finite differences") {

@@ -134,6 +134,13 @@ TEST_CASE("Table 1: check values of noise levels") {
   CHECK(again.beta_min == Approx(0.1).epsilon(1e-9));
   CHECK(VP::from_range(0.002, 80).beta_d == Approx(17.537957).epsilon(1e-7));
   CHECK(VP::from_range(0.002, 80).beta_min == Approx(-0.004769).epsilon(1e-3));
+  const VP below = VP::from_range(0.002, 80);
+  const SubVP sub_below{.beta_d = below.beta_d, .beta_min = below.beta_min};
+  for (const Formulation& formulation : {Formulation(below), Formulation(sub_below)}) {
+    for (const double uniform : {0x1p-53, 1e-5, 1e-4, 5e-4, 0.5}) {
+      CHECK(formulation.sigma_distribution().quantile(uniform) > 0);
+    }
+  }
   const std::vector<double>& u = IDDPM::levels();
   REQUIRE(u.size() == 1000);
   CHECK(u[0] == Approx(20291.170).epsilon(1e-7));
@@ -234,8 +241,8 @@ TEST_CASE("every formulation is made again from its name and settings") {
 TEST_CASE("formulations and distributions refuse settings that cannot work") {
   constexpr double infinity = std::numeric_limits<double>::infinity();
   CHECK_ERROR(ConfigError, "VP: beta_d: expected a finite value > 0, got 0", Formulation(VP{.beta_d = 0}));
-  CHECK_ERROR(ConfigError, "SubVP: beta_min: expected a finite value > -beta_d / 2 = -1, got -1",
-              Formulation(SubVP{.beta_d = 2, .beta_min = -1}));
+  CHECK_ERROR(ConfigError, "SubVP: beta_min: expected a finite value > -0.001, got -0.001",
+              Formulation(SubVP{.beta_d = 2, .beta_min = -0.001}));
   CHECK_ERROR(ConfigError, "VE: sigma_min: expected a value > 0, got 0", Formulation(VE{.sigma_min = 0}));
   CHECK_ERROR(ConfigError, "VE: sigma_max: expected a finite value > sigma_min = 2, got 1",
               Formulation(VE{.sigma_min = 2, .sigma_max = 1}));

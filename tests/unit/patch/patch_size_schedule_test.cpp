@@ -163,6 +163,12 @@ TEST_CASE("sizes are rounded to what the network needs") {
               PatchSizeSchedule::stochastic({.image = {8, 8}, .size_divisor = 0}));
 }
 
+TEST_CASE("patches of the smallest images have at least one pixel") {
+  CHECK(PatchSizeSchedule::stochastic({.image = {3, 3}, .full_image_probability = 1}).sizes() ==
+        Sizes{{3, 3}, {1, 1}, {1, 1}});
+  CHECK(PatchSizeSchedule::stochastic({.image = {1, 64}}).sizes() == Sizes{{1, 64}, {1, 32}, {1, 16}});
+}
+
 TEST_CASE("schedules refuse settings that cannot work") {
   const auto of = [](PatchSizes sizes) { return PatchSizeSchedule::stochastic_of(std::move(sizes)); };
   CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic: image: expected at least one pixel, got 0x8",
@@ -171,8 +177,8 @@ TEST_CASE("schedules refuse settings that cannot work") {
               of({.image = {8, 8}}));
   CHECK_ERROR(
       ConfigError,
-      "PatchSizeSchedule::stochastic: sizes: expected patches of at least one pixel, got 0x0 for an image of 2x3",
-      PatchSizeSchedule::stochastic({.image = {2, 3}}));
+      "PatchSizeSchedule::stochastic: sizes: expected patches of at least one pixel, got 0x1 for an image of 2x3",
+      of({.image = {2, 3}, .sizes = {{0, 1}}}));
   CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic: sizes: expected patches of at most 8x8, got 4x9",
               of({.image = {8, 8}, .sizes = {{4, 9}}}));
   CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic: probabilities: expected 2 values, one per size, got 1",

@@ -171,6 +171,8 @@ TEST_CASE("TiledDenoiser refuses what cannot work") {
               tiled(filled<B>({1, 1, 4, 4}, 0), sigma, Places::whole({4, 4}, 1)));
   CHECK_ERROR(ShapeError, "TiledDenoiser: x: expected 1 samples, one per sigma and place, got [2, 1, 9, 8]",
               tiled(filled<B>({2, 1, 9, 8}, 0), sigma, Places::whole({9, 8}, 2)));
+  CHECK_ERROR(ShapeError, "TiledDenoiser: places: expected patches of 9x8, got 9x7",
+              tiled(filled<B>({1, 1, 9, 8}, 0), sigma, Places::whole({9, 7}, 1)));
 }
 
 }  // namespace

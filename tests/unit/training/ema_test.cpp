@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <limits>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/training/adam.hpp>
 #include <patchdiff/training/ema.hpp>
 
 #include "custom_backend/span_backend.hpp"
@@ -41,6 +43,10 @@ double averaged(const EMA<B>& ema) {
   CHECK(model.buffer.values[0] == 5);
   return model.value.values[0];
 }
+
+// Copies would share tensors.
+static_assert(!std::is_copy_constructible_v<EMA<B>> && std::is_nothrow_move_constructible_v<EMA<B>>);
+static_assert(!std::is_copy_constructible_v<Adam<B>> && std::is_nothrow_move_constructible_v<Adam<B>>);
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
@@ -109,7 +115,9 @@ struct Other : Weight {
 TEST_CASE("EMA refuses settings that cannot work, other models and states of the past") {
   Weight net;
   const auto make = [&](EMAOptions options) { return EMA<B>(net, options); };
-  CHECK_ERROR(ConfigError, "EMA: halflife_images: expected a value > 0, got 0", make({.halflife_images = 0}));
+  CHECK_ERROR(ConfigError, "EMA: halflife_images: expected a finite value > 0, got 0", make({.halflife_images = 0}));
+  CHECK_ERROR(ConfigError, "EMA: halflife_images: expected a finite value > 0, got inf",
+              make({.halflife_images = infinity}));
   CHECK_ERROR(ConfigError, "EMA: rampup_ratio: expected a value > 0, got -0.5", make({.rampup_ratio = -0.5}));
   CHECK_ERROR(ConfigError, "EMA: rampup_ratio: expected a value > 0, got nan",
               make({.rampup_ratio = std::numeric_limits<double>::quiet_NaN()}));

@@ -594,6 +594,9 @@ TEST_CASE("TrainStep refuses batches that do not fit, before any work") {
   CHECK_ERROR(ShapeError, "TrainStep: mask: expected [5, 1 or 2, 8, 6], got [5, 3, 8, 6]", run([](auto& batch) {
                 batch.mask = filled<B>({5, 3, 8, 6}, 0);
               }));
+  CHECK_ERROR(ShapeError, "TrainStep: mask: expected [5, 1 or 2, 8, 6], got [5, 1, 8, 5]", run([](auto& batch) {
+                batch.mask = filled<B>({5, 1, 8, 5}, 0);
+              }));
   CHECK_ERROR(ShapeError, "TrainStep: class_labels: expected 5 rows, one per image, got [4, 3]", run([](auto& batch) {
                 batch.class_labels = filled<B>({4, 3}, 0);
               }));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <patchdiff/training/training_cost.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,7 @@
 
 #include "custom_backend/pixelwise_network.hpp"
 #include "custom_backend/span_backend.hpp"
+#include "support/errors.hpp"
 #include "support/tensors.hpp"
 
 namespace patchdiff {
@@ -82,6 +84,37 @@ TEST_CASE("sizes are measured by steps of a copy; a size that is never taken cos
   CHECK(seconds[2] > 0);
   CHECK(images.taken == 4 * (2 * 2 + 2 * 4));  // four steps of each other size, of 2 and 4 times the batch
   CHECK(weights() == before);
+}
+
+/// A clock that only `Timed` moves.
+struct TestClock {
+  static std::chrono::steady_clock::time_point now() { return time; }
+  static inline std::chrono::steady_clock::time_point time{};
+};
+
+/// Hands out images, each of which takes a second.
+struct Timed : Images {
+  ImageBatch<B> take(const PatchPlan& plan) {
+    TestClock::time += std::chrono::seconds(plan.images);
+    return Images::take(plan);
+  }
+};
+
+TEST_CASE("an image's time does not depend on how many images a step of its size takes") {
+  DenoiserWrapper denoiser{host::PixelwiseNetwork<B>({.in_channels = 3, .out_channels = 1}, {1}), {.image = {1, 8, 8}}};
+  for (const MultiplierRule& rule :
+       {MultiplierRule::published(), MultiplierRule::constant(1), MultiplierRule::constant(3)}) {
+    Timed images;
+    CHECK(measured_seconds_per_image<TestClock>(
+              denoiser, images,
+              {.schedule = PatchSizeSchedule::stochastic({.image = {8, 8}, .multiplier = rule}), .batch = 2}) ==
+          std::vector<double>{1, 1, 1});
+  }
+}
+
+TEST_CASE("a run's cost needs a time for each size") {
+  CHECK_ERROR(ConfigError, "TrainingCost: seconds_per_image: expected 3 values, one per size, got 2",
+              TrainingCost(PatchSizeSchedule::stochastic({.image = {8, 8}}), {1, 2}));
 }
 
 }  // namespace

@@ -105,8 +105,10 @@ class ForeignNetwork : public AutogradNetwork<Derived> {
     });
   }
 
-  /// Makes a tensor of the network's own a weight, or a constant where it asks for no gradient; both share it.
+  /// Makes a tensor of the network's own a weight, or a constant where it asks for no gradient; both share it. One that
+  /// the network has under several names keeps the first.
   void add(const std::string& name, const at::Tensor& value) {
+    if (this->has(value)) return;
     if (value.requires_grad()) {
       this->add_parameter(name, value);
     } else {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -9,6 +10,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <patchdiff/backend/torch/torch_backend.hpp>
@@ -56,10 +58,17 @@ class TorchParameters {
  protected:
   friend unet::WeightMaker;
 
-  explicit TorchParameters(TorchDevice device) : device_(device) {}
+  /// The device is kept as its tensors name it: cuda's current one is cuda:0, say.
+  explicit TorchParameters(TorchDevice device) : device_(TorchBackend::device(at::empty({0}, device.options()))) {}
   TorchParameters(TorchParameters&&) noexcept = default;
   TorchParameters& operator=(TorchParameters&&) noexcept = default;
   ~TorchParameters() = default;
+
+  bool has(const Tensor& tensor) const {
+    const auto is_it = [&](const auto& known) { return known.second.is_same(tensor); };
+    return std::any_of(parameters_.begin(), parameters_.end(), is_it) ||
+           std::any_of(buffers_.begin(), buffers_.end(), is_it);
+  }
 
   /// Makes the tensor a weight; the result shares it.
   Tensor add_parameter(std::string name, Tensor value) {

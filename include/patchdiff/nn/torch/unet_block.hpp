@@ -32,7 +32,7 @@ namespace patchdiff::unet {
 ///
 /// Draws: element e of sample n in layer l uses word l 2^34 + e of the step's stream `Purpose::dropout` n.
 inline at::Tensor dropout(const at::Tensor& x, double probability, const Pass& pass, std::uint64_t layer) {
-  if (!pass.training || probability == 0) return x;
+  if (!pass.training || probability == 0 || x.numel() == 0) return x;
   const Shape shape = TorchBackend::shape(x);
   const std::int64_t row = element_count(shape) / shape[0];
   std::vector<float> mask(static_cast<std::size_t>(element_count(shape)));
@@ -51,7 +51,8 @@ inline at::Tensor dropout(const at::Tensor& x, double probability, const Pass& p
       }
     }
   });
-  return x * TorchBackend::from_host(std::span<const float>(mask), shape, {x.device(), x.scalar_type()});
+  const at::Tensor factors = TorchBackend::from_host(std::span<const float>(mask), shape, {x.device(), at::kFloat});
+  return (x * factors).to(x.scalar_type());  // in float and rounded once, as bfloat16 has no such factor
 }
 
 /// Settings that the blocks of one network share.

@@ -57,6 +57,10 @@ class LossScale {
     finite_steps_ = at::zeros({}, on_device);
   }
 
+  LossScale(LossScale&&) noexcept = default;  // a copy would share tensors
+  LossScale& operator=(LossScale&&) noexcept = default;
+  ~LossScale() = default;
+
   /// The gradient of the loss as backward should start from it.
   Tensor scaled(const Tensor& cotangent) const { return cotangent * scale_.to(cotangent.scalar_type()); }
 
