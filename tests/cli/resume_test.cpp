@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstddef>
 #include <filesystem>
+#include <fstream>
 #include <random>
 #include <string>
 #include <thread>
@@ -39,6 +40,16 @@ std::vector<std::string> train(const fs::path& recipe, const fs::path& out, cons
 std::size_t lines_of(const fs::path& path) {
   const std::string text = bytes_of(path);
   return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+/// Begins or resumes a run with a checkpoint after each step, and ends it by the signal after a few.
+Finished interrupted(const fs::path& recipe, const fs::path& out, int signal,
+                     const std::vector<std::string>& more = {}) {
+  Patchdiff training(train(recipe, out, joined({"--checkpoint-every", "1"}, more)));
+  REQUIRE(training.wait_for(" images/s"));
+  while (lines_of(out / "loss.csv") < 4) std::this_thread::yield();
+  training.signal(signal);
+  return training.wait();
 }
 
 }  // namespace
@@ -115,15 +126,41 @@ TEST_CASE("The command line's length of a run takes the place of the configurati
   CHECK_THAT(bytes_of(folder / "b/run.toml"), ContainsSubstring("images = 40") && !ContainsSubstring("minutes"));
 }
 
+TEST_CASE("A run is neither begun anew nor finished where its checkpoints cannot be opened") {
+  const TemporaryFolder folder;
+  const fs::path recipe = write_recipe(folder), out = folder / "out";
+  REQUIRE(interrupted(recipe, out, SIGINT).code == 0);  // with a model
+  std::vector<fs::path> checkpoints;
+  for (const std::string& name : names_in(out)) {
+    if (name.starts_with("checkpoint-")) checkpoints.push_back(out / name);
+  }
+  REQUIRE(checkpoints.size() == 2);
+  const auto refusal = [&] {
+    const std::vector<std::string> files = names_in(out);
+    const std::string losses = bytes_of(out / "loss.csv");
+    const Finished finished = run_patchdiff(train(recipe, out, {"--resume"}));
+    CHECK(finished.code == 1);
+    CHECK(finished.out == "");
+    CHECK(names_in(out) == files);
+    CHECK(bytes_of(out / "loss.csv") == losses);
+    return finished.err;
+  };
+  for (const fs::path& checkpoint : checkpoints) {
+    const std::string bytes = bytes_of(checkpoint), version = R"("version":"1")";
+    std::string newer = bytes;
+    newer.replace(newer.find(version), version.size(), R"("version":"2")");
+    std::ofstream(checkpoint, std::ios::binary) << newer;
+  }
+  CHECK(refusal().ends_with(": expected version 1, got 2, of a newer patchdiff: use that one\n"));
+  for (const fs::path& checkpoint : checkpoints) fs::resize_file(checkpoint, 1000);
+  CHECK(refusal().ends_with("\npatchdiff: CheckpointFolder: " + out.string() +
+                            ": expected a checkpoint that is whole, got 2 damaged: remove them to begin anew\n"));
+}
+
 TEST_CASE("A run is not resumed with other settings or other data") {
   const TemporaryFolder folder;
   const fs::path recipe = write_recipe(folder), out = folder / "out";
-  {
-    Patchdiff training(train(recipe, out, {"--checkpoint-every", "1"}));
-    while (lines_of(out / "loss.csv") < 4) std::this_thread::yield();
-    training.signal(SIGKILL);
-    training.wait();
-  }
+  interrupted(recipe, out, SIGKILL);
   const auto refusal = [&](const std::vector<std::string>& more) {
     const Finished finished = run_patchdiff(train(recipe, out, joined({"--resume"}, more)));
     CHECK(finished.code == 1);
