@@ -80,7 +80,11 @@ TEST_CASE("train refuses settings that cannot work before it makes anything") {
   CHECK(refusal(train(run.data, folder / "out", {"--micro-batch", "-1"})) ==
         "train: --micro-batch: expected at least 0, got -1");
   CHECK(refusal(train(run.data, folder / "out", {"--max-gradient-norm", "-1"})) ==
-        "train: --max-gradient-norm: expected at least 0, got -1");
+        "train: --max-gradient-norm: expected a finite value of at least 0, got -1");
+  CHECK(with({"--max-gradient-norm", "inf"}) ==
+        "train: --max-gradient-norm: expected a finite value of at least 0, got inf");
+  CHECK(with({"--ema-halflife-images", "inf"}) == "train: --ema-halflife-images: expected a finite value > 0, got inf");
+  CHECK(with({"--ema-rampup-ratio", "nan"}) == "train: --ema-rampup-ratio: expected a finite value > 0, got nan");
   CHECK(refusal(train(run.data, folder / "out", {"--samples-every", "-1"})) ==
         "train: --samples-every: expected at least 0, got -1");
   CHECK(refusal(train(run.data, folder / "out", {"--augment-probability", "2"})) ==
