@@ -70,9 +70,7 @@ class Train {
                            "folder with train-images-idx3-ubyte and its labels, plain or .gz, or with PNG or JPEG "
                            "files and dataset.json; or an NPY file",
                            take(data_));
-    add_value<Unreadable>(command, "--unreadable", "what happens to files that are no sound pictures",
-                          take(unreadable_))
-        ->default_str("stop");
+    add_unreadable(command, unreadable_);
     add_value<std::string>(command, "--out", "new folder for the model, the loss and samples", take(out_));
     add_value<double>(command, "--minutes", "time to train for", take(minutes_))->default_str("5");
     add_value<std::uint64_t>(command, "--images", "images to train on, instead of --minutes", take(images_));
@@ -113,9 +111,7 @@ class Train {
     logs_.check();
 
     const ImageSource source = open_images(data_, Split::train, unreadable_, component);
-    if (processes.leads()) {
-      for (const std::string& reason : source.skipped) fmt::print(stderr, "patchdiff: left out: {}\n", reason);
-    }
+    if (processes.leads()) source.tell_skipped();
     std::vector<std::string> names = default_class_names(source.fingerprint, source.images.class_count());
     if (start) {
       require_same_data(start->record, source.fingerprint, component);

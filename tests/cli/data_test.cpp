@@ -158,6 +158,24 @@ TEST_CASE("Pictures that cannot be read stop a run, or are left out and named") 
   CHECK_THAT(left_out.err, ContainsSubstring("patchdiff: left out: ") && ContainsSubstring(broken.string()));
   CHECK_THAT(metadata_of(folder / "out2/model.safetensors", "patchdiff_program")["data"].get<std::string>(),
              ContainsSubstring("119 images of 1x28x28 in 3 classes"));
+
+  // What was trained so is judged so, and its features are learned so.
+  const std::string told = "patchdiff: left out: ";
+  const std::vector<std::string> judge{"evaluate", "--data",    pictures,
+                                       "--test",   pictures,    "--images",
+                                       pictures,   "--model",   folder / "out2/model.safetensors",
+                                       "--count",  "4",         "--steps",
+                                       "1",        "--threads", "1"};
+  CHECK_THAT(refusal(judge), ContainsSubstring("--data: expected the images that the model was trained on, 119 "));
+  const Finished judged = run_patchdiff(joined(judge, {"--unreadable", "skip"}));
+  CHECK(judged.code == 0);
+  int sources = 0;
+  for (std::size_t at = 0; (at = judged.err.find(told, at)) != std::string::npos; ++at) ++sources;
+  CHECK(sources == 3);
+  const Finished learned = run_patchdiff({"features", "--data", pictures, "--out", folder / "features", "--epochs", "1",
+                                          "--threads", "1", "--unreadable", "skip"});
+  CHECK(learned.code == 0);
+  CHECK(learned.err.starts_with(told));
 }
 
 TEST_CASE("A data set that was changed in one file is another") {
