@@ -2,12 +2,15 @@
 #include <algorithm>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <random>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <patchdiff/io/protobuf_message.hpp>
 
 #include "cli/run_patchdiff.hpp"
 #include "cli/small_run.hpp"
@@ -17,6 +20,7 @@
 #include "support/temporary_folder.hpp"
 
 namespace fs = std::filesystem;
+using patchdiff::ProtobufMessage;
 
 namespace {
 
@@ -101,6 +105,23 @@ TEST_CASE("A run that is killed at 20 moments ends as the one that was not, bit 
   const Finished again = run_patchdiff(train(recipe, out, {"--resume"}));
   CHECK(again.code == 0);
   CHECK(again.out == out.string() + " holds a finished run\n");
+}
+
+TEST_CASE("TensorBoard keeps the steps up to the checkpoint that a run goes on from") {
+  const TemporaryFolder folder;
+  const fs::path recipe = write_recipe(folder), out = folder / "out";
+  interrupted(recipe, out, SIGKILL, {"--tensorboard"});
+  const Finished resumed = run_patchdiff(train(recipe, out, {"--resume", "--tensorboard"}));
+  REQUIRE(resumed.code == 0);
+  const std::string begin = "resuming after step ";
+  REQUIRE(resumed.out.starts_with(begin));
+  const std::int64_t step = std::stoll(resumed.out.substr(begin.size()));
+  std::vector<std::string> events = names_in(out);
+  std::erase_if(events, [](const std::string& name) { return !name.starts_with("events."); });
+  REQUIRE(events.size() == 2);
+  const auto restart = ProtobufMessage().add_integer(1, 1);  // of a session, which ends what was known from there on
+  CHECK_THAT(bytes_of(out / events.back()),
+             ContainsSubstring(ProtobufMessage().add_integer(2, step + 1).add_message(7, restart).bytes()));
 }
 
 TEST_CASE("The settings beside a run are a configuration that repeats it") {
