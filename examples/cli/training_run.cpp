@@ -92,6 +92,10 @@ TrainingRun::TrainingRun(const pd::AnyDataset& images, TrainingSettings settings
   pd::TrainStep<B>{trainer_options(settings_, schedule(1)).step};
   if (reading.workers < 1)
     throw pd::ConfigError("train", "--workers", "at least 1", fmt::format("{}", reading.workers));
+  if (images.has_regions() && reading.workers > 1) {
+    throw pd::ConfigError("train", "--workers", "1, as one thread reads the patches of an NPY file",
+                          fmt::format("{}", reading.workers));
+  }
   const std::int64_t told = pd::Augmentation(settings.augmentation()).label_dim();
   if (told > 0 && denoiser.network().augment_dim() != told) {
     throw pd::ConfigError("train", "--augment-probability", "0, as the model reads no augmentation labels",
@@ -165,6 +169,7 @@ TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& 
     if (resuming.from) resuming.from->restore(parts);
     pd::Checkpoint::Settings settings = resuming.settings;
     settings["total"] = fmt::format("{}", total);
+    if (length.minutes > 0) settings["minutes"] = fmt::format("{}", length.minutes);
     if (processes.size() > 1) pd::require_same_start(processes, denoiser, state, settings);
 
     const auto share = [&](std::uint64_t images) { return static_cast<double>(images) / static_cast<double>(total); };

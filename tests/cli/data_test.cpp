@@ -102,6 +102,8 @@ TEST_CASE("The same images train the same model, whatever files they come in") {
   CHECK(trained(pictures, folder / "c") == trained(array, folder / "d"));
   CHECK(trained(pictures, folder / "e", {"--x-flip"}) == trained(array, folder / "f", {"--x-flip"}));
   CHECK(metadata_of(folder / "c/model.safetensors", "patchdiff_program")["class_names"].empty());
+  CHECK(refusal(train(array, folder / "g", {"--workers", "2"})) ==
+        "train: --workers: expected 1, as one thread reads the patches of an NPY file, got 2");
 }
 
 TEST_CASE("Augmented images train the same model whatever the number of workers") {

@@ -191,9 +191,26 @@ TEST_CASE("A run is not resumed with other settings or other data") {
   CHECK(refusal({"--model-channels", "8"}) ==
         "patchdiff: train: --model-channels: expected 4, as in the run to resume, got 8\n");
   CHECK(refusal({"--images", "10"}) == "patchdiff: train: --images: expected 1600, as in the run to resume, got 10\n");
+  CHECK(refusal({"--minutes", "1"}) == "patchdiff: train: --minutes: expected none, as in the run to resume, got 1\n");
   CHECK_THAT(refusal({"--data", write_small_data(folder / "other", 90)}),
              ContainsSubstring("train: --data: expected 120 images of 1x28x28 in 3 classes, crc32 "));
   CHECK(run_patchdiff(train(recipe, out, {"--resume"})).code == 0);
+}
+
+TEST_CASE("A run by time is resumed for the time that it was begun with") {
+  const TemporaryFolder folder;
+  const fs::path out = folder / "out";
+  interrupted(write_recipe(folder), out, SIGKILL, {"--minutes", "7"});
+  std::string settings = bytes_of(out / "run.toml");
+  const std::string minutes = "minutes = 7\n";
+  settings.erase(settings.find(minutes), minutes.size());
+  const fs::path recipe = folder.add("no_length.toml", settings);
+  CHECK(run_patchdiff(train(recipe, out, {"--resume", "--minutes", "8"})).err ==
+        "patchdiff: train: --minutes: expected 7, as in the run to resume, got 8\n");
+  interrupted(recipe, out, SIGKILL, {"--resume"});
+  CHECK_THAT(bytes_of(out / "run.toml"), ContainsSubstring("\n" + minutes));
+  CHECK(run_patchdiff(train(recipe, out, {"--resume", "--minutes", "8"})).err ==
+        "patchdiff: train: --minutes: expected 7, as in the run to resume, got 8\n");
 }
 
 TEST_CASE("A configuration that is not understood is refused with the nearest words") {
