@@ -125,15 +125,19 @@ TEST_CASE("TensorBoard keeps the steps up to the checkpoint that a run goes on f
 }
 
 TEST_CASE("The settings beside a run are a configuration that repeats it") {
+  const std::string largest_seed = "18446744073709551615";  // larger than TOML's integers
   const TemporaryFolder folder;
   const fs::path recipe = write_recipe(folder);
-  REQUIRE(run_patchdiff(train(recipe, folder / "a", {"--images", "40", "--p-mean", "-0.5"})).code == 0);
+  REQUIRE(
+      run_patchdiff(train(recipe, folder / "a", {"--images", "40", "--p-mean", "-0.5", "--seed", largest_seed})).code ==
+      0);
   const Finished repeated = run_patchdiff(train(folder / "a/run.toml", folder / "b"));
   CHECK(repeated.err == "");
   REQUIRE(repeated.code == 0);
   CHECK(bytes_of(folder / "a/model.safetensors") == bytes_of(folder / "b/model.safetensors"));
   CHECK(bytes_of(folder / "a/run.toml") == bytes_of(folder / "b/run.toml"));
-  CHECK_THAT(bytes_of(folder / "a/run.toml"), ContainsSubstring("p_mean = -0.5") && ContainsSubstring("images = 40"));
+  CHECK_THAT(bytes_of(folder / "a/run.toml"), ContainsSubstring("p_mean = -0.5") && ContainsSubstring("images = 40") &&
+                                                  ContainsSubstring("\nseed = '" + largest_seed + "'\n"));
 }
 
 TEST_CASE("The command line's length of a run takes the place of the configuration's") {
