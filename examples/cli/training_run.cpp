@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <limits>
 #include <string>
 #include <utility>
@@ -181,7 +182,7 @@ TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& 
     const std::uint64_t first = state.images;
     std::exception_ptr log_failed;
     bool stopping = false;
-    double recent = -1;  // mean loss of the last steps, negative before the first
+    double recent = std::nan("");  // mean loss of the last steps that were not left out, NaN before the first
     const auto start = Clock::now();
     const auto logged = [&](const auto& write) {
       try {
@@ -198,7 +199,7 @@ TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& 
     const auto after_step = [&](const pd::StepReport<B>& report) {
       ema.update(denoiser, state);
       const double loss = report.loss(), seconds = seconds_since(start);
-      recent = recent < 0 ? loss : 0.95 * recent + 0.05 * loss;
+      if (!report.skipped) recent = std::isnan(recent) ? loss : 0.95 * recent + 0.05 * loss;
       logged([&](RunLogs& logs) {
         logs.add(report, state, learning_rate(report.plan.first_image), seconds);
         if (logs.wants_samples(state.step)) logs.add_samples(ema.apply_to(denoiser.clone()), state.step);

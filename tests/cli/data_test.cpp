@@ -7,6 +7,7 @@
 #include <fstream>
 #include <map>
 #include <span>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -193,4 +194,26 @@ TEST_CASE("A data set that was changed in one file is another") {
   CHECK_THAT(refusal(), ContainsSubstring("train: --data: expected the images that the model was trained on, 120 "));
   fs::rename(folder / "kept.png", pictures / "0003.png");
   CHECK(refusal() == "");
+}
+
+TEST_CASE("A step that is left out does not count in the loss that is shown") {
+  const TemporaryFolder folder;
+  std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (20, 8, 8), }";
+  header.resize(117, ' ');
+  std::string file = "\x93NUMPY\x01" + std::string(1, '\0') + "\x76" + std::string(1, '\0') + header + '\n';
+  for (int image = 0; image < 20; ++image) {
+    const std::vector<float> pixels(8 * 8, image == 7 ? 1e30F : 0.05F * static_cast<float>(image));
+    file.append(reinterpret_cast<const char*>(pixels.data()), pixels.size() * sizeof(float));
+  }
+  const Finished finished =
+      run_patchdiff(train(folder.add("images.npy", file), folder / "out", {"--skip-non-finite", "--json-lines"}));
+  CHECK(finished.err == "");
+  REQUIRE(finished.code == 0);
+  std::istringstream lines(folder.read("out/log.jsonl"));
+  nlohmann::json last;
+  for (std::string line; std::getline(lines, line);) last = nlohmann::json::parse(line);
+  CHECK(last["skipped"] >= 1);
+  const std::size_t shown = finished.out.rfind("  loss ");
+  REQUIRE(shown != std::string::npos);
+  CHECK(std::isfinite(std::stod(finished.out.substr(shown + 7))));
 }
