@@ -2,10 +2,12 @@
 // A run's settings as a TOML file: the options of the command line under their own names.
 #pragma once
 
+#include <cstdint>
 #include <set>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -46,6 +48,10 @@ class ConfigText {
   const std::string& text() const noexcept { return text_; }
 
  private:
+  /// TOML's integers are signed.
+  static std::string form(std::uint64_t value) {
+    return std::in_range<std::int64_t>(value) ? setting_text(value) : quoted(setting_text(value));
+  }
   template <class Value>
   static std::string form(const Value& value) {
     if constexpr (std::is_arithmetic_v<Value>) {

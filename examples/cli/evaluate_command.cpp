@@ -71,6 +71,7 @@ class Evaluate {
         ->default_str("t10k-* in --data");
     add_value<std::string>(command, "--model", "file that train wrote, whose samples are judged", take(model_));
     add_value<std::string>(command, "--images", "drawn images that are judged, as --data", take(images_));
+    add_unreadable(command, unreadable_);
     add_value<std::string>(command, "--out", "file for all figures, JSON", take(out_));
     command.add_flag("--per-class", per_class_, "judge each class apart, too");
     processes_.add_to(command);
@@ -94,16 +95,21 @@ class Evaluate {
     std::optional<pd::AtomicFile> out;  // refuses what cannot be written before the work
     if (!out_.empty() && processes.leads()) out.emplace(out_, component);
 
-    const ImageSource source = open_images(data_, Split::train, Unreadable::stop, component);
+    const ImageSource source = open_images(data_, Split::train, unreadable_, component);
     const pd::AnyDataset& training = source.images;
     if (model) require_same_data(model->record, source.fingerprint, component);
-    const std::optional<ImageSource> test_source = open_test_images(data_, test_, component);
+    const std::optional<ImageSource> test_source = open_test_images(data_, test_, unreadable_, component);
     if (!test_source) {
       throw pd::FileError(component, "--test", "images, as --data has no t10k-images-idx3-ubyte", "none");
     }
     const pd::AnyDataset& test = test_source->images;
     std::optional<ImageSource> drawn;
-    if (!images_.empty()) drawn = open_images(images_, Split::train, Unreadable::stop, component, "--images");
+    if (!images_.empty()) drawn = open_images(images_, Split::train, unreadable_, component, "--images");
+    if (processes.leads()) {
+      source.tell_skipped();
+      test_source->tell_skipped();
+      if (drawn) drawn->tell_skipped();
+    }
     require_images("test images", test, training.shape());
     require_images("training images", training, training.shape(), evaluation_.count);
     if (drawn) require_images("drawn images", drawn->images, training.shape(), evaluation_.count);
@@ -267,6 +273,7 @@ class Evaluate {
 
   CLI::App* command_;
   std::string data_, test_, model_, images_, out_;
+  Unreadable unreadable_ = Unreadable::stop;
   bool per_class_ = false;
   ProcessOptions processes_;
   EvaluationSettings evaluation_{};

@@ -2,16 +2,21 @@
 #include "feature_network.hpp"
 
 #include <cstddef>
+#include <map>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include <ATen/ops/constant_pad_nd.h>
 #include <fmt/format.h>
 
+#include <patchdiff/core/describe.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/io/mapped_file.hpp>
 #include <patchdiff/metrics/torch/torch_script_features.hpp>
 
+#include "command_line.hpp"
 #include "fashion_features.hpp"
 #include "feature_classifier_file.hpp"
 
@@ -51,6 +56,19 @@ pd::TorchScriptFeaturesOptions script_options(const FeatureSettings& settings, p
   return options;
 }
 
+/// Errors: ConfigError for a setting of how images are shown to a TorchScript network.
+void require_no_script_options(const FeatureSettings& settings) {
+  std::map<std::string_view, std::string> texts;
+  const FeatureSettings defaults{.features = settings.features};
+  pd::describe(defaults,
+               [&](std::string_view key, const auto& value, std::string_view) { texts[key] = setting_text(value); });
+  pd::describe(settings, [&](std::string_view key, const auto& value, std::string_view) {
+    if (const std::string given = setting_text(value); given != texts[key]) {
+      throw pd::ConfigError("evaluate", option_name(key), "none without a TorchScript file in --features", given);
+    }
+  });
+}
+
 }  // namespace
 
 FeatureNetwork::FeatureNetwork(const FeatureSettings& settings, pd::ImageShape stored, pd::TorchDevice device)
@@ -60,6 +78,7 @@ FeatureNetwork::FeatureNetwork(const FeatureSettings& settings, pd::ImageShape s
     take(pd::TorchScriptFeatures(settings.features, script_options(settings, stored), device), device);
     return;
   }
+  require_no_script_options(settings);
   pd::FeatureClassifier classifier =
       settings.features.empty() ? fashion_features(device) : load_feature_classifier(settings.features, device);
   const pd::ImageShape taken = classifier.options().image;

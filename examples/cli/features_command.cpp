@@ -46,6 +46,7 @@ class Features {
     add_value<std::string>(command, "--data", "training images with labels, as train takes them", take(data_));
     add_value<std::string>(command, "--test", "images whose classes the network is tried on, as --data", take(test_))
         ->default_str("t10k-* in --data");
+    add_unreadable(command, unreadable_);
     add_value<std::string>(command, "--out", "file to write, for --features of evaluate", take(out_));
     given_.add_to(command, "Training", training_);
     given_.add_to(command, "Machine", execution_);
@@ -59,12 +60,14 @@ class Features {
       throw pd::ConfigError(component, "--epochs", "at least 1", fmt::format("{}", training_.epochs));
     }
     const pd::TorchDevice device = prepare_device(execution_, component);
-    const ImageSource training = open_images(data_, Split::train, Unreadable::stop, component);
+    const ImageSource training = open_images(data_, Split::train, unreadable_, component);
+    training.tell_skipped();
     require_classes(training.images);
     const auto [channels, height, width] = training.images.shape();
     const auto grown = [](std::int64_t side) { return (side + 7) / 8 * 8; };  // as the network halves three times
     const pd::ImageSize size{grown(height), grown(width)};
-    const std::optional<ImageSource> test = open_test_images(data_, test_, component);
+    const std::optional<ImageSource> test = open_test_images(data_, test_, unreadable_, component);
+    if (test) test->tell_skipped();
     if (test) require_same(test->images, training.images);
 
     { const pd::AtomicFile probe(out_, component); }  // refuses what cannot be written before the work
@@ -109,6 +112,7 @@ class Features {
 
   CLI::App* command_;
   std::string data_, test_, out_;
+  Unreadable unreadable_ = Unreadable::stop;
   NetworkSettings training_{};
   ExecutionSettings execution_{};
   GivenSettings given_;

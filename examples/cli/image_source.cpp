@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdio>
 #include <span>
 #include <system_error>
 #include <utility>
@@ -16,6 +17,8 @@
 #include <patchdiff/data/mapped_array.hpp>
 #include <patchdiff/data/npy_layout.hpp>
 #include <patchdiff/io/mapped_file.hpp>
+
+#include "command_line.hpp"
 
 namespace fs = std::filesystem;
 namespace pd = patchdiff;
@@ -93,6 +96,16 @@ fs::path idx_file(const fs::path& folder, Split split, std::string_view kind) {
 
 }  // namespace
 
+void add_unreadable(CLI::App& command, Unreadable& unreadable) {
+  add_value<Unreadable>(command, "--unreadable", "what happens to files that are no sound pictures",
+                        [&unreadable](Unreadable given) { unreadable = given; })
+      ->default_str(setting_text(unreadable));
+}
+
+void ImageSource::tell_skipped() const {
+  for (const std::string& reason : skipped) fmt::print(stderr, "patchdiff: left out: {}\n", reason);
+}
+
 ImageSource open_images(const fs::path& path, Split split, Unreadable unreadable, const std::string& component,
                         std::string_view option) {
   std::error_code unknown;
@@ -121,11 +134,12 @@ ImageSource open_images(const fs::path& path, Split split, Unreadable unreadable
                    path);
 }
 
-std::optional<ImageSource> open_test_images(const fs::path& data, const fs::path& test, const std::string& component) {
+std::optional<ImageSource> open_test_images(const fs::path& data, const fs::path& test, Unreadable unreadable,
+                                            const std::string& component) {
   const fs::path& path = test.empty() ? data : test;
   const Split split = idx_file(path, Split::test, "images-idx3-ubyte").empty() ? Split::train : Split::test;
   if (test.empty() && split == Split::train) return std::nullopt;
-  return open_images(path, split, Unreadable::stop, component, "--test");
+  return open_images(path, split, unreadable, component, "--test");
 }
 
 pd::DatasetStatistics measure_some(const pd::AnyDataset& images) {

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include <CLI/CLI.hpp>
+
 #include <patchdiff/core/named_enum.hpp>
 #include <patchdiff/data/any_dataset.hpp>
 #include <patchdiff/data/dataset_statistics.hpp>
@@ -24,11 +26,17 @@ constexpr std::array<patchdiff::NamedValue<Unreadable>, 2> value_names(Unreadabl
   return {{{Unreadable::stop, "stop"}, {Unreadable::skip, "skip"}}};
 }
 
+/// Adds `--unreadable` to a command, which `unreadable` must outlive.
+void add_unreadable(CLI::App& command, Unreadable& unreadable);
+
 /// Images that a command line names, as they are stored.
 struct ImageSource {
   patchdiff::AnyDataset images;
   std::string fingerprint{};           ///< number, size and classes of the images, and a checksum
   std::vector<std::string> skipped{};  ///< why files were left out
+
+  /// Says on standard error which files were left out, and why.
+  void tell_skipped() const;
 };
 
 /// Opens what `path` is: a folder with the IDX files of the split (named as Fashion-MNIST's, plain or gzip), a folder
@@ -45,7 +53,7 @@ ImageSource open_images(const std::filesystem::path& path, Split split, Unreadab
 ///
 /// Errors: as of `open_images`.
 std::optional<ImageSource> open_test_images(const std::filesystem::path& data, const std::filesystem::path& test,
-                                            const std::string& component);
+                                            Unreadable unreadable, const std::string& component);
 
 /// Statistics of the images, of 10,000 at most that are spread over all; of fewer where those are too large.
 patchdiff::DatasetStatistics measure_some(const patchdiff::AnyDataset& images);

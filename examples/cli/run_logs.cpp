@@ -48,7 +48,7 @@ RunLogs::RunLogs(const RunFolder& folder, const LogSettings& settings, pd::LossT
     tensorboard_.emplace(pd::TensorBoardLogOptions{.folder = folder_,
                                                    .host = host_name(),
                                                    .wall_time = seconds_since_1970,
-                                                   .first_step = static_cast<std::int64_t>(step)});
+                                                   .first_step = static_cast<std::int64_t>(step > 0 ? step + 1 : 0)});
   }
 }
 

@@ -89,7 +89,8 @@ void ProcessOptions::add_to(CLI::App& command) {
 }
 
 void ProcessOptions::run(const char* component, const std::function<void(RunProcesses&)>& work) const {
-  if (over_mpi_) return RunProcesses::over_mpi(component, timeout_, work);
+  if (over_mpi_) return RunProcesses::over_mpi(component, timeout_.value_or(600), work);
+  if (timeout_) throw patchdiff::ConfigError(component, "--mpi-timeout", "none without --mpi", setting_text(*timeout_));
   RunProcesses alone;
   work(alone);
 }

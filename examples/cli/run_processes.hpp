@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -62,10 +63,11 @@ class ProcessOptions {
 
   bool over_mpi() const noexcept { return over_mpi_; }
 
-  /// Runs `work(processes)` as the command line says. Errors: as of RunProcesses.
+  /// Runs `work(processes)` as the command line says. Errors: as of RunProcesses; ConfigError for a time-out
+  /// without `--mpi`.
   void run(const char* component, const std::function<void(RunProcesses&)>& work) const;
 
  private:
   bool over_mpi_ = false;
-  double timeout_ = 600;
+  std::optional<double> timeout_{};
 };

@@ -58,6 +58,9 @@ class Sample {
   void run() {
     require_given(*command_, "--model");
     require_given(*command_, "--out");
+    if (preview_every_ < 0) {
+      throw pd::ConfigError(component, "--preview-every", "at least 0", setting_text(preview_every_));
+    }
     given_of_execution_.apply();
     const Model model = load_model(model_, prepare_device(execution_, component));
     sampling_ = model.record.sampling;

@@ -69,17 +69,19 @@ struct TrainingSettings {
   }
 
   void check() const {
-    if (!(learning_rate > 0) || !std::isfinite(learning_rate)) {
-      throw patchdiff::ConfigError("train", "--learning-rate", "a finite value > 0", fmt::format("{}", learning_rate));
-    }
-    if (!(warmup >= 0 && warmup <= 1)) {
-      throw patchdiff::ConfigError("train", "--warmup", "a value in [0, 1]", fmt::format("{}", warmup));
-    }
-    if (micro_batch < 0) {
-      throw patchdiff::ConfigError("train", "--micro-batch", "at least 0", fmt::format("{}", micro_batch));
-    }
-    if (!(max_gradient_norm >= 0)) {
-      throw patchdiff::ConfigError("train", "--max-gradient-norm", "at least 0", fmt::format("{}", max_gradient_norm));
+    const auto refuse = [](std::string_view option, std::string_view expected, const auto& got) {
+      throw patchdiff::ConfigError("train", option, expected, fmt::format("{}", got));
+    };
+    const auto require_positive = [&](std::string_view option, double value) {
+      if (!(value > 0) || !std::isfinite(value)) refuse(option, "a finite value > 0", value);
+    };
+    require_positive("--learning-rate", learning_rate);
+    require_positive("--ema-halflife-images", ema_halflife_images);
+    require_positive("--ema-rampup-ratio", ema_rampup_ratio);
+    if (!(warmup >= 0 && warmup <= 1)) refuse("--warmup", "a value in [0, 1]", warmup);
+    if (micro_batch < 0) refuse("--micro-batch", "at least 0", micro_batch);
+    if (!(max_gradient_norm >= 0) || !std::isfinite(max_gradient_norm)) {
+      refuse("--max-gradient-norm", "a finite value of at least 0", max_gradient_norm);
     }
   }
 

@@ -61,6 +61,18 @@ std::vector<std::int64_t> drawn_window(const Denoiser& denoiser) {
   return {(height - side(height)) / 2, (width - side(width)) / 2, side(height), side(width)};
 }
 
+/// A setting of a run; "none" where it has no such one.
+std::string text_of(const pd::Checkpoint::Settings& settings, const std::string& key) {
+  const auto found = settings.find(key);
+  return found == settings.end() ? "none" : found->second;
+}
+
+/// Errors: ConfigError where an option is not given as the run that is resumed had it.
+void require_as_begun(const std::string& option, const std::string& begun, const std::string& given) {
+  if (given == begun) return;
+  throw pd::ConfigError(component, option, fmt::format("{}, as in the run to resume", begun), given);
+}
+
 class Train {
  public:
   explicit Train(CLI::App& command) : command_(&command) {
@@ -70,9 +82,7 @@ class Train {
                            "folder with train-images-idx3-ubyte and its labels, plain or .gz, or with PNG or JPEG "
                            "files and dataset.json; or an NPY file",
                            take(data_));
-    add_value<Unreadable>(command, "--unreadable", "what happens to files that are no sound pictures",
-                          take(unreadable_))
-        ->default_str("stop");
+    add_unreadable(command, unreadable_);
     add_value<std::string>(command, "--out", "new folder for the model, the loss and samples", take(out_));
     add_value<double>(command, "--minutes", "time to train for", take(minutes_))->default_str("5");
     add_value<std::uint64_t>(command, "--images", "images to train on, instead of --minutes", take(images_));
@@ -113,9 +123,7 @@ class Train {
     logs_.check();
 
     const ImageSource source = open_images(data_, Split::train, unreadable_, component);
-    if (processes.leads()) {
-      for (const std::string& reason : source.skipped) fmt::print(stderr, "patchdiff: left out: {}\n", reason);
-    }
+    if (processes.leads()) source.tell_skipped();
     std::vector<std::string> names = default_class_names(source.fingerprint, source.images.class_count());
     if (start) {
       require_same_data(start->record, source.fingerprint, component);
@@ -157,7 +165,7 @@ class Train {
     }
   }
 
-  TrainingLength length() const { return {.images = images_, .minutes = minutes_.value_or(5)}; }
+  TrainingLength length() const { return {.images = images_, .minutes = images_ ? 0 : minutes_.value_or(5)}; }
 
   /// Errors: what the first steps throw.
   void print_estimate(const TrainingRun& training, Model& start) const {
@@ -205,23 +213,32 @@ class Train {
         folder.latest([](std::string_view message) { fmt::print(stderr, "patchdiff: {}\n", message); });
     if (!found) return found;
     pd::Checkpoint::Settings expected = found->settings();
-    expected.erase("total");
-    for (const auto& [key, value] : expected) {
-      const auto given = settings.find(key);
-      const std::string got = given == settings.end() ? "none" : given->second;
-      if (got == value) continue;
-      throw pd::ConfigError(component, option_name(key), fmt::format("{}, as in the run to resume", value), got);
-    }
+    for (const char* of_length : {"total", "minutes"}) expected.erase(of_length);
+    for (const auto& [key, value] : expected) require_as_begun(option_name(key), value, text_of(settings, key));
     return found;
   }
 
+  /// The length that a run was begun with. Errors: ConfigError where another one is given.
+  TrainingLength length_of(const pd::Checkpoint& checkpoint) const {
+    const std::string total = checkpoint.settings().at("total"), minutes = text_of(checkpoint.settings(), "minutes");
+    if (images_) require_as_begun("--images", total, setting_text(*images_));
+    if (minutes_) require_as_begun("--minutes", minutes, setting_text(*minutes_));
+    TrainingLength length;
+    read_setting(total, length.images.emplace());
+    read_setting(minutes, length.minutes);
+    return length;
+  }
+
   /// Writes every setting of this run, for `--config`. Errors: FileError.
-  void write_settings(const fs::path& path, const Model& start) const {
+  void write_settings(const fs::path& path, const Model& start, const TrainingLength& length) const {
     ConfigText config;
     config.add("data", data_);
     config.add("unreadable", unreadable_);
-    if (images_) config.add("images", *images_);
-    if (!images_) config.add("minutes", minutes_.value_or(5));
+    if (length.minutes > 0) {
+      config.add("minutes", length.minutes);
+    } else {
+      config.add("images", *length.images);
+    }
     config.add("checkpoint_every", checkpoint_every_);
     if (!from_.empty()) config.add("from", from_);
     if (!start.record.class_names.empty()) config.add("class_names", start.record.class_names);
@@ -251,15 +268,7 @@ class Train {
       if (processes.leads()) fmt::print("{} holds a finished run\n", out_);
       return;
     }
-    TrainingLength length = this->length();
-    if (resuming.from) {
-      const std::string total = resuming.from->settings().at("total");
-      if (images_ && setting_text(*images_) != total) {
-        throw pd::ConfigError(component, "--images", fmt::format("{}, as in the run to resume", total),
-                              setting_text(*images_));
-      }
-      read_setting(total, length.images.emplace());
-    }
+    const TrainingLength length = resuming.from ? length_of(*resuming.from) : this->length();
     if (!processes.leads()) {
       training(std::move(start.denoiser), length, resuming, nullptr, stop, processes);
       return;
@@ -272,7 +281,7 @@ class Train {
             const RunFolder& folder, const StopSignal& stop, RunProcesses& processes) const {
     const std::uint64_t from_step = resuming.from ? resuming.from->state().step : 0;
     if (resuming.from) fmt::print("resuming after step {}\n", from_step);
-    write_settings(folder / RunFolder::settings, start);
+    write_settings(folder / RunFolder::settings, start, length);
     const auto draw = [&record = start.record](const Denoiser& averaged) {
       const WindowSettings windows{.window = drawn_window(averaged)};
       return picture_of(draw_samples(averaged, {.classes = all_classes(averaged.label_dim()),

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <limits>
 #include <string>
 #include <utility>
@@ -92,6 +93,10 @@ TrainingRun::TrainingRun(const pd::AnyDataset& images, TrainingSettings settings
   pd::TrainStep<B>{trainer_options(settings_, schedule(1)).step};
   if (reading.workers < 1)
     throw pd::ConfigError("train", "--workers", "at least 1", fmt::format("{}", reading.workers));
+  if (images.has_regions() && reading.workers > 1) {
+    throw pd::ConfigError("train", "--workers", "1, as one thread reads the patches of an NPY file",
+                          fmt::format("{}", reading.workers));
+  }
   const std::int64_t told = pd::Augmentation(settings.augmentation()).label_dim();
   if (told > 0 && denoiser.network().augment_dim() != told) {
     throw pd::ConfigError("train", "--augment-probability", "0, as the model reads no augmentation labels",
@@ -165,6 +170,7 @@ TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& 
     if (resuming.from) resuming.from->restore(parts);
     pd::Checkpoint::Settings settings = resuming.settings;
     settings["total"] = fmt::format("{}", total);
+    if (length.minutes > 0) settings["minutes"] = fmt::format("{}", length.minutes);
     if (processes.size() > 1) pd::require_same_start(processes, denoiser, state, settings);
 
     const auto share = [&](std::uint64_t images) { return static_cast<double>(images) / static_cast<double>(total); };
@@ -176,7 +182,7 @@ TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& 
     const std::uint64_t first = state.images;
     std::exception_ptr log_failed;
     bool stopping = false;
-    double recent = -1;  // mean loss of the last steps, negative before the first
+    double recent = std::nan("");  // mean loss of the last steps that were not left out, NaN before the first
     const auto start = Clock::now();
     const auto logged = [&](const auto& write) {
       try {
@@ -193,7 +199,7 @@ TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& 
     const auto after_step = [&](const pd::StepReport<B>& report) {
       ema.update(denoiser, state);
       const double loss = report.loss(), seconds = seconds_since(start);
-      recent = recent < 0 ? loss : 0.95 * recent + 0.05 * loss;
+      if (!report.skipped) recent = std::isnan(recent) ? loss : 0.95 * recent + 0.05 * loss;
       logged([&](RunLogs& logs) {
         logs.add(report, state, learning_rate(report.plan.first_image), seconds);
         if (logs.wants_samples(state.step)) logs.add_samples(ema.apply_to(denoiser.clone()), state.step);

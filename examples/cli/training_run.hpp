@@ -18,10 +18,10 @@
 #include "settings.hpp"
 #include "stop_signal.hpp"
 
-/// How long to train: a number of images, or as many as fit into some minutes.
+/// How long to train: a number of images, or as many as fit into some minutes; of a run that goes on, both are known.
 struct TrainingLength {
   std::optional<std::uint64_t> images{};
-  double minutes = 0;
+  double minutes = 0;  ///< 0: as the images say
 };
 
 /// What a run goes on from, and where and when it keeps that.

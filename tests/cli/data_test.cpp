@@ -7,6 +7,7 @@
 #include <fstream>
 #include <map>
 #include <span>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -102,6 +103,8 @@ TEST_CASE("The same images train the same model, whatever files they come in") {
   CHECK(trained(pictures, folder / "c") == trained(array, folder / "d"));
   CHECK(trained(pictures, folder / "e", {"--x-flip"}) == trained(array, folder / "f", {"--x-flip"}));
   CHECK(metadata_of(folder / "c/model.safetensors", "patchdiff_program")["class_names"].empty());
+  CHECK(refusal(train(array, folder / "g", {"--workers", "2"})) ==
+        "train: --workers: expected 1, as one thread reads the patches of an NPY file, got 2");
 }
 
 TEST_CASE("Augmented images train the same model whatever the number of workers") {
@@ -158,6 +161,24 @@ TEST_CASE("Pictures that cannot be read stop a run, or are left out and named") 
   CHECK_THAT(left_out.err, ContainsSubstring("patchdiff: left out: ") && ContainsSubstring(broken.string()));
   CHECK_THAT(metadata_of(folder / "out2/model.safetensors", "patchdiff_program")["data"].get<std::string>(),
              ContainsSubstring("119 images of 1x28x28 in 3 classes"));
+
+  // What was trained so is judged so, and its features are learned so.
+  const std::string told = "patchdiff: left out: ";
+  const std::vector<std::string> judge{"evaluate", "--data",    pictures,
+                                       "--test",   pictures,    "--images",
+                                       pictures,   "--model",   folder / "out2/model.safetensors",
+                                       "--count",  "4",         "--steps",
+                                       "1",        "--threads", "1"};
+  CHECK_THAT(refusal(judge), ContainsSubstring("--data: expected the images that the model was trained on, 119 "));
+  const Finished judged = run_patchdiff(joined(judge, {"--unreadable", "skip"}));
+  CHECK(judged.code == 0);
+  int sources = 0;
+  for (std::size_t at = 0; (at = judged.err.find(told, at)) != std::string::npos; ++at) ++sources;
+  CHECK(sources == 3);
+  const Finished learned = run_patchdiff({"features", "--data", pictures, "--out", folder / "features", "--epochs", "1",
+                                          "--threads", "1", "--unreadable", "skip"});
+  CHECK(learned.code == 0);
+  CHECK(learned.err.starts_with(told));
 }
 
 TEST_CASE("A data set that was changed in one file is another") {
@@ -173,4 +194,26 @@ TEST_CASE("A data set that was changed in one file is another") {
   CHECK_THAT(refusal(), ContainsSubstring("train: --data: expected the images that the model was trained on, 120 "));
   fs::rename(folder / "kept.png", pictures / "0003.png");
   CHECK(refusal() == "");
+}
+
+TEST_CASE("A step that is left out does not count in the loss that is shown") {
+  const TemporaryFolder folder;
+  std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (20, 8, 8), }";
+  header.resize(117, ' ');
+  std::string file = "\x93NUMPY\x01" + std::string(1, '\0') + "\x76" + std::string(1, '\0') + header + '\n';
+  for (int image = 0; image < 20; ++image) {
+    const std::vector<float> pixels(8 * 8, image == 7 ? 1e30F : 0.05F * static_cast<float>(image));
+    file.append(reinterpret_cast<const char*>(pixels.data()), pixels.size() * sizeof(float));
+  }
+  const Finished finished =
+      run_patchdiff(train(folder.add("images.npy", file), folder / "out", {"--skip-non-finite", "--json-lines"}));
+  CHECK(finished.err == "");
+  REQUIRE(finished.code == 0);
+  std::istringstream lines(folder.read("out/log.jsonl"));
+  nlohmann::json last;
+  for (std::string line; std::getline(lines, line);) last = nlohmann::json::parse(line);
+  CHECK(last["skipped"] >= 1);
+  const std::size_t shown = finished.out.rfind("  loss ");
+  REQUIRE(shown != std::string::npos);
+  CHECK(std::isfinite(std::stod(finished.out.substr(shown + 7))));
 }

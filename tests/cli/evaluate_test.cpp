@@ -425,6 +425,11 @@ TEST_CASE("evaluate refuses files that are no network of features for its images
           0);
   CHECK(with(folder / "small") ==
         "features: " + (folder / "small").string() + ": expected a network for images of 1x28x28, got one for 1x8x8");
+  // Settings of how a TorchScript network sees images, without one.
+  const std::string none = ": expected none without a TorchScript file in --features, got ";
+  CHECK(refusal(evaluate(run.data, {"--count", "10", "--features-black", "0"})) ==
+        "evaluate: --features-black" + none + "0");
+  CHECK(with(folder / "small", {"--features-flags", "a,b"}) == "evaluate: --features-flags" + none + "a,b");
 }
 
 TEST_CASE("features refuses what it cannot learn") {

@@ -80,13 +80,18 @@ TEST_CASE("train refuses settings that cannot work before it makes anything") {
   CHECK(refusal(train(run.data, folder / "out", {"--micro-batch", "-1"})) ==
         "train: --micro-batch: expected at least 0, got -1");
   CHECK(refusal(train(run.data, folder / "out", {"--max-gradient-norm", "-1"})) ==
-        "train: --max-gradient-norm: expected at least 0, got -1");
+        "train: --max-gradient-norm: expected a finite value of at least 0, got -1");
+  CHECK(with({"--max-gradient-norm", "inf"}) ==
+        "train: --max-gradient-norm: expected a finite value of at least 0, got inf");
+  CHECK(with({"--ema-halflife-images", "inf"}) == "train: --ema-halflife-images: expected a finite value > 0, got inf");
+  CHECK(with({"--ema-rampup-ratio", "nan"}) == "train: --ema-rampup-ratio: expected a finite value > 0, got nan");
   CHECK(refusal(train(run.data, folder / "out", {"--samples-every", "-1"})) ==
         "train: --samples-every: expected at least 0, got -1");
   CHECK(refusal(train(run.data, folder / "out", {"--augment-probability", "2"})) ==
         "Augmentation: probability: expected a value in [0, 1], got 2");
   CHECK(refusal(train(run.data, folder / "out", {"--from", run.model, "--augment-probability", "0.1"})) ==
         "train: --augment-probability: expected 0, as the model reads no augmentation labels, got 0.1");
+  CHECK(with({"--mpi-timeout", "5"}) == "train: --mpi-timeout: expected none without --mpi, got 5");
   CHECK(folder.count() == 0);
 }
 
@@ -112,6 +117,7 @@ TEST_CASE("sample refuses what its model cannot draw") {
   CHECK(with({"--steps", "0"}) == "sample: --steps: expected at least 1, got 0");
   CHECK(with({"--count", "0"}) == "sample: --count: expected at least 1, got 0");
   CHECK(with({"--guidance", "nan"}) == "sample: --guidance: expected a finite value, got nan");
+  CHECK(with({"--preview-every", "-1"}) == "sample: --preview-every: expected at least 0, got -1");
   CHECK(with({"--class", "1,3"}) == "sample: --class: expected a class from 0 to 2, got \"3\"");
   CHECK(with({"--class", "-1"}) == "sample: --class: expected a class from 0 to 2, got \"-1\"");
   CHECK(with({"--class", "trouser"}) ==

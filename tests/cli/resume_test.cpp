@@ -2,11 +2,15 @@
 #include <algorithm>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <random>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <patchdiff/io/protobuf_message.hpp>
 
 #include "cli/run_patchdiff.hpp"
 #include "cli/small_run.hpp"
@@ -16,6 +20,7 @@
 #include "support/temporary_folder.hpp"
 
 namespace fs = std::filesystem;
+using patchdiff::ProtobufMessage;
 
 namespace {
 
@@ -39,6 +44,16 @@ std::vector<std::string> train(const fs::path& recipe, const fs::path& out, cons
 std::size_t lines_of(const fs::path& path) {
   const std::string text = bytes_of(path);
   return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+/// Begins or resumes a run with a checkpoint after each step, and ends it by the signal after a few.
+Finished interrupted(const fs::path& recipe, const fs::path& out, int signal,
+                     const std::vector<std::string>& more = {}) {
+  Patchdiff training(train(recipe, out, joined({"--checkpoint-every", "1"}, more)));
+  REQUIRE(training.wait_for(" images/s"));
+  while (lines_of(out / "loss.csv") < 4) std::this_thread::yield();
+  training.signal(signal);
+  return training.wait();
 }
 
 }  // namespace
@@ -92,16 +107,37 @@ TEST_CASE("A run that is killed at 20 moments ends as the one that was not, bit 
   CHECK(again.out == out.string() + " holds a finished run\n");
 }
 
+TEST_CASE("TensorBoard keeps the steps up to the checkpoint that a run goes on from") {
+  const TemporaryFolder folder;
+  const fs::path recipe = write_recipe(folder), out = folder / "out";
+  interrupted(recipe, out, SIGKILL, {"--tensorboard"});
+  const Finished resumed = run_patchdiff(train(recipe, out, {"--resume", "--tensorboard"}));
+  REQUIRE(resumed.code == 0);
+  const std::string begin = "resuming after step ";
+  REQUIRE(resumed.out.starts_with(begin));
+  const std::int64_t step = std::stoll(resumed.out.substr(begin.size()));
+  std::vector<std::string> events = names_in(out);
+  std::erase_if(events, [](const std::string& name) { return !name.starts_with("events."); });
+  REQUIRE(events.size() == 2);
+  const auto restart = ProtobufMessage().add_integer(1, 1);  // of a session, which ends what was known from there on
+  CHECK_THAT(bytes_of(out / events.back()),
+             ContainsSubstring(ProtobufMessage().add_integer(2, step + 1).add_message(7, restart).bytes()));
+}
+
 TEST_CASE("The settings beside a run are a configuration that repeats it") {
+  const std::string largest_seed = "18446744073709551615";  // larger than TOML's integers
   const TemporaryFolder folder;
   const fs::path recipe = write_recipe(folder);
-  REQUIRE(run_patchdiff(train(recipe, folder / "a", {"--images", "40", "--p-mean", "-0.5"})).code == 0);
+  REQUIRE(
+      run_patchdiff(train(recipe, folder / "a", {"--images", "40", "--p-mean", "-0.5", "--seed", largest_seed})).code ==
+      0);
   const Finished repeated = run_patchdiff(train(folder / "a/run.toml", folder / "b"));
   CHECK(repeated.err == "");
   REQUIRE(repeated.code == 0);
   CHECK(bytes_of(folder / "a/model.safetensors") == bytes_of(folder / "b/model.safetensors"));
   CHECK(bytes_of(folder / "a/run.toml") == bytes_of(folder / "b/run.toml"));
-  CHECK_THAT(bytes_of(folder / "a/run.toml"), ContainsSubstring("p_mean = -0.5") && ContainsSubstring("images = 40"));
+  CHECK_THAT(bytes_of(folder / "a/run.toml"), ContainsSubstring("p_mean = -0.5") && ContainsSubstring("images = 40") &&
+                                                  ContainsSubstring("\nseed = '" + largest_seed + "'\n"));
 }
 
 TEST_CASE("The command line's length of a run takes the place of the configuration's") {
@@ -115,15 +151,41 @@ TEST_CASE("The command line's length of a run takes the place of the configurati
   CHECK_THAT(bytes_of(folder / "b/run.toml"), ContainsSubstring("images = 40") && !ContainsSubstring("minutes"));
 }
 
+TEST_CASE("A run is neither begun anew nor finished where its checkpoints cannot be opened") {
+  const TemporaryFolder folder;
+  const fs::path recipe = write_recipe(folder), out = folder / "out";
+  REQUIRE(interrupted(recipe, out, SIGINT).code == 0);  // with a model
+  std::vector<fs::path> checkpoints;
+  for (const std::string& name : names_in(out)) {
+    if (name.starts_with("checkpoint-")) checkpoints.push_back(out / name);
+  }
+  REQUIRE(checkpoints.size() == 2);
+  const auto refusal = [&] {
+    const std::vector<std::string> files = names_in(out);
+    const std::string losses = bytes_of(out / "loss.csv");
+    const Finished finished = run_patchdiff(train(recipe, out, {"--resume"}));
+    CHECK(finished.code == 1);
+    CHECK(finished.out == "");
+    CHECK(names_in(out) == files);
+    CHECK(bytes_of(out / "loss.csv") == losses);
+    return finished.err;
+  };
+  for (const fs::path& checkpoint : checkpoints) {
+    const std::string bytes = bytes_of(checkpoint), version = R"("version":"1")";
+    std::string newer = bytes;
+    newer.replace(newer.find(version), version.size(), R"("version":"2")");
+    std::ofstream(checkpoint, std::ios::binary) << newer;
+  }
+  CHECK(refusal().ends_with(": expected version 1, got 2, of a newer patchdiff: use that one\n"));
+  for (const fs::path& checkpoint : checkpoints) fs::resize_file(checkpoint, 1000);
+  CHECK(refusal().ends_with("\npatchdiff: CheckpointFolder: " + out.string() +
+                            ": expected a checkpoint that is whole, got 2 damaged: remove them to begin anew\n"));
+}
+
 TEST_CASE("A run is not resumed with other settings or other data") {
   const TemporaryFolder folder;
   const fs::path recipe = write_recipe(folder), out = folder / "out";
-  {
-    Patchdiff training(train(recipe, out, {"--checkpoint-every", "1"}));
-    while (lines_of(out / "loss.csv") < 4) std::this_thread::yield();
-    training.signal(SIGKILL);
-    training.wait();
-  }
+  interrupted(recipe, out, SIGKILL);
   const auto refusal = [&](const std::vector<std::string>& more) {
     const Finished finished = run_patchdiff(train(recipe, out, joined({"--resume"}, more)));
     CHECK(finished.code == 1);
@@ -133,9 +195,26 @@ TEST_CASE("A run is not resumed with other settings or other data") {
   CHECK(refusal({"--model-channels", "8"}) ==
         "patchdiff: train: --model-channels: expected 4, as in the run to resume, got 8\n");
   CHECK(refusal({"--images", "10"}) == "patchdiff: train: --images: expected 1600, as in the run to resume, got 10\n");
+  CHECK(refusal({"--minutes", "1"}) == "patchdiff: train: --minutes: expected none, as in the run to resume, got 1\n");
   CHECK_THAT(refusal({"--data", write_small_data(folder / "other", 90)}),
              ContainsSubstring("train: --data: expected 120 images of 1x28x28 in 3 classes, crc32 "));
   CHECK(run_patchdiff(train(recipe, out, {"--resume"})).code == 0);
+}
+
+TEST_CASE("A run by time is resumed for the time that it was begun with") {
+  const TemporaryFolder folder;
+  const fs::path out = folder / "out";
+  interrupted(write_recipe(folder), out, SIGKILL, {"--minutes", "7"});
+  std::string settings = bytes_of(out / "run.toml");
+  const std::string minutes = "minutes = 7\n";
+  settings.erase(settings.find(minutes), minutes.size());
+  const fs::path recipe = folder.add("no_length.toml", settings);
+  CHECK(run_patchdiff(train(recipe, out, {"--resume", "--minutes", "8"})).err ==
+        "patchdiff: train: --minutes: expected 7, as in the run to resume, got 8\n");
+  interrupted(recipe, out, SIGKILL, {"--resume"});
+  CHECK_THAT(bytes_of(out / "run.toml"), ContainsSubstring("\n" + minutes));
+  CHECK(run_patchdiff(train(recipe, out, {"--resume", "--minutes", "8"})).err ==
+        "patchdiff: train: --minutes: expected 7, as in the run to resume, got 8\n");
 }
 
 TEST_CASE("A configuration that is not understood is refused with the nearest words") {

@@ -48,6 +48,12 @@ class DataError : public Error {
   using Error::Error;
 };
 
+/// A file of another version of its format, which is not damaged: another patchdiff reads it.
+class VersionError : public DataError {
+ public:
+  using DataError::DataError;
+};
+
 /// The operating system refused to open, read, write or rename a file.
 class FileError : public Error {
  public:

@@ -103,7 +103,7 @@ class Checkpoint {
 
   /// Reads a checkpoint and verifies all of it.
   ///
-  /// Errors: FileError; DataError for a file of another kind or version, or a damaged one.
+  /// Errors: FileError; VersionError; DataError for a file of another kind, or a damaged one.
   explicit Checkpoint(const std::filesystem::path& path) : path_(path.string()), file_(path) {
     const Settings& metadata = file_.metadata();
     const auto value_of = [&](const std::string& key) {

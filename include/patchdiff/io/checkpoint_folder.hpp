@@ -47,17 +47,24 @@ class CheckpointFolder {
     for (const std::filesystem::path& partial : partials()) remove(partial);
   }
 
-  /// The newest checkpoint that is whole, or none; those that are not are told to the log.
+  /// The newest checkpoint that is whole, or none where none was saved; damaged ones are told to the log.
+  ///
+  /// Errors: FileError and VersionError for a newer one that cannot be read, as it may be whole; DataError where all
+  /// are damaged.
   std::optional<Checkpoint> latest(const Log& log = {}) const {
     const auto found = checkpoints();
     for (auto newest = found.rbegin(); newest != found.rend(); ++newest) {
       try {
         return std::optional<Checkpoint>(std::in_place, newest->second);
-      } catch (const Error& damaged) {
+      } catch (const VersionError&) {
+        throw;
+      } catch (const DataError& damaged) {
         if (log) log(damaged.what());
       }
     }
-    return std::nullopt;
+    if (found.empty()) return std::nullopt;
+    throw DataError("CheckpointFolder", folder_.string(), "a checkpoint that is whole",
+                    fmt::format("{} damaged: remove them to begin anew", found.size()));
   }
 
   /// Removes every checkpoint, once a run is over.

@@ -13,16 +13,17 @@ namespace patchdiff {
 /// Refuses a file of another version of its format than `known`, a whole number; `older` says what to do with an older
 /// one.
 ///
-/// Errors: DataError naming the file.
+/// Errors: VersionError naming the file; DataError for what is no version.
 inline void require_version(std::string_view component, const std::string& file, std::string_view known,
                             std::string_view got, std::string_view older) {
   if (got == known) return;
   const bool number = !got.empty() && got.find_first_not_of("0123456789") == std::string_view::npos;
   const bool is_newer = got.size() != known.size() ? got.size() > known.size() : got > known;
-  throw DataError(component, file, fmt::format("version {}", known),
-                  !number    ? fmt::format("\"{}\"", got)
-                  : is_newer ? fmt::format("{}, of a newer patchdiff: use that one", got)
-                             : fmt::format("{}, of an older patchdiff: {}", got, older));
+  const std::string expected = fmt::format("version {}", known);
+  if (!number) throw DataError(component, file, expected, fmt::format("\"{}\"", got));
+  throw VersionError(component, file, expected,
+                     is_newer ? fmt::format("{}, of a newer patchdiff: use that one", got)
+                              : fmt::format("{}, of an older patchdiff: {}", got, older));
 }
 
 }  // namespace patchdiff

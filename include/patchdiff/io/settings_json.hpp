@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -47,11 +48,23 @@ inline Json write(const Formulation& value) {
   return json;
 }
 
+/// JSON says an infinity and NaN as null, which no setting reads.
+inline void require_finite(std::string_view key, const Json& json) {
+  if (json.is_structured()) {
+    for (const Json& item : json) require_finite(key, item);
+  } else if (json.is_number_float() && !std::isfinite(json.get<double>())) {
+    throw ConfigError("settings", key, "a finite value", fmt::format("{}", json.get<double>()));
+  }
+}
+
+/// Errors: ConfigError for a number that is not finite.
 template <Described Options>
 Json write(const Options& options) {
   Json json = Json::object();
-  describe(options,
-           [&](std::string_view key, const auto& value, std::string_view) { json[std::string(key)] = write(value); });
+  describe(options, [&](std::string_view key, const auto& value, std::string_view) {
+    Json& written = json[std::string(key)] = write(value);
+    require_finite(key, written);
+  });
   return json;
 }
 
@@ -129,7 +142,7 @@ void read(const Json& json, Options& options, const std::string& source, Keys ke
   });
 }
 
-/// Every field of the options, by its key.
+/// Every field of the options, by its key. Errors: ConfigError for a number that is not finite.
 template <Described Options>
 std::string text(const Options& options) {
   return write(options).dump();

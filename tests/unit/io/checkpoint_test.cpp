@@ -160,8 +160,9 @@ TEST_CASE("checkpoints of another model, format or version are refused, and the 
   const auto of_version = [&](const std::string& version) {
     return Checkpoint(changed(R"("version":"1")", R"("version":")" + version + '"'));
   };
-  CHECK_ERROR(DataError, begin + "version 1, got 2, of a newer patchdiff: use that one", of_version("2"));
-  CHECK_ERROR(DataError, begin + "version 1, got 0, of an older patchdiff: finish the run with the one that wrote it",
+  CHECK_ERROR(VersionError, begin + "version 1, got 2, of a newer patchdiff: use that one", of_version("2"));
+  CHECK_ERROR(VersionError,
+              begin + "version 1, got 0, of an older patchdiff: finish the run with the one that wrote it",
               of_version("0"));
   CHECK_ERROR(DataError, begin + "metadata as they were written, got others",
               Checkpoint(changed(R"(\"step\":0)", R"(\"step\":9)")));
@@ -202,6 +203,37 @@ TEST_CASE("a folder keeps the last checkpoints, and goes back to an older one wh
   CHECK(checkpoints.latest()->state().step == 100);
   checkpoints.clear();
   CHECK(names_in(folder.path()) == std::vector<std::string>{"checkpoint-300.safetensor"});
+}
+
+TEST_CASE(
+    "a folder goes back to no older checkpoint where the newest may be whole, and to none where all are damaged") {
+  const TemporaryFolder folder;
+  const CheckpointFolder checkpoints(folder.path());
+  Run<B> run(1);
+  for (const std::uint64_t step : {8, 9}) {
+    run.state.step = step;
+    checkpoints.save(run.parts(), run.state);
+  }
+  const std::string newest = folder.read("checkpoint-9.safetensors"), version = R"("version":"1")";
+  std::string newer = newest;
+  newer.replace(newer.find(version), version.size(), R"("version":"2")");
+  folder.add("checkpoint-9.safetensors", newer);
+  CHECK_ERROR(VersionError,
+              "Checkpoint: " + (folder / "checkpoint-9.safetensors").string() +
+                  ": expected version 1, got 2, of a newer patchdiff: use that one",
+              checkpoints.latest());
+  folder.add("checkpoint-9.safetensors", newest);
+  fs::create_directory(folder / "checkpoint-10.safetensors");
+  CHECK_ERROR(FileError,
+              "SafetensorsReader: " + (folder / "checkpoint-10.safetensors").string() +
+                  ": expected a regular file, got a folder or a device",
+              checkpoints.latest());
+  fs::remove(folder / "checkpoint-10.safetensors");
+  for (const char* name : {"checkpoint-8.safetensors", "checkpoint-9.safetensors"}) folder.add(name, "half");
+  CHECK_ERROR(DataError,
+              "CheckpointFolder: " + folder.path().string() +
+                  ": expected a checkpoint that is whole, got 2 damaged: remove them to begin anew",
+              checkpoints.latest());
 }
 
 TEST_CASE("a folder of checkpoints refuses what cannot work") {

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+#include <limits>
 #include <string>
 
+#include <patchdiff/core/average_info.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/data/normalization.hpp>
 #include <patchdiff/diffusion/denoiser_wrapper.hpp>
 #include <patchdiff/io/settings_json.hpp>
 
@@ -60,6 +64,13 @@ TEST_CASE("a formulation in a file that cannot work is refused") {
       read(R"({"name":"vp"})"));
   CHECK_ERROR(ConfigError, "VP: beta_d: expected a finite value > 0, got -1",
               read(R"({"name":"vp","beta_d":-1.0,"beta_min":0.1})"));
+}
+
+TEST_CASE("settings that are not finite are not written, as they could not be read") {
+  CHECK_ERROR(ConfigError, "settings: halflife_images: expected a finite value, got inf",
+              settings_json::text(AverageInfo{.halflife_images = std::numeric_limits<double>::infinity()}));
+  CHECK_ERROR(ConfigError, "settings: deviation: expected a finite value, got nan",
+              settings_json::text(Normalization{.mean = {0, 0}, .deviation = {1, std::nan("")}}));
 }
 
 }  // namespace
