@@ -77,6 +77,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/io/csv_log.hpp
     patchdiff/io/decoded_picture.hpp
     patchdiff/io/image_grid.hpp
+    patchdiff/io/json_depth.hpp
     patchdiff/io/mapped_file.hpp
     patchdiff/io/npy_writer.hpp
     patchdiff/io/picture.hpp
@@ -204,7 +205,6 @@ set(PATCHDIFF_IO_HEADERS
     patchdiff/io/checkpoint_folder.hpp
     patchdiff/io/gunzip.hpp
     patchdiff/io/jpeg_decoder.hpp
-    patchdiff/io/json_depth.hpp
     patchdiff/io/json_lines_log.hpp
     patchdiff/io/json_quoted.hpp
     patchdiff/io/label_file.hpp

@@ -64,6 +64,7 @@ class TorchParameters {
   TorchParameters& operator=(TorchParameters&&) noexcept = default;
   ~TorchParameters() = default;
 
+  /// Whether it is a weight or a constant already, under whatever name.
   bool has(const Tensor& tensor) const {
     const auto is_it = [&](const auto& known) { return known.second.is_same(tensor); };
     return std::any_of(parameters_.begin(), parameters_.end(), is_it) ||
