@@ -3,8 +3,8 @@
 
     python3 papirus.py OUT    (needs papirus-icon-theme, rsvg-convert of librsvg2-bin, and Pillow)
 
-Icons of 64x64 pixels on white, every fifth for the test; links, which repeat others, are left out. A class is a colour of
-folders, or else the folder that an icon lies in.
+Icons of 64x64 pixels on white, every fifth for the test; links, which repeat others, are left out, and so are those of
+programs, each of which is one of its kind. A class is a colour of folders, or else the folder that an icon lies in.
 """
 import concurrent.futures
 import io
@@ -34,7 +34,8 @@ def render(job):
     picture.save(target)
 
 
-found = sorted(path for path in icons.rglob("*.svg") if path.is_file() and not path.is_symlink())
+found = sorted(path for path in icons.rglob("*.svg")
+               if path.is_file() and not path.is_symlink() and path.parent.name != "apps")
 classes = sorted({class_of(icon) for icon in found})
 jobs = []
 for split in ("train", "test"):

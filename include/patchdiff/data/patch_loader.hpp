@@ -24,7 +24,7 @@
 
 namespace patchdiff {
 
-/// What a PatchLoader does to images, with how many threads.
+/// What a PatchLoader does to images.
 struct PatchLoaderOptions {
   std::uint64_t seed = 0;              ///< key of the data order and of augmentation; give it the run's seed
   std::int64_t padding = 0;            ///< as of the model's CoordOptions
