@@ -3,7 +3,6 @@
 #pragma once
 
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -12,16 +11,17 @@
 /// A running `patchdiff`.
 class Patchdiff : public ChildProcess {
  public:
-  explicit Patchdiff(std::vector<std::string> arguments) : ChildProcess(command(std::move(arguments))) {}
+  explicit Patchdiff(const std::vector<std::string>& arguments) : ChildProcess(command(arguments)) {}
 
  private:
-  static std::vector<std::string> command(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), PATCHDIFF_PROGRAM);
-    return arguments;
+  static std::vector<std::string> command(const std::vector<std::string>& arguments) {
+    std::vector<std::string> all{PATCHDIFF_PROGRAM};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    return all;
   }
 };
 
-inline Finished run_patchdiff(std::vector<std::string> arguments) { return Patchdiff(std::move(arguments)).wait(); }
+inline Finished run_patchdiff(const std::vector<std::string>& arguments) { return Patchdiff(arguments).wait(); }
 
 /// The error of a run that must be refused, without the program's name before it.
 inline std::string refusal(const std::vector<std::string>& arguments, int code = 1) {
