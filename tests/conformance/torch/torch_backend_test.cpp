@@ -103,7 +103,7 @@ TEST_CASE("LibTorch's tensors of mixed scalar types are refused") {
                                  {.image = {3, 4, 4}}};
   const Places places = Places::whole({4, 4}, 2);
   CHECK_ERROR(ShapeError, "DenoiserWrapper: x: expected cpu Float, got cpu Double", denoiser(y, a, places));
-  CHECK_ERROR(ShapeError, "TorchBackend: concat: expected cpu Float, got cpu Double",
+  CHECK_ERROR(ShapeError, "DenoiserWrapper: fields: expected cpu Float, got cpu Double",
               denoiser(x, a, places, {.fields = y}));
 }
 
