@@ -79,17 +79,21 @@ RunProcesses::RunProcesses() = default;
 RunProcesses::~RunProcesses() = default;
 RunProcesses::RunProcesses(std::unique_ptr<Group> group) : group_(std::move(group)) {}
 
+namespace {
+constexpr double default_timeout = 600;
+}
+
 void ProcessOptions::add_to(CLI::App& command) {
   command.add_flag("--mpi", over_mpi_, "share the work among the processes that mpirun or Slurm started");
   add_value<double>(command, "--mpi-timeout",
                     "seconds after which a process that does not answer counts as lost; longer than one of them works "
                     "alone, as on samples",
                     [this](double seconds) { timeout_ = seconds; })
-      ->default_str("600");
+      ->default_str(setting_text(default_timeout));
 }
 
 void ProcessOptions::run(const char* component, const std::function<void(RunProcesses&)>& work) const {
-  if (over_mpi_) return RunProcesses::over_mpi(component, timeout_.value_or(600), work);
+  if (over_mpi_) return RunProcesses::over_mpi(component, timeout_.value_or(default_timeout), work);
   if (timeout_) throw patchdiff::ConfigError(component, "--mpi-timeout", "none without --mpi", setting_text(*timeout_));
   RunProcesses alone;
   work(alone);

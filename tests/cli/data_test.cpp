@@ -54,12 +54,17 @@ fs::path write_pictures(const TemporaryFolder& folder) {
   return folder / "pictures";
 }
 
+/// What an NPY file begins with: its type and shape as Python says them.
+std::string npy_header(const std::string& type, const std::string& shape) {
+  std::string header = "{'descr': '" + type + "', 'fortran_order': False, 'shape': " + shape + ", }";
+  header.resize(117, ' ');
+  return "\x93NUMPY\x01" + std::string(1, '\0') + "\x76" + std::string(1, '\0') + header + '\n';
+}
+
 /// The same as an array, which has no labels.
 fs::path write_array(const TemporaryFolder& folder) {
   const ArrayDataset images = small_images();
-  std::string header = "{'descr': '|u1', 'fortran_order': False, 'shape': (120, 28, 28), }";
-  header.resize(117, ' ');
-  std::string file = "\x93NUMPY\x01" + std::string(1, '\0') + "\x76" + std::string(1, '\0') + header + '\n';
+  std::string file = npy_header("|u1", "(120, 28, 28)");
   for (std::int64_t index = 0; index < images.size(); ++index) file += text_of(images.pixels(index));
   return folder.add("images.npy", file);
 }
@@ -198,9 +203,7 @@ TEST_CASE("A data set that was changed in one file is another") {
 
 TEST_CASE("A step that is left out does not count in the loss that is shown") {
   const TemporaryFolder folder;
-  std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (20, 8, 8), }";
-  header.resize(117, ' ');
-  std::string file = "\x93NUMPY\x01" + std::string(1, '\0') + "\x76" + std::string(1, '\0') + header + '\n';
+  std::string file = npy_header("<f4", "(20, 8, 8)");
   for (int image = 0; image < 20; ++image) {
     const std::vector<float> pixels(8 * 8, image == 7 ? 1e30F : 0.05F * static_cast<float>(image));
     file.append(reinterpret_cast<const char*>(pixels.data()), pixels.size() * sizeof(float));

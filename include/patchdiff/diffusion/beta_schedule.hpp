@@ -25,8 +25,7 @@ struct BetaSchedule {
     return (std::sqrt(beta_min * beta_min + 2 * beta_d * integral) - beta_min) / beta_d;
   }
 
-  /// Errors: ConfigError, in the name of `component`, where beta has not added noise from the first time of sampling
-  /// on.
+  /// Errors: ConfigError, in the name of `component`, where beta has added no noise at the first time of sampling.
   void check(std::string_view component, double first) const {
     if (!(beta_d > 0) || !std::isfinite(beta_d)) {
       throw ConfigError(component, "beta_d", "a finite value > 0", fmt::format("{}", beta_d));

@@ -22,7 +22,7 @@ struct VP {
 
   static constexpr std::string_view name = "vp";
   static constexpr double first_sampling_time = 1e-3;  ///< time of the last noise level before 0
-  static constexpr double first_training_time = 1e-5;  ///< training draws times from here to 1
+  static constexpr double first_training_time = 1e-5;  ///< training draws no earlier times
   static constexpr int num_levels = 1000;              ///< c_noise is a time in [0, num_levels - 1]
 
   /// Where training's times begin: a negative beta_min, as of `from_range`, has no noise at the very first ones.

@@ -47,23 +47,25 @@ std::int64_t size_divisor(const Options& options) {
   return std::int64_t{1} << (options.channel_mult.size() - 1);
 }
 
+/// Errors: ConfigError of the component `network` for a value outside of [least, most].
+inline void require_within(std::string_view network, std::string_view argument, std::int64_t value, std::int64_t least,
+                           std::int64_t most) {
+  if (value < least) throw ConfigError(network, argument, fmt::format("at least {}", least), fmt::format("{}", value));
+  if (value > most) throw ConfigError(network, argument, fmt::format("at most {}", most), fmt::format("{}", value));
+}
+
 /// Checks channels, labels, blocks and levels. Errors: ConfigError of the component `network`.
 template <class Options>
 void check_options(std::string_view network, const Options& options) {
   const auto require = [&](bool holds, std::string_view argument, std::string_view expected, const auto& got) {
     if (!holds) throw ConfigError(network, argument, expected, fmt::format("{}", got));
   };
-  const auto require_width = [&](std::int64_t width, std::int64_t least, std::string_view argument) {
-    require(width >= least, argument, fmt::format("at least {}", least), width);
-    require(width <= largest_width, argument, fmt::format("at most {}", largest_width), width);
-  };
-  require_width(options.in_channels, 1, "in_channels");
-  require_width(options.out_channels, 1, "out_channels");
-  require_width(options.label_dim, 0, "label_dim");
-  require_width(options.model_channels, 4, "model_channels");
+  require_within(network, "in_channels", options.in_channels, 1, largest_width);
+  require_within(network, "out_channels", options.out_channels, 1, largest_width);
+  require_within(network, "label_dim", options.label_dim, 0, largest_width);
+  require_within(network, "model_channels", options.model_channels, 4, largest_width);
   require(options.model_channels % 4 == 0, "model_channels", "a multiple of 4", options.model_channels);
-  require(options.num_blocks >= 1, "num_blocks", "at least 1", options.num_blocks);
-  require(options.num_blocks <= most_blocks, "num_blocks", fmt::format("at most {}", most_blocks), options.num_blocks);
+  require_within(network, "num_blocks", options.num_blocks, 1, most_blocks);
   require(!options.channel_mult.empty() && options.channel_mult.size() < 32, "channel_mult", "1 to 31 levels",
           options.channel_mult.size());
   for (const std::int64_t mult : options.channel_mult) {
@@ -80,9 +82,7 @@ Options checked(std::string_view network, Options options) {
   const auto require = [&](bool holds, std::string_view argument, std::string_view expected, const auto& got) {
     if (!holds) throw ConfigError(network, argument, expected, fmt::format("{}", got));
   };
-  require(options.augment_dim >= 0, "augment_dim", "at least 0", options.augment_dim);
-  require(options.augment_dim <= largest_width, "augment_dim", fmt::format("at most {}", largest_width),
-          options.augment_dim);
+  require_within(network, "augment_dim", options.augment_dim, 0, largest_width);
   require(options.dropout >= 0 && options.dropout < 1, "dropout", "a value in [0, 1)", options.dropout);
   const std::int64_t divisor = size_divisor(options);
   const ImageSize image = options.image;

@@ -44,8 +44,8 @@ struct PatchSizes {
 /// Source: Patch Diffusion (arXiv 2304.12526), section 3.2.
 class PatchSizeSchedule {
  public:
-  /// The sizes R, R/2 and R/4 (per axis, rounded down, at least 1) with probabilities p, 3 (1 - p) / 5 and 2 (1 - p)
-  /// / 5.
+  /// The sizes R, R/2 and R/4 (per axis, rounded down, at least 1), drawn with probabilities p, 3 (1 - p) / 5 and
+  /// 2 (1 - p) / 5.
   static PatchSizeSchedule stochastic(const PatchMixture& mixture) {
     return {three_sizes(mixture), "PatchSizeSchedule::stochastic", 0};
   }

@@ -123,6 +123,22 @@ TEST_CASE("SafetensorsTensor converts floating point and I64") {
                        Message("SafetensorsTensor: w: expected F64, F32, F16, BF16 or I64, got I32"));
 }
 
+TEST_CASE("SafetensorsTensor has numbers where it converts them to floating point") {
+  int numbers = 0;
+  for (const char* name : {"BOOL", "U8", "I8", "I16", "F16", "BF16", "I32", "F32", "F64", "I64"}) {
+    CAPTURE(name);
+    const auto reader = read(one(fmt::format("\"{}\"", name), "[0]", "[0,0]"), "");
+    const patchdiff::SafetensorsTensor& tensor = reader.at("w");
+    numbers += tensor.has_numbers() ? 1 : 0;
+    if (tensor.has_numbers()) {
+      CHECK(tensor.values<float>().empty());
+    } else {
+      CHECK_THROWS_AS(tensor.values<float>(), DataError);
+    }
+  }
+  CHECK(numbers == 5);
+}
+
 TEST_CASE("SafetensorsTensor converts halves of both kinds, exactly") {
   constexpr float infinity = std::numeric_limits<float>::infinity();
   // 1, -2, the largest, the smallest normal, the smallest, the largest below normal, -0, infinities, not a number

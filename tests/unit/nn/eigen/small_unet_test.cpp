@@ -263,12 +263,14 @@ TEST_CASE("SmallUNet trains, averages, samples and goes through a file") {
   CHECK(EigenBackend<double>::to_host(sample(loaded)) == images);
 }
 
+template <class Change>
+void make(Change&& change) {
+  SmallUNetOptions changed = options({1, 2});
+  change(changed);
+  Net net(changed);
+}
+
 TEST_CASE("SmallUNet refuses settings that cannot work") {
-  const auto make = [](auto&& change) {
-    SmallUNetOptions changed = options({1, 2});
-    change(changed);
-    Net net(changed);
-  };
   CHECK_ERROR(ConfigError, "SmallUNet: in_channels: expected at least 1, got 0",
               make([](auto& o) { o.in_channels = 0; }));
   CHECK_ERROR(ConfigError, "SmallUNet: out_channels: expected at least 1, got 0",
@@ -286,13 +288,9 @@ TEST_CASE("SmallUNet refuses settings that cannot work") {
               }));
 }
 
+constexpr std::int64_t vast = std::int64_t{1} << 61;
+
 TEST_CASE("SmallUNet refuses widths whose products would overflow") {
-  constexpr std::int64_t vast = std::int64_t{1} << 61;
-  const auto make = [](auto&& change) {
-    auto changed = options({1, 2});
-    change(changed);
-    Net net(changed);
-  };
   CHECK_ERROR(ConfigError, "SmallUNet: in_channels: expected at most 1048576, got 1048577",
               make([](auto& o) { o.in_channels = 1048577; }));
   CHECK_ERROR(ConfigError, "SmallUNet: out_channels: expected at most 1048576, got 2305843009213693952",
