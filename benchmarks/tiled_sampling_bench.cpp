@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 #include <torch/version.h>
 

@@ -58,6 +58,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/diffusion/guided_denoiser.hpp
     patchdiff/diffusion/iddpm.hpp
     patchdiff/diffusion/inpainting_denoiser.hpp
+    patchdiff/diffusion/named_formulation.hpp
     patchdiff/diffusion/noise_level.hpp
     patchdiff/diffusion/noise_process.hpp
     patchdiff/diffusion/perturb.hpp
@@ -225,11 +226,13 @@ set(PATCHDIFF_IO_HEADERS
 # patchdiff::torch: the headers below a torch/ folder, and torch.hpp.
 set(PATCHDIFF_TORCH_HEADERS
     patchdiff/backend/torch/adam_kernel.hpp
+    patchdiff/backend/torch/autograd.hpp
     patchdiff/backend/torch/compat.hpp
     patchdiff/backend/torch/cpu_kernels.hpp
     patchdiff/backend/torch/elementwise_kernels.hpp
     patchdiff/backend/torch/lanes.hpp
     patchdiff/backend/torch/load_script.hpp
+    patchdiff/backend/torch/operators.hpp
     patchdiff/backend/torch/peak_bytes.hpp
     patchdiff/backend/torch/torch_backend.hpp
     patchdiff/backend/torch/torch_reason.hpp

@@ -8,6 +8,10 @@
 #include <memory>
 #include <utility>
 
+#include <ATen/ops/cat.h>
+#include <ATen/ops/linspace.h>
+#include <ATen/ops/rand.h>
+#include <ATen/ops/sigmoid.h>
 #include <torch/optim/adamw.h>
 
 #include <patchdiff/nn/torch/module_network.hpp>

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <utility>
 
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -21,7 +22,6 @@
 #include <patchdiff/io/png.hpp>
 #include <patchdiff/nn/torch/torch_codec.hpp>
 #include <patchdiff/torch.hpp>
-#include <patchdiff/training/learning_rate.hpp>
 
 #include "autoencoder.hpp"
 #include "cli/as_stored.hpp"

@@ -9,6 +9,12 @@
 #include <vector>
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/conv2d.h>
+#include <ATen/ops/eye.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/silu.h>
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 

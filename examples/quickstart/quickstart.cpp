@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/eye.h>
 #include <fmt/format.h>
 
 #include <patchdiff/data/any_dataset.hpp>
@@ -18,7 +19,6 @@
 #include <patchdiff/io/model_file.hpp>
 #include <patchdiff/io/png.hpp>
 #include <patchdiff/torch.hpp>
-#include <patchdiff/training/learning_rate.hpp>
 
 #include "fashion_features.hpp"
 #include "run_length.hpp"

@@ -6,6 +6,9 @@
 #include <string>
 #include <utility>
 
+#include <ATen/ops/linspace.h>
+#include <ATen/ops/rand.h>
+
 #include <patchdiff/torch.hpp>
 
 namespace pd = patchdiff;

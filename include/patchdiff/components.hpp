@@ -9,10 +9,14 @@
 #include <patchdiff/diffusion/denoiser_wrapper.hpp>
 #include <patchdiff/diffusion/edm_loss.hpp>
 #include <patchdiff/diffusion/guided_denoiser.hpp>
+#include <patchdiff/diffusion/iddpm.hpp>
 #include <patchdiff/diffusion/inpainting_denoiser.hpp>
 #include <patchdiff/diffusion/perturb.hpp>
 #include <patchdiff/diffusion/posterior_denoiser.hpp>
 #include <patchdiff/diffusion/prediction.hpp>
+#include <patchdiff/diffusion/sub_vp.hpp>
+#include <patchdiff/diffusion/ve.hpp>
+#include <patchdiff/diffusion/vp.hpp>
 #include <patchdiff/nn/any_network.hpp>
 #include <patchdiff/patch/coord_encoder.hpp>
 #include <patchdiff/patch/patch_sampler.hpp>

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
 #include <torch/optim/adam.h>
 
 #include <patchdiff/backend/torch/peak_bytes.hpp>

@@ -9,8 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <fmt/core.h>
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/places.hpp>
@@ -28,11 +27,11 @@ class PrimitiveChecks {
   explicit constexpr PrimitiveChecks(std::string_view backend) : backend_(backend) {}
 
   [[noreturn]] void refuse(std::string_view primitive, std::string_view expected, Sizes got) const {
-    throw ShapeError(backend_, primitive, expected, text(got));
+    throw ShapeError(backend_, primitive, expected, to_string(got));
   }
 
   void same(std::string_view primitive, Sizes expected, Sizes got) const {
-    if (!equal(expected, got)) refuse(primitive, text(expected), got);
+    if (!equal(expected, got)) refuse(primitive, to_string(expected), got);
   }
 
   void rank(std::string_view primitive, std::size_t rank, Sizes x) const {
@@ -73,7 +72,7 @@ class PrimitiveChecks {
     const auto joined = static_cast<std::size_t>(dimension);
     if (part.size() != head.size() || !equal(head.first(joined), part.first(joined)) ||
         !equal(head.subspan(joined + 1), part.subspan(joined + 1))) {
-      refuse("concat", fmt::format("{} outside of dimension {}", text(head), dimension), part);
+      refuse("concat", fmt::format("{} outside of dimension {}", to_string(head), dimension), part);
     }
   }
 
@@ -96,7 +95,6 @@ class PrimitiveChecks {
 
  private:
   static bool equal(Sizes a, Sizes b) { return std::equal(a.begin(), a.end(), b.begin(), b.end()); }
-  static std::string text(Sizes sizes) { return fmt::format("[{}]", fmt::join(sizes, ", ")); }
 
   std::string_view backend_;
 };

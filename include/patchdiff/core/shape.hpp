@@ -2,11 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
-
-#include <fmt/format.h>
-#include <fmt/ranges.h>
 
 namespace patchdiff {
 
@@ -21,6 +19,14 @@ inline std::int64_t element_count(const Shape& shape) noexcept {
 }
 
 /// Writes a shape as `[2, 3, 64, 64]`.
-inline std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+inline std::string to_string(std::span<const std::int64_t> shape) {
+  std::string text = "[";
+  for (const std::int64_t size : shape) {
+    if (text.size() > 1) text += ", ";
+    text += std::to_string(size);
+  }
+  return text + ']';
+}
+inline std::string to_string(const Shape& shape) { return to_string(std::span(shape)); }  ///< likewise
 
 }  // namespace patchdiff

@@ -7,7 +7,7 @@
 #include <numbers>
 #include <span>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>

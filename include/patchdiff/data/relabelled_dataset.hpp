@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <span>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>

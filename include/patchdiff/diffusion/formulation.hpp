@@ -4,26 +4,15 @@
 #include <concepts>
 #include <functional>
 #include <memory>
-#include <optional>
-#include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 
-#include <fmt/format.h>
-
 #include <patchdiff/core/describe.hpp>
-#include <patchdiff/core/error.hpp>
-#include <patchdiff/diffusion/edm.hpp>
-#include <patchdiff/diffusion/iddpm.hpp>
 #include <patchdiff/diffusion/noise_level.hpp>
 #include <patchdiff/diffusion/noise_process.hpp>
 #include <patchdiff/diffusion/preconditioning.hpp>
 #include <patchdiff/diffusion/sigma_distribution.hpp>
 #include <patchdiff/diffusion/sigma_schedule.hpp>
-#include <patchdiff/diffusion/sub_vp.hpp>
-#include <patchdiff/diffusion/ve.hpp>
-#include <patchdiff/diffusion/vp.hpp>
 
 namespace patchdiff {
 
@@ -61,13 +50,6 @@ class Formulation {
     requires(!std::same_as<Model, Formulation>)
   &&FormulationModel<Model> Formulation(Model model)
       : model_(std::make_shared<const Holder<Model>>(std::move(model))) {}
-
-  /// The formulation of that name; `setting(key, default)` gives the value of each of its settings.
-  ///
-  /// Errors: DataError for an unknown name.
-  static Formulation named(std::string_view name, const std::function<double(std::string_view, double)>& setting) {
-    return first_named<EDM, IDDPM, SubVP, VE, VP>(name, setting);
-  }
 
   std::string_view name() const { return model_->name(); }
 
@@ -122,22 +104,6 @@ class Formulation {
     }
     Model model;
   };
-
-  template <class... Models>
-  static Formulation first_named(std::string_view name,
-                                 const std::function<double(std::string_view, double)>& setting) {
-    std::optional<Formulation> found;
-    std::string known;
-    const auto consider = [&](auto model) {
-      known += fmt::format("{}\"{}\"", known.empty() ? "" : ", ", model.name);
-      if (model.name != name) return;
-      describe(model, [&](std::string_view key, double& value, std::string_view) { value = setting(key, value); });
-      found = model;
-    };
-    (consider(Models{}), ...);
-    if (!found) throw DataError("Formulation", "name", "one of " + known, '"' + std::string(name) + '"');
-    return *found;
-  }
 
   std::shared_ptr<const Interface> model_;
 };

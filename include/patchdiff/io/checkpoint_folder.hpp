@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/io/read_file.hpp>

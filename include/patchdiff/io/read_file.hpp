@@ -13,7 +13,7 @@
 #include <system_error>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <patchdiff/core/error.hpp>
 

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/io/safetensors_writer.hpp>

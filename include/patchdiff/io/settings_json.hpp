@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
 #include <patchdiff/core/describe.hpp>
@@ -21,6 +21,7 @@
 #include <patchdiff/core/named_enum.hpp>
 #include <patchdiff/core/nearest_name.hpp>
 #include <patchdiff/diffusion/formulation.hpp>
+#include <patchdiff/diffusion/named_formulation.hpp>
 #include <patchdiff/io/json_depth.hpp>
 
 /// Settings as JSON, from the one description that each Options struct has.
@@ -105,8 +106,8 @@ void read(const Json& json, Enum& value) {
   value = *named;
 }
 inline void read(const Json& json, Formulation& value) {
-  value = Formulation::named(json.at("name").get<std::string>(),
-                             [&](std::string_view key, double) { return json.at(std::string(key)).get<double>(); });
+  value = named_formulation(json.at("name").get<std::string>(),
+                            [&](std::string_view key, double) { return json.at(std::string(key)).get<double>(); });
 }
 
 /// Which fields must be there.

@@ -8,12 +8,12 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <fmt/core.h>
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/named_enum.hpp>
+#include <patchdiff/core/shape.hpp>
 #include <patchdiff/nn/attention.hpp>
 #include <patchdiff/nn/unet_options.hpp>
 
@@ -89,7 +89,7 @@ inline SongUNetOptions checked_song_unet(std::string_view network, SongUNetOptio
   }
   const std::vector<std::int64_t>& taps = options.resample_filter;
   if (taps.empty() || taps.size() % 2 != 0 || std::any_of(taps.begin(), taps.end(), [](auto tap) { return tap < 1; })) {
-    throw ConfigError(network, "resample_filter", "an even number of values of at least 1", fmt::format("{}", taps));
+    throw ConfigError(network, "resample_filter", "an even number of values of at least 1", to_string(taps));
   }
   return options;
 }

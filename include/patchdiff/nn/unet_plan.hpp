@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/nn/unet_options.hpp>

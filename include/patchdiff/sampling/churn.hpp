@@ -8,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/operations.hpp>

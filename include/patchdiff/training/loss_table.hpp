@@ -11,8 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <fmt/core.h>
 
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
@@ -172,7 +171,11 @@ class LossTable {
     return cells;
   }
 
-  static std::string text(const std::vector<double>& edges) { return fmt::format("[{}]", fmt::join(edges, ", ")); }
+  static std::string text(const std::vector<double>& edges) {
+    std::string list = "[";
+    for (const double edge : edges) list += fmt::format("{}{}", list.size() > 1 ? ", " : "", edge);
+    return list + ']';
+  }
 
   Formulation formulation_;
   std::int64_t channels_;

@@ -8,7 +8,7 @@
 #include <type_traits>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/average_info.hpp>

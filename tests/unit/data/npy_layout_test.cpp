@@ -19,6 +19,8 @@
 namespace patchdiff {
 namespace {
 
+using namespace std::string_view_literals;
+
 /// A file of that version, header and data.
 std::string npy(const std::string& header, const std::string& data = {}, char version = 1) {
   std::string bytes = std::string("\x93NUMPY") + version + '\0';
@@ -45,9 +47,9 @@ TEST_CASE("read_npy_layout reads what NumPy 2.4.6 wrote") {
   const TemporaryFolder folder;
   // numpy.arange(12, dtype='u1').reshape(2, 1, 2, 3) * 20
   const auto bytes =
-      folder.add("bytes.npy", std::string("\x93NUMPY\x01\0v\0", 10) +
-                                  "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 1, 2, 3), }" +
-                                  std::string(52, ' ') + '\n' + std::string("\x00\x14(<Pdx\x8c\xa0\xb4\xc8\xdc", 12));
+      folder.add("bytes.npy", fmt::format("{}{:117}\n{}", "\x93NUMPY\x01\0v\0"sv,
+                                          "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 1, 2, 3), }",
+                                          "\x00\x14(<Pdx\x8c\xa0\xb4\xc8\xdc"sv));
   CHECK(std::filesystem::file_size(bytes) == 140);
   const ArrayLayout layout = read_npy_layout(bytes);
   CHECK(layout.count == 2);
@@ -60,18 +62,18 @@ TEST_CASE("read_npy_layout reads what NumPy 2.4.6 wrote") {
   }
 
   // numpy.arange(4, dtype='<u2').reshape(1, 2, 2) * 20000
-  const auto words = folder.add("words.npy", std::string("\x93NUMPY\x01\0v\0", 10) +
-                                                 "{'descr': '<u2', 'fortran_order': False, 'shape': (1, 2, 2), }" +
-                                                 std::string(55, ' ') + '\n' + std::string("\0\0 N@\x9c`\xea", 8));
+  const auto words = folder.add(
+      "words.npy", fmt::format("{}{:117}\n{}", "\x93NUMPY\x01\0v\0"sv,
+                               "{'descr': '<u2', 'fortran_order': False, 'shape': (1, 2, 2), }", "\0\0 N@\x9c`\xea"sv));
   CHECK(read_npy_layout(words).image == ImageShape{1, 2, 2});
   CHECK(values(words) == std::vector<float>{-1, 20000 / 32767.5F - 1, 40000 / 32767.5F - 1, 60000 / 32767.5F - 1});
 
   // numpy.array([0.5, -1.25, 3, 0], dtype='<f4').reshape(1, 1, 2, 2), in versions 2 and 3
   for (const char version : {'\2', '\3'}) {
-    const auto floats = folder.add(
-        "floats.npy", std::string("\x93NUMPY") + version + std::string("\0t\0\0\0", 5) +
-                          "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1, 2, 2), }" + std::string(50, ' ') +
-                          '\n' + std::string("\0\0\0?\0\0\xa0\xbf\0\0@@\0\0\0\0", 16));
+    const auto floats =
+        folder.add("floats.npy", fmt::format("\x93NUMPY{}{}{:115}\n{}", version, "\0t\0\0\0"sv,
+                                             "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1, 2, 2), }",
+                                             "\0\0\0?\0\0\xa0\xbf\0\0@@\0\0\0\0"sv));
     CHECK(std::filesystem::file_size(floats) == 144);
     CHECK(values(floats) == std::vector<float>{0.5F, -1.25F, 3, 0});
   }

@@ -11,8 +11,11 @@
 #include <fmt/format.h>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/diffusion/edm.hpp>
 #include <patchdiff/diffusion/edm_loss.hpp>
+#include <patchdiff/diffusion/iddpm.hpp>
 #include <patchdiff/diffusion/training_noise.hpp>
+#include <patchdiff/diffusion/vp.hpp>
 
 #include "custom_backend/span_backend.hpp"
 #include "support/catch.hpp"

@@ -11,6 +11,7 @@
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/diffusion/edm.hpp>
 #include <patchdiff/diffusion/formulation.hpp>
+#include <patchdiff/diffusion/named_formulation.hpp>
 #include <patchdiff/diffusion/sigma_distribution.hpp>
 #include <patchdiff/diffusion/weighting.hpp>
 
@@ -56,10 +57,10 @@ TEST_CASE("a formulation shows the settings of the model in it, and is made from
       [&](std::string_view key, double value) { settings.push_back(std::string(key) + "=" + std::to_string(value)); });
   CHECK(settings == std::vector<std::string>{"sigma_data=0.250000"});
   const Formulation again =
-      Formulation::named("edm", [](std::string_view key, double value) { return key == "sigma_data" ? 0.25 : value; });
+      named_formulation("edm", [](std::string_view key, double value) { return key == "sigma_data" ? 0.25 : value; });
   CHECK(again.preconditioning(3).c_skip == formulation.preconditioning(3).c_skip);
   CHECK(again.loss_weight(3) == EDM{.sigma_data = 0.25}.loss_weight(3));
-  const Formulation defaults = Formulation::named("edm", [](std::string_view, double value) { return value; });
+  const Formulation defaults = named_formulation("edm", [](std::string_view, double value) { return value; });
   CHECK(defaults.loss_weight(3) == EDM{}.loss_weight(3));
 }
 
@@ -69,7 +70,7 @@ TEST_CASE("formulations refuse settings that cannot work") {
               Formulation(EDM{.sigma_data = infinity}));
   CHECK_ERROR(DataError,
               "Formulation: name: expected one of \"edm\", \"iddpm\", \"sub_vp\", \"ve\", \"vp\", got \"edn\"",
-              Formulation::named("edn", [](std::string_view, double value) { return value; }));
+              named_formulation("edn", [](std::string_view, double value) { return value; }));
 }
 
 TEST_CASE("weightings") {

@@ -12,8 +12,14 @@
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/random_stream.hpp>
+#include <patchdiff/diffusion/edm.hpp>
 #include <patchdiff/diffusion/formulation.hpp>
+#include <patchdiff/diffusion/iddpm.hpp>
+#include <patchdiff/diffusion/named_formulation.hpp>
 #include <patchdiff/diffusion/perturb.hpp>
+#include <patchdiff/diffusion/sub_vp.hpp>
+#include <patchdiff/diffusion/ve.hpp>
+#include <patchdiff/diffusion/vp.hpp>
 
 #include "custom_backend/span_backend.hpp"
 #include "support/catch.hpp"
@@ -227,7 +233,7 @@ TEST_CASE("every formulation is made again from its name and settings") {
         Formulation(VE{.sigma_min = 0.1, .sigma_max = 50}), Formulation(VP{.beta_d = 18, .beta_min = 0.2})}) {
     std::vector<std::pair<std::string, double>> settings;
     formulation.visit_settings([&](std::string_view key, double value) { settings.emplace_back(key, value); });
-    const Formulation again = Formulation::named(formulation.name(), [&](std::string_view key, double) {
+    const Formulation again = named_formulation(formulation.name(), [&](std::string_view key, double) {
       return std::find_if(settings.begin(), settings.end(), [&](const auto& known) { return known.first == key; })
           ->second;
     });

@@ -7,6 +7,11 @@
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/data/normalization.hpp>
 #include <patchdiff/diffusion/denoiser_wrapper.hpp>
+#include <patchdiff/diffusion/edm.hpp>
+#include <patchdiff/diffusion/iddpm.hpp>
+#include <patchdiff/diffusion/sub_vp.hpp>
+#include <patchdiff/diffusion/ve.hpp>
+#include <patchdiff/diffusion/vp.hpp>
 #include <patchdiff/io/settings_json.hpp>
 
 #include "support/catch.hpp"

@@ -11,7 +11,12 @@
 
 #include <patchdiff/backend/operations.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/diffusion/edm.hpp>
 #include <patchdiff/diffusion/formulation.hpp>
+#include <patchdiff/diffusion/iddpm.hpp>
+#include <patchdiff/diffusion/sub_vp.hpp>
+#include <patchdiff/diffusion/ve.hpp>
+#include <patchdiff/diffusion/vp.hpp>
 #include <patchdiff/sampling/ancestral_euler.hpp>
 #include <patchdiff/sampling/churn.hpp>
 #include <patchdiff/sampling/dpm_solver_pp_2m.hpp>

@@ -3,19 +3,41 @@
 
 #include <optional>
 
-#include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
 #include <torch/version.h>
 #if TORCH_VERSION_MAJOR >= 2
 #include <ATen/ops/scaled_dot_product_attention.h>
 #endif
 
+// As LibTorch's ATen/autocast_mode.h declares them, which includes the functions of all operators.
+namespace at::autocast {
+TORCH_API bool is_autocast_cache_enabled();
+TORCH_API void set_autocast_cache_enabled(bool enabled);
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4)
+TORCH_API bool is_autocast_enabled(at::DeviceType device);
+TORCH_API void set_autocast_enabled(at::DeviceType device, bool enabled);
+TORCH_API at::ScalarType get_autocast_dtype(at::DeviceType device);
+TORCH_API void set_autocast_dtype(at::DeviceType device, at::ScalarType type);
+#else
+TORCH_API bool is_enabled();
+TORCH_API void set_enabled(bool enabled);
+TORCH_API bool is_cpu_enabled();
+TORCH_API void set_cpu_enabled(bool enabled);
+TORCH_API at::ScalarType get_autocast_gpu_dtype();
+TORCH_API void set_autocast_gpu_dtype(at::ScalarType type);
+TORCH_API at::ScalarType get_autocast_cpu_dtype();
+TORCH_API void set_autocast_cpu_dtype(at::ScalarType type);
+#endif
+}  // namespace at::autocast
+
 namespace patchdiff::torch_compat {
 
 /// Whether LibTorch has autocast for a device, whether it is on in this thread, and its scalar type: the calls differ
 /// between LibTorch versions, and newer ones throw for a device without autocast.
 #if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4)
-inline bool autocast_available(at::DeviceType device) { return at::autocast::is_autocast_available(device); }
+inline bool autocast_available(at::DeviceType device) {
+  return !c10::getAutocastRelatedKeySetFromBackend(c10::toBackendComponent(device)).empty();
+}
 inline bool autocast_enabled(at::DeviceType device) { return at::autocast::is_autocast_enabled(device); }
 inline void set_autocast_enabled(at::DeviceType device, bool on) { at::autocast::set_autocast_enabled(device, on); }
 inline at::ScalarType autocast_type(at::DeviceType device) { return at::autocast::get_autocast_dtype(device); }

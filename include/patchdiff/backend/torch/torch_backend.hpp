@@ -13,21 +13,12 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/arange.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/constant_pad_nd.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
-#include <ATen/ops/full.h>
-#include <ATen/ops/linalg_vector_norm.h>
-#include <ATen/ops/ones.h>
-#include <ATen/ops/scalar_tensor.h>
-#include <ATen/ops/stack.h>
-#include <ATen/ops/zeros.h>
 
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/primitive_checks.hpp>
 #include <patchdiff/backend/torch/cpu_kernels.hpp>
+#include <patchdiff/backend/torch/operators.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/places.hpp>
@@ -65,7 +56,7 @@ struct TorchBackend {
   template <class Scalar>
   static Tensor from_host(std::span<const Scalar> values, const Shape& shape, Device device) {
     checks.from_host(values.size(), shape);
-    Tensor host = at::empty(shape, at::TensorOptions(device.scalar).pinned_memory(device.device.is_cuda()));
+    Tensor host = torch_ops::empty(shape, at::TensorOptions(device.scalar).pinned_memory(device.device.is_cuda()));
     if (!values.empty()) {
       host.copy_(at::from_blob(const_cast<Scalar*>(values.data()), shape, at::CppTypeToScalarType<Scalar>::value));
     }
@@ -78,7 +69,7 @@ struct TorchBackend {
     return from_host<double>(values, shape, device);
   }
 
-  static Tensor zeros(const Shape& shape, Device device) { return at::zeros(shape, device.options()); }
+  static Tensor zeros(const Shape& shape, Device device) { return torch_ops::zeros(shape, device.options()); }
 
   static std::vector<double> to_host(const Tensor& x) {
     const Tensor host = x.detach().to(at::kCPU, at::kDouble).contiguous();
@@ -93,7 +84,7 @@ struct TorchBackend {
   static Tensor crop(const Tensor& x, const Places& places) {
     checks.crop(x.sizes(), places);
     if (x.device().is_cpu() && !(at::GradMode::is_enabled() && x.requires_grad())) {
-      Tensor out = at::empty({x.size(0), x.size(1), places.patch.height, places.patch.width}, x.options());
+      Tensor out = torch_ops::empty({x.size(0), x.size(1), places.patch.height, places.patch.width}, x.options());
       if (x.is_contiguous()) {
         torch_cpu::crop(x, places, out);
       } else {
@@ -103,17 +94,21 @@ struct TorchBackend {
       return out;
     }
     const std::int64_t margin = overhang(places, {x.size(2), x.size(3)});
-    const Tensor padded = margin > 0 ? at::constant_pad_nd(x, {margin, margin, margin, margin}, 0) : x;
+    Tensor padded = x;
+    if (margin > 0) {
+      padded = x.new_zeros({x.size(0), x.size(1), x.size(2) + 2 * margin, x.size(3) + 2 * margin});
+      padded.narrow(2, margin, x.size(2)).narrow(3, margin, x.size(3)).copy_(x);
+    }
     std::vector<std::int64_t> tops, lefts;
     for (const Place& place : places.at) {
       tops.push_back(place.top + margin);
       lefts.push_back(place.left + margin);
     }
     const auto indices = [&](const std::vector<std::int64_t>& corners, std::int64_t length) {
-      Tensor host = at::empty({places.count()}, at::TensorOptions(at::kLong).pinned_memory(x.is_cuda()));
+      Tensor host = torch_ops::empty({places.count()}, at::TensorOptions(at::kLong).pinned_memory(x.is_cuda()));
       std::memcpy(host.data_ptr(), corners.data(), corners.size() * sizeof(std::int64_t));
       const Tensor first = host.to(x.device(), /*non_blocking=*/true).unsqueeze(1);
-      return first.add(at::arange(length, at::TensorOptions(x.device()).dtype(at::kLong)));
+      return first.add(torch_ops::arange(length, at::TensorOptions(x.device()).dtype(at::kLong)));
     };
     const Tensor rows = indices(tops, places.patch.height).view({-1, 1, places.patch.height, 1});
     const Tensor columns = indices(lefts, places.patch.width).view({-1, 1, 1, places.patch.width});
@@ -123,7 +118,7 @@ struct TorchBackend {
 
   static Tensor coordinate_grid(const Places& places, ImageSize image, Device device) {
     if (device.device.is_cpu() && (device.scalar == at::kFloat || device.scalar == at::kDouble)) {
-      Tensor out = at::empty({places.count(), 2, places.patch.height, places.patch.width}, device.options());
+      Tensor out = torch_ops::empty({places.count(), 2, places.patch.height, places.patch.width}, device.options());
       if (device.scalar == at::kFloat) {
         torch_cpu::coordinate_grid(places, image, out.data_ptr<float>());
       } else {
@@ -141,15 +136,16 @@ struct TorchBackend {
     }
     const Tensor map = from_host<float>(maps, {places.count(), 2, 3, 1, 1}, {device.device, at::kFloat});
     const auto options = at::TensorOptions(device.device).dtype(at::kFloat);
-    const Tensor row = at::arange(places.patch.height, options).unsqueeze(1);
-    const Tensor column = at::arange(places.patch.width, options);
+    const Tensor row = torch_ops::arange(places.patch.height, options).unsqueeze(1);
+    const Tensor column = torch_ops::arange(places.patch.width, options);
     const Tensor position = map.select(2, 0).mul(row).add(map.select(2, 1).mul(column)).add(map.select(2, 2));
     // The extent is a tensor: CUDA divides by a host number through its reciprocal, which misses 1 at outer pixels.
     const auto normalised = [&](std::int64_t channel, std::int64_t extent) {
       const Tensor along = position.select(1, channel);
-      return extent > 1 ? along.mul(2).div(at::full({}, extent - 1, options)).sub(1) : along.mul(0);
+      return extent > 1 ? along.mul(2).div(torch_ops::scalar(static_cast<double>(extent - 1), options)).sub(1)
+                        : along.mul(0);
     };
-    return at::stack({normalised(0, image.width), normalised(1, image.height)}, 1).to(device.scalar);
+    return torch_ops::stack({normalised(0, image.width), normalised(1, image.height)}, 1).to(device.scalar);
   }
 
   static Tensor fourier_features(const Tensor& x, std::span<const double> frequencies) {
@@ -160,7 +156,7 @@ struct TorchBackend {
       features.push_back(angle.sin());
       features.push_back(angle.cos());
     }
-    return at::cat(features, 1);
+    return torch_ops::concat(features, 1);
   }
 
   static Tensor concat(std::span<const Tensor> parts, std::int64_t dimension) {
@@ -169,7 +165,7 @@ struct TorchBackend {
       checks.concat(parts.front().sizes(), part.sizes(), dimension);
       require_alike("concat", parts.front(), part);
     }
-    return at::cat(at::TensorList(parts.data(), parts.size()), dimension);
+    return torch_ops::concat(at::TensorList(parts.data(), parts.size()), dimension);
   }
   static constexpr bool slices_are_views = true;
   static Tensor slice(const Tensor& x, std::int64_t dimension, std::int64_t first, std::int64_t count) {
@@ -239,7 +235,7 @@ struct TorchBackend {
     const at::NoGradGuard no_grad;
     const auto options = at::TensorOptions(all.empty() ? at::Device(at::kCPU) : all.front().device()).dtype(at::kFloat);
     bool finite_on_cpu = true;
-    Tensor flag = at::ones({}, options);
+    Tensor flag = torch_ops::scalar(1, options);
     for (const Tensor& x : all) {
       if (has_cpu_kernel(x)) {
         finite_on_cpu = finite_on_cpu &&
@@ -258,13 +254,13 @@ struct TorchBackend {
     const at::NoGradGuard no_grad;
     const Device result = all.empty() ? Device{} : device(all.front());
     double on_cpu = 0;
-    Tensor squares = at::zeros({}, at::TensorOptions(result.device).dtype(at::kDouble));
+    Tensor squares = torch_ops::zeros({}, at::TensorOptions(result.device).dtype(at::kDouble));
     for (const Tensor& x : all) {
       if (has_cpu_kernel(x)) {
         on_cpu += x.scalar_type() == at::kFloat ? torch_cpu::sum_of_squares(x.data_ptr<float>(), x.numel())
                                                 : torch_cpu::sum_of_squares(x.data_ptr<double>(), x.numel());
       } else {
-        squares.add_(at::linalg_vector_norm(x, 2, at::OptionalIntArrayRef{}, false, at::kDouble).square());
+        squares.add_(torch_ops::wide_norm(x).square());
       }
     }
     return squares.add_(on_cpu).sqrt_().to(result.scalar);
@@ -273,7 +269,7 @@ struct TorchBackend {
     const at::NoGradGuard no_grad;
     checks.rank("clip_norm", 0, norm.sizes());
     // A quotient of tensors: one by a host number goes through its reciprocal, which misses 1.
-    inout.mul_(at::full({}, most, norm.options()).div(norm.clamp_min(most)));
+    inout.mul_(torch_ops::scalar(most, norm.options()).div(norm.clamp_min(most)));
   }
 
   static void adam_update(Tensor& value, Tensor& mean, Tensor& square, const Tensor& gradient, const Tensor& count,

@@ -3,11 +3,10 @@
 
 #include <utility>
 
-#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <torch/csrc/autograd/autograd.h>
 
+#include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
 

@@ -12,7 +12,7 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/max_pool2d.h>
 #include <ATen/ops/relu.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/core/error.hpp>

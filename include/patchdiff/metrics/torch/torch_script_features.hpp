@@ -10,15 +10,15 @@
 #include <utility>
 #include <vector>
 
-#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/core/ivalue.h>
 #include <ATen/ops/_upsample_bilinear2d_aa.h>
 #include <ATen/ops/zeros.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <torch/csrc/jit/api/module.h>
 
+#include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/backend/torch/load_script.hpp>
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/backend/torch/torch_reason.hpp>

@@ -10,8 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <fmt/core.h>
 
 #include <patchdiff/backend/eigen/eigen_backend.hpp>
 #include <patchdiff/core/error.hpp>
@@ -123,7 +122,7 @@ class EigenSongUNet {
     require(options.encoder_type == EncoderType::standard, "encoder_type", "standard", name_of(options.encoder_type));
     require(options.decoder_type == DecoderType::standard, "decoder_type", "standard", name_of(options.decoder_type));
     require(options.resample_filter == std::vector<std::int64_t>{1, 1}, "resample_filter", "[1, 1]",
-            fmt::format("{}", options.resample_filter));
+            to_string(options.resample_filter));
     return options;
   }
 

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/nn/eigen/convolution.hpp>

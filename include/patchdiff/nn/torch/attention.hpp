@@ -3,13 +3,12 @@
 
 #include <cmath>
 
-#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/softmax.h>
-#include <torch/csrc/autograd/custom_function.h>
 
+#include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/backend/torch/compat.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/nn/attention.hpp>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <ATen/autocast_mode.h>
-#include <fmt/format.h>
+#include <ATen/core/Tensor.h>
+#include <fmt/core.h>
 
 #include <patchdiff/backend/torch/compat.hpp>
 #include <patchdiff/core/error.hpp>

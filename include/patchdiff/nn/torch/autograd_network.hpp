@@ -6,8 +6,8 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <torch/csrc/autograd/autograd.h>
 
+#include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/nn/conditioning.hpp>

@@ -9,8 +9,8 @@
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/empty.h>
-#include <torch/csrc/autograd/custom_function.h>
 
+#include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/backend/torch/cpu_kernels.hpp>
 #include <patchdiff/nn/torch/cpu_activations.hpp>
 #include <patchdiff/nn/torch/weight_casts.hpp>

@@ -4,12 +4,10 @@
 #include <cstddef>
 #include <optional>
 
-#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <torch/csrc/autograd/autograd.h>
-#include <torch/csrc/autograd/custom_function.h>
 
+#include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/backend/torch/compat.hpp>
 #include <patchdiff/backend/torch/lanes.hpp>
 

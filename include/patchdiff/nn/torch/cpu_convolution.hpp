@@ -9,8 +9,8 @@
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/empty.h>
 #include <ATen/record_function.h>
-#include <torch/csrc/autograd/custom_function.h>
 
+#include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/core/compiled_twice.hpp>
 #include <patchdiff/nn/torch/cpu_activations.hpp>
 #include <patchdiff/nn/torch/winograd_convolution.hpp>

@@ -6,15 +6,14 @@
 #include <tuple>
 
 #include <ATen/Parallel.h>
-#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/native_group_norm.h>
 #include <ATen/ops/silu.h>
-#include <torch/csrc/autograd/custom_function.h>
 
+#include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/nn/torch/cpu_activations.hpp>
 #include <patchdiff/nn/torch/norm_gradient_kernels.hpp>
 #include <patchdiff/nn/torch/norm_kernels.hpp>

@@ -4,11 +4,10 @@
 #include <cstdint>
 
 #include <ATen/Parallel.h>
-#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty_like.h>
-#include <torch/csrc/autograd/custom_function.h>
 
+#include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/backend/torch/cpu_kernels.hpp>
 #include <patchdiff/backend/torch/elementwise_kernels.hpp>
 #include <patchdiff/nn/torch/cpu_activations.hpp>

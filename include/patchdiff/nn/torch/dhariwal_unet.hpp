@@ -10,11 +10,11 @@
 #include <utility>
 #include <vector>
 
-#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/silu.h>
 
+#include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/random_stream.hpp>

@@ -11,7 +11,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/zeros.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/backend/torch/torch_reason.hpp>

@@ -8,10 +8,10 @@
 #include <span>
 #include <vector>
 
-#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cat.h>
 
+#include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/backend/torch/torch_backend.hpp>
 
 namespace patchdiff::unet {

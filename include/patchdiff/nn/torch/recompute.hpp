@@ -9,8 +9,8 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/core/ivalue.h>
-#include <torch/csrc/autograd/autograd.h>
-#include <torch/csrc/autograd/custom_function.h>
+
+#include <patchdiff/backend/torch/autograd.hpp>
 
 namespace patchdiff::unet {
 

@@ -13,7 +13,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/core/ivalue.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <torch/csrc/jit/api/module.h>
 
 #include <patchdiff/backend/torch/load_script.hpp>

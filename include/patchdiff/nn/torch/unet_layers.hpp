@@ -10,7 +10,6 @@
 #include <utility>
 #include <vector>
 
-#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/avg_pool2d.h>
 #include <ATen/ops/conv2d.h>
@@ -20,8 +19,9 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/upsample_nearest2d.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
+#include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/nn/torch/bfloat16_convolution.hpp>

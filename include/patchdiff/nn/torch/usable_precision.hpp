@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include <ATen/core/Tensor.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <patchdiff/backend/torch/compat.hpp>
 #include <patchdiff/backend/torch/torch_backend.hpp>

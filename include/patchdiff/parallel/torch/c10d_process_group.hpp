@@ -16,7 +16,7 @@
 #include <ATen/ops/from_blob.h>
 #include <c10/util/Exception.h>
 #include <c10/util/intrusive_ptr.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 
 #include <patchdiff/core/error.hpp>

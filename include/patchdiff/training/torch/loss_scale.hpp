@@ -5,13 +5,13 @@
 #include <cstdint>
 #include <string_view>
 
-#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
+#include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/training/loss_scaling.hpp>

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <patchdiff/backend/eigen/eigen_tensor.hpp>
 #include <patchdiff/backend/eigen/executor.hpp>
