@@ -36,7 +36,8 @@ namespace patchdiff::torch_compat {
 /// between LibTorch versions, and newer ones throw for a device without autocast.
 #if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4)
 inline bool autocast_available(at::DeviceType device) {
-  return !c10::getAutocastRelatedKeySetFromBackend(c10::toBackendComponent(device)).empty();
+  const c10::DispatchKey key = at::TensorOptions(device).computeDispatchKey();
+  return !c10::getAutocastRelatedKeySetFromBackend(c10::toBackendComponent(key)).empty();
 }
 inline bool autocast_enabled(at::DeviceType device) { return at::autocast::is_autocast_enabled(device); }
 inline void set_autocast_enabled(at::DeviceType device, bool on) { at::autocast::set_autocast_enabled(device, on); }
