@@ -27,6 +27,5 @@ inline std::string to_string(std::span<const std::int64_t> shape) {
   }
   return text + ']';
 }
-inline std::string to_string(const Shape& shape) { return to_string(std::span(shape)); }  ///< likewise
 
 }  // namespace patchdiff
