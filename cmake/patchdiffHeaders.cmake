@@ -248,6 +248,7 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/cpu_group_norm.hpp
     patchdiff/nn/torch/cpu_scaled_sum.hpp
     patchdiff/nn/torch/dhariwal_unet.hpp
+    patchdiff/nn/torch/differentiable.hpp
     patchdiff/nn/torch/foreign_network.hpp
     patchdiff/nn/torch/function_network.hpp
     patchdiff/nn/torch/module_network.hpp

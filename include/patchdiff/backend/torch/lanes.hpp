@@ -11,8 +11,8 @@
 
 /// Vectors of 16 floats for kernels over activations on the processor, in float or bfloat16.
 ///
-/// The compiler makes of them what the processor has; kernels are compiled twice (`compiled_twice`). Everything is
-/// computed in float and rounded once.
+/// The compiler makes of them what the processor has; kernels are compiled for AVX-512 (`with_avx512`) or twice
+/// (`compiled_twice`). Everything is computed in float and rounded once.
 namespace patchdiff::torch_cpu {
 
 /// The bits of a bfloat16.

@@ -8,23 +8,22 @@
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/softmax.h>
 
-#include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/backend/torch/compat.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/nn/attention.hpp>
+#include <patchdiff/nn/torch/differentiable.hpp>
 
 namespace patchdiff::unet {
 
 /// The identity, whose gradient cannot be differentiated again.
-struct OnceDifferentiable : ::torch::autograd::Function<OnceDifferentiable> {
-  static at::Tensor forward(::torch::autograd::AutogradContext*, const at::Tensor& x) { return x.view_as(x); }
+struct OnceDifferentiable final : Differentiable {
+  at::Tensor forward(AutogradContext&, const Variables& inputs) override { return inputs[0].view_as(inputs[0]); }
 
-  static ::torch::autograd::variable_list backward(::torch::autograd::AutogradContext*,
-                                                   ::torch::autograd::variable_list gradients) {
+  Variables backward(AutogradContext&, const at::Tensor& cotangent) override {
     if (at::GradMode::is_enabled()) {
       throw ConfigError("unet", "attention", "plain, as second derivatives need", "fused, which has none");
     }
-    return gradients;
+    return {cotangent};
   }
 };
 
@@ -34,7 +33,8 @@ struct OnceDifferentiable : ::torch::autograd::Function<OnceDifferentiable> {
 inline at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                          at::ScalarType softmax_type, Attention attention) {
   if (attention == Attention::fused) {
-    if (const auto fused = torch_compat::fused_attention(query, key, value)) return OnceDifferentiable::apply(*fused);
+    if (const auto fused = torch_compat::fused_attention(query, key, value))
+      return recorded(c10::make_intrusive<OnceDifferentiable>(), {*fused});
   }
   const auto matrices = [](const at::Tensor& x) { return x.flatten(0, 1); };
   const double scale = 1 / std::sqrt(static_cast<double>(query.size(2)));

@@ -10,46 +10,44 @@
 #include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/empty.h>
 
-#include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/backend/torch/cpu_kernels.hpp>
 #include <patchdiff/nn/torch/cpu_activations.hpp>
+#include <patchdiff/nn/torch/differentiable.hpp>
 #include <patchdiff/nn/torch/weight_casts.hpp>
 
 namespace patchdiff::unet {
 
 /// A convolution of bfloat16 activations with weights in float, which each call rounds to bfloat16.
-struct BFloat16Convolution : ::torch::autograd::Function<BFloat16Convolution> {
-  using Variables = ::torch::autograd::variable_list;
-
-  static at::Tensor forward(::torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                            const at::Tensor& bias, std::int64_t padding) {
-    const at::Tensor cast = in_bfloat16(weight.contiguous());
-    context->save_for_backward({x, weight, bias});
-    context->saved_data["cast"] = cast;
-    context->saved_data["padding"] = padding;
-    return at::conv2d(x, cast, bias.to(at::kBFloat16), 1, padding);
+class BFloat16Convolution final : public Differentiable {
+ public:
+  static at::Tensor apply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, std::int64_t padding) {
+    return recorded(c10::make_intrusive<BFloat16Convolution>(padding), {x, weight, bias});
   }
 
-  static Variables backward(::torch::autograd::AutogradContext* context, const Variables& gradients) {
-    Variables inputs = context->get_saved_variables();
-    const std::int64_t padding = context->saved_data["padding"].toInt();
+  explicit BFloat16Convolution(std::int64_t padding) : padding_(padding) {}
+
+  at::Tensor forward(AutogradContext& context, const Variables& inputs) override {
+    context.save_for_backward(inputs);
+    cast_ = in_bfloat16(inputs[1].contiguous());
+    return at::conv2d(inputs[0], cast_, inputs[2].to(at::kBFloat16), 1, padding_);
+  }
+
+  Variables backward(AutogradContext& context, const at::Tensor& cotangent) override {
+    const Variables inputs = context.get_saved_variables();
     if (at::GradMode::is_enabled()) {
-      Variables found = differentiable_gradients(
+      return autograd_gradients(
           [&](const Variables& from) {
-            return at::conv2d(from[0].to(at::kFloat), from[1], from[2], 1, padding).to(at::kBFloat16);
+            return at::conv2d(from[0].to(at::kFloat), from[1], from[2], 1, padding_).to(at::kBFloat16);
           },
-          inputs, gradients);
-      found.emplace_back();
-      return found;
+          inputs, inputs.size(), cotangent);
     }
-    const at::Tensor cast = context->saved_data["cast"].toTensor();
     auto [x, weight, bias] = at::convolution_backward(
-        channels_last(gradients[0], at::kBFloat16), inputs[0], cast, inputs[2].sizes(), {1, 1}, {padding, padding},
+        channels_last(cotangent, at::kBFloat16), inputs[0], cast_, inputs[2].sizes(), {1, 1}, {padding_, padding_},
         {1, 1}, false, {0, 0}, 1,
-        {context->needs_input_grad(0), context->needs_input_grad(1), context->needs_input_grad(2)});
+        {context.needs_input_grad(0), context.needs_input_grad(1), context.needs_input_grad(2)});
     if (weight.defined()) weight = in_float(weight);
     if (bias.defined()) bias = bias.to(at::kFloat);
-    return {x, weight, bias, {}};
+    return {x, weight, bias};
   }
 
  private:
@@ -73,6 +71,9 @@ struct BFloat16Convolution : ::torch::autograd::Function<BFloat16Convolution> {
     });
     return weight;
   }
+
+  std::int64_t padding_;
+  at::Tensor cast_{};
 };
 
 }  // namespace patchdiff::unet

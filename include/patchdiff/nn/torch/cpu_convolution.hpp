@@ -10,9 +10,9 @@
 #include <ATen/ops/empty.h>
 #include <ATen/record_function.h>
 
-#include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/core/compiled_twice.hpp>
 #include <patchdiff/nn/torch/cpu_activations.hpp>
+#include <patchdiff/nn/torch/differentiable.hpp>
 #include <patchdiff/nn/torch/winograd_convolution.hpp>
 
 namespace patchdiff::unet {
@@ -22,9 +22,7 @@ namespace patchdiff::unet {
 ///
 /// For processors with AVX-512. Observers of LibTorch's operators see it as `patchdiff::convolution` and
 /// `patchdiff::convolution_backward`.
-struct CpuConvolution : ::torch::autograd::Function<CpuConvolution> {
-  using Variables = ::torch::autograd::variable_list;
-
+struct CpuConvolution final : Differentiable {
   /// Whether this is that convolution, and faster than LibTorch's: with AVX-512 and channels that fill its vectors; in
   /// bfloat16 two of them, and no matrix units, which only LibTorch uses.
   static bool gains(const at::Tensor& x, const at::Tensor& weight, std::int64_t padding) {
@@ -35,23 +33,26 @@ struct CpuConvolution : ::torch::autograd::Function<CpuConvolution> {
            x.size(1) == weight.size(1) && x.numel() > 0;
   }
 
-  static at::Tensor forward(::torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                            const at::Tensor& bias) {
-    context->save_for_backward({x, weight, bias});
-    return convolved(x, weight, bias);
+  static at::Tensor apply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+    return recorded(c10::make_intrusive<CpuConvolution>(), {x, weight, bias});
   }
 
-  static Variables backward(::torch::autograd::AutogradContext* context, const Variables& gradients) {
-    const Variables inputs = context->get_saved_variables();
+  at::Tensor forward(AutogradContext& context, const Variables& inputs) override {
+    context.save_for_backward(inputs);
+    return convolved(inputs[0], inputs[1], inputs[2]);
+  }
+
+  Variables backward(AutogradContext& context, const at::Tensor& cotangent) override {
+    const Variables inputs = context.get_saved_variables();
     if (at::GradMode::is_enabled()) {
-      return differentiable_gradients(
+      return autograd_gradients(
           [](const Variables& from) {
             return at::conv2d(from[0].to(at::kFloat), from[1], from[2], 1, 1).to(from[0].scalar_type());
           },
-          inputs, gradients);
+          inputs, inputs.size(), cotangent);
     }
-    return gradients_of(channels_last(gradients[0], inputs[0].scalar_type()), inputs[0], inputs[1],
-                        context->needs_input_grad(0), context->needs_input_grad(1) || context->needs_input_grad(2));
+    return gradients_of(channels_last(cotangent, inputs[0].scalar_type()), inputs[0], inputs[1],
+                        context.needs_input_grad(0), context.needs_input_grad(1) || context.needs_input_grad(2));
   }
 
   /// y [N, out, H, W] of x [N, in, H, W] of the same type that lies channels last, weight [out, in, 3, 3] and bias

@@ -13,8 +13,8 @@
 #include <ATen/ops/native_group_norm.h>
 #include <ATen/ops/silu.h>
 
-#include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/nn/torch/cpu_activations.hpp>
+#include <patchdiff/nn/torch/differentiable.hpp>
 #include <patchdiff/nn/torch/norm_gradient_kernels.hpp>
 #include <patchdiff/nn/torch/norm_kernels.hpp>
 
@@ -22,89 +22,86 @@ namespace patchdiff::unet {
 
 /// Group norm of activations in float or bfloat16; `shift` without values means none: LibTorch 1.13 takes no undefined
 /// inputs.
-struct CpuGroupNorm : ::torch::autograd::Function<CpuGroupNorm> {
-  using Variables = ::torch::autograd::variable_list;
+class CpuGroupNorm final : public Differentiable {
+ public:
+  static at::Tensor apply(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale,
+                          const at::Tensor& offset, std::int64_t groups, double epsilon, bool silu) {
+    return recorded(c10::make_intrusive<CpuGroupNorm>(groups, epsilon, silu), {x, shift, scale, offset});
+  }
 
-  static at::Tensor forward(::torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& shift,
-                            const at::Tensor& scale, const at::Tensor& offset, std::int64_t groups, double epsilon,
-                            bool silu) {
+  CpuGroupNorm(std::int64_t groups, double epsilon, bool silu) : groups_(groups), epsilon_(epsilon), silu_(silu) {}
+
+  at::Tensor forward(AutogradContext& context, const Variables& inputs) override {
+    context.save_for_backward(inputs);
+    const at::Tensor &x = inputs[0], &scale = inputs[2];
     const at::Tensor result = at::empty_like(x);
-    const at::Tensor mean = at::empty({x.size(0), groups}, scale.options());
-    const at::Tensor inverse_deviation = at::empty_like(mean);
-    by_value_type(x, [&](auto value) {
+    mean_ = at::empty({x.size(0), groups_}, scale.options());
+    inverse_deviation_ = at::empty_like(mean_);
+    by_value_type(x, [&]<class Value>(Value) {
       for_samples(x, 3, [&](std::int64_t sample, torch_cpu::ChannelArrays& work) {
-        torch_cpu::norm(sample_of<decltype(value)>(sample, x, shift, scale, offset, mean, inverse_deviation, epsilon,
-                                                   silu, &result),
-                        work);
+        torch_cpu::norm(sample_of<Value>(sample, inputs, &result), work);
       });
     });
-    context->save_for_backward({x, shift, scale, offset});
-    context->saved_data["mean"] = mean;
-    context->saved_data["inverse_deviation"] = inverse_deviation;
-    context->saved_data["groups"] = groups;
-    context->saved_data["epsilon"] = epsilon;
-    context->saved_data["silu"] = silu;
     return result;
   }
 
-  static Variables backward(::torch::autograd::AutogradContext* context, const Variables& gradients) {
-    const Variables inputs = context->get_saved_variables();
-    const bool silu = context->saved_data["silu"].toBool();
-    const double epsilon = context->saved_data["epsilon"].toDouble();
+  Variables backward(AutogradContext& context, const at::Tensor& cotangent) override {
+    const Variables inputs = context.get_saved_variables();
     if (at::GradMode::is_enabled()) {
-      const std::int64_t groups = context->saved_data["groups"].toInt();
-      Variables found = differentiable_gradients(
-          [&](const Variables& from) { return plain(from[0], from[1], from[2], from[3], groups, epsilon, silu); },
-          inputs, gradients);
-      found.resize(7);
-      return found;
+      return autograd_gradients([this](const Variables& from) { return plain(from); }, inputs, inputs.size(),
+                                cotangent);
     }
-    const at::Tensor &x = inputs[0], &shift = inputs[1], &scale = inputs[2], &offset = inputs[3];
-    const at::Tensor mean = context->saved_data["mean"].toTensor();
-    const at::Tensor inverse_deviation = context->saved_data["inverse_deviation"].toTensor();
-    const at::Tensor cotangent = channels_last(gradients[0], x.scalar_type());
-    const at::Tensor x_gradient = at::empty_like(x), scale_gradient = at::empty_like(scale);
-    const at::Tensor offset_gradient = at::empty_like(offset);
+    const at::Tensor &x = inputs[0], &shift = inputs[1];
+    const at::Tensor y_gradient = channels_last(cotangent, x.scalar_type()), x_gradient = at::empty_like(x);
+    const at::Tensor scale_gradient = at::empty_like(inputs[2]), offset_gradient = at::empty_like(inputs[3]);
     const at::Tensor shift_gradient = shifted(shift) ? at::empty_like(shift) : at::Tensor();
     const std::int64_t channels = x.size(1), values = values_of_sample(x);
-    by_value_type(x, [&](auto value) {
-      using Value = decltype(value);
+    by_value_type(x, [&]<class Value>(Value) {
       for_samples(x, 10, [&](std::int64_t sample, torch_cpu::ChannelArrays& work) {
         const auto by_channel = [&](const at::Tensor& gradient) {
           return gradient.defined() ? gradient.data_ptr<float>() + sample * channels : nullptr;
         };
-        torch_cpu::norm_backward<Value>(
-            sample_of<Value>(sample, x, shift, scale, offset, mean, inverse_deviation, epsilon, silu, nullptr),
-            {.y = values_of<Value>(cotangent) + sample * values,
-             .x = values_of<Value>(x_gradient) + sample * values,
-             .shift = by_channel(shift_gradient),
-             .scale = by_channel(scale_gradient),
-             .offset = by_channel(offset_gradient)},
-            work);
+        torch_cpu::norm_backward<Value>(sample_of<Value>(sample, inputs, nullptr),
+                                        {.y = values_of<Value>(y_gradient) + sample * values,
+                                         .x = values_of<Value>(x_gradient) + sample * values,
+                                         .shift = by_channel(shift_gradient),
+                                         .scale = by_channel(scale_gradient),
+                                         .offset = by_channel(offset_gradient)},
+                                        work);
       });
     });
-    return {x_gradient, shift_gradient, scale_gradient, offset_gradient, {}, {}, {}};
+    return {x_gradient, shift_gradient, scale_gradient, offset_gradient};
   }
 
  private:
   template <class Value>
-  static torch_cpu::NormSample<Value> sample_of(std::int64_t sample, const at::Tensor& x, const at::Tensor& shift,
-                                                const at::Tensor& scale, const at::Tensor& offset,
-                                                const at::Tensor& mean, const at::Tensor& inverse_deviation,
-                                                double epsilon, bool silu, const at::Tensor* result) {
-    const std::int64_t channels = x.size(1), groups = mean.size(1), values = values_of_sample(x);
+  torch_cpu::NormSample<Value> sample_of(std::int64_t sample, const Variables& inputs, const at::Tensor* result) const {
+    const at::Tensor &x = inputs[0], &shift = inputs[1], &scale = inputs[2], &offset = inputs[3];
+    const std::int64_t channels = x.size(1), values = values_of_sample(x);
     return {.pixels = values / channels,
             .channels = channels,
-            .groups = groups,
-            .epsilon = epsilon,
-            .silu = silu,
+            .groups = groups_,
+            .epsilon = epsilon_,
+            .silu = silu_,
             .x = values_of<Value>(x) + sample * values,
             .shift = shifted(shift) ? shift.data_ptr<float>() + sample * channels : nullptr,
             .scale = scale.data_ptr<float>() + sample * channels,
             .offset = offset.data_ptr<float>() + sample * channels,
-            .mean = mean.data_ptr<float>() + sample * groups,
-            .inverse_deviation = inverse_deviation.data_ptr<float>() + sample * groups,
+            .mean = mean_.data_ptr<float>() + sample * groups_,
+            .inverse_deviation = inverse_deviation_.data_ptr<float>() + sample * groups_,
             .y = result ? values_of<Value>(*result) + sample * values : nullptr};
+  }
+
+  /// The same by LibTorch's operators.
+  at::Tensor plain(const Variables& inputs) const {
+    const at::Tensor &x = inputs[0], &shift = inputs[1];
+    const auto by_channel = [](const at::Tensor& values) { return values.unsqueeze(2).unsqueeze(3); };
+    at::Tensor h = x.to(at::kFloat);
+    if (shifted(shift)) h = h + by_channel(shift);
+    h = std::get<0>(
+        at::native_group_norm(h.contiguous(), {}, {}, h.size(0), h.size(1), h.size(2) * h.size(3), groups_, epsilon_));
+    h = h * by_channel(inputs[2]) + by_channel(inputs[3]);
+    return (silu_ ? at::silu(h) : h).to(x.scalar_type());
   }
 
   static bool shifted(const at::Tensor& shift) { return shift.numel() > 0; }
@@ -121,16 +118,11 @@ struct CpuGroupNorm : ::torch::autograd::Function<CpuGroupNorm> {
                      });
   }
 
-  static at::Tensor plain(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale,
-                          const at::Tensor& offset, std::int64_t groups, double epsilon, bool silu) {
-    const auto by_channel = [](const at::Tensor& values) { return values.unsqueeze(2).unsqueeze(3); };
-    at::Tensor h = x.to(at::kFloat);
-    if (shifted(shift)) h = h + by_channel(shift);
-    h = std::get<0>(
-        at::native_group_norm(h.contiguous(), {}, {}, h.size(0), h.size(1), h.size(2) * h.size(3), groups, epsilon));
-    h = h * by_channel(scale) + by_channel(offset);
-    return (silu ? at::silu(h) : h).to(x.scalar_type());
-  }
+  std::int64_t groups_;
+  double epsilon_;
+  bool silu_;
+  at::Tensor mean_{};
+  at::Tensor inverse_deviation_{};
 };
 
 }  // namespace patchdiff::unet

@@ -7,7 +7,7 @@
 #include <patchdiff/backend/torch/lanes.hpp>
 #include <patchdiff/nn/torch/norm_kernels.hpp>
 
-/// The gradients of group norm with all around it, over one sample.
+/// The gradients of group norm with all around it, over one sample; for processors with AVX-512.
 namespace patchdiff::torch_cpu {
 
 /// The gradients of a sample; those by channel may be nullptr where there is no shift.
@@ -136,7 +136,7 @@ template <class Value>
 template <class Value>
 void norm_backward(const NormSample<Value>& sample, const NormGradients<Value>& gradients,
                    ChannelArrays& work) noexcept {
-  compiled_twice<&norm_backward_body<Value>>(sample, gradients, work);
+  with_avx512<&norm_backward_body<Value>>(sample, gradients, work);
 }
 
 }  // namespace patchdiff::torch_cpu

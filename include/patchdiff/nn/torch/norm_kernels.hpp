@@ -10,7 +10,8 @@
 #include <patchdiff/backend/torch/lanes.hpp>
 #include <patchdiff/core/compiled_twice.hpp>
 
-/// Group norm with all around it over one sample, pixel by pixel with channels side by side.
+/// Group norm with all around it over one sample, pixel by pixel with channels side by side; for processors with
+/// AVX-512.
 namespace patchdiff::torch_cpu {
 
 /// Pixels that are worked through for all channels before the next ones are read.
@@ -182,7 +183,7 @@ template <class Value>
 /// Writes y, mean and inverse_deviation; `work` is of 3 arrays.
 template <class Value>
 void norm(const NormSample<Value>& sample, ChannelArrays& work) noexcept {
-  compiled_twice<&norm_body<Value>>(sample, work);
+  with_avx512<&norm_body<Value>>(sample, work);
 }
 
 }  // namespace patchdiff::torch_cpu

@@ -8,7 +8,8 @@
 #include <patchdiff/backend/torch/lanes.hpp>
 #include <patchdiff/core/compiled_twice.hpp>
 
-/// Weights of convolutions between float and bfloat16, and between the orders of their values.
+/// Weights of convolutions between float and bfloat16, and between the orders of their values; for processors with
+/// AVX-512.
 namespace patchdiff::torch_cpu {
 
 template <class From, class To>
@@ -50,14 +51,14 @@ template <class From, class To>
 inline void cast_weights(const float* from, Bits16* to, std::int64_t first, std::int64_t last, std::int64_t in,
                          std::int64_t taps) {
   std::vector<Bits16> row(static_cast<std::size_t>(in * taps));
-  compiled_twice<&cast_weights_body>(from, to, first, last, in, taps, row.data());
+  with_avx512<&cast_weights_body>(from, to, first, last, in, taps, row.data());
 }
 
 /// The way back: float [out, in, taps] of bfloat16 [out, taps, in].
 inline void widen_weights(const Bits16* from, float* to, std::int64_t first, std::int64_t last, std::int64_t in,
                           std::int64_t taps) {
   std::vector<Bits16> row(static_cast<std::size_t>(in * taps));
-  compiled_twice<&widen_weights_body>(from, to, first, last, in, taps, row.data());
+  with_avx512<&widen_weights_body>(from, to, first, last, in, taps, row.data());
 }
 
 }  // namespace patchdiff::torch_cpu
