@@ -291,6 +291,7 @@ Json judged(const Arm& arm, const SampleJudge& judge, const Settings& settings) 
 
 void run(const Settings& settings) {
   at::set_num_threads(settings.threads);
+  if (!settings.pictures.empty()) fs::create_directories(settings.pictures);  // not after minutes of training
   const std::vector<ArmSettings> wanted = read_arms(settings.arms);
   const pd::AnyDataset train = read(settings.data, "train", settings.images),
                        test = read(settings.data, "t10k", std::numeric_limits<std::int64_t>::max());
