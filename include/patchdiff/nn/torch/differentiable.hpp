@@ -17,8 +17,8 @@ using Variables = ::torch::autograd::variable_list;
 
 /// What is computed of tensors, with a gradient of its own; one object is one call, and keeps what its gradient needs.
 ///
-/// LibTorch's `autograd::Function` is made anew for each class that is one; here a single one, `Recorded`, stands for
-/// all operations, which takes compilers a tenth less of a file that trains.
+/// LibTorch's `autograd::Function` is a template that each such class would fill anew; here `Recorded` fills it once
+/// for all, which hosts compile faster.
 struct Differentiable : ::torch::CustomClassHolder {
   /// Called without a record; the inputs that `backward` needs go into the context.
   virtual at::Tensor forward(AutogradContext& context, const Variables& inputs) = 0;
