@@ -340,8 +340,12 @@ void run(const Settings& settings) {
                 {"arms", described},
                 {"points", results}};
   };
+  const auto keep = [&] {
+    write_figures(settings.json, "patch_training_bench", figures());
+    if (settings.checkpoints.empty()) return;
+    for (const auto& arm : arms) arm->save(checkpoint_of(*arm));
+  };
   for (double point : settings.points) {
-    const std::size_t judged_before = results.size();
     bool all_there = false;
     while (!all_there) {  // in turns, so that whatever else the machine does meets all arms
       all_there = true;
@@ -353,13 +357,10 @@ void run(const Settings& settings) {
           all_there = false;
         } else {
           results.push_back(judged(*arm, judge, settings));
+          keep();
         }
       }
     }
-    if (results.size() == judged_before) continue;
-    write_figures(settings.json, "patch_training_bench", figures());
-    if (settings.checkpoints.empty()) continue;
-    for (const auto& arm : arms) arm->save(checkpoint_of(*arm));
   }
 }
 
@@ -388,7 +389,7 @@ int main(int argc, char** argv) {
   app.add_option("--pictures", settings.pictures, "folder for samples of each arm at its end");
   CLI::Option* json = app.add_option("--json", settings.json, "file for the figures");
   app.add_option("--checkpoints", settings.checkpoints,
-                 "folder that keeps the run at each point; with one that has a run, that goes on")
+                 "folder that keeps the run at each judgement; with one that has a run, that goes on")
       ->needs(json);
   add_dtype(app, settings.precision);
   add_threads(app, settings.threads);
