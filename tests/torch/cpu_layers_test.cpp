@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,7 +11,6 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <ATen/record_function.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <patchdiff/nn/torch/autocast_guard.hpp>
@@ -30,6 +28,7 @@
 #include "support/torch_catch.hpp"
 
 #include "plain_unet.hpp"
+#include "support/operator_counts.hpp"
 #include "support/random_weights.hpp"
 #include "support/tensors.hpp"
 
@@ -44,19 +43,12 @@ double error(const at::Tensor& got, const at::Tensor& expected) {
       .item<double>();
 }
 
-/// Whether f convolves by tiles, as observers of LibTorch's operators see it.
+/// Whether f convolves by tiles.
 template <class F>
 bool by_tiles(const F& f) {
-  static bool seen;
-  seen = false;
-  const auto handle = at::addThreadLocalCallback(
-      at::RecordFunctionCallback([](const at::RecordFunction& function) -> std::unique_ptr<at::ObserverContext> {
-        seen = seen || std::string_view(function.name()) == "patchdiff::convolution";
-        return nullptr;
-      }).scopes({at::RecordScope::FUNCTION}));
+  const OperatorCounts observed;
   f();
-  at::removeCallback(handle);
-  return seen;
+  return OperatorCounts::counts()["patchdiff::convolution"] > 0;
 }
 
 /// Group norm told by shift, scale and offset, in float64 by LibTorch.

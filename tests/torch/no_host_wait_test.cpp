@@ -3,12 +3,10 @@
 #include <cstdint>
 #include <initializer_list>
 #include <map>
-#include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
-#include <ATen/record_function.h>
 #include <torch/library.h>
 
 #include <patchdiff/torch.hpp>
@@ -16,6 +14,7 @@
 #include "support/torch_catch.hpp"
 
 #include "support/errors.hpp"
+#include "support/operator_counts.hpp"
 
 namespace patchdiff {
 namespace {
@@ -145,27 +144,6 @@ TEST_CASE("bfloat16 on a device without autocast is refused") {
               "AutocastGuard: precision: expected float32 on a device without autocast, got bfloat16 on meta",
               AutocastGuard(at::kMeta, Precision::bfloat16));
 }
-
-/// Counts the operators that run while it lives.
-class OperatorCounts {
- public:
-  OperatorCounts() : handle_(at::addGlobalCallback(at::RecordFunctionCallback(&count))) { counts().clear(); }
-  ~OperatorCounts() { at::removeCallback(handle_); }
-  OperatorCounts(const OperatorCounts&) = delete;
-  OperatorCounts& operator=(const OperatorCounts&) = delete;
-
-  static std::map<std::string, int>& counts() {
-    static std::map<std::string, int> all;
-    return all;
-  }
-
- private:
-  static std::unique_ptr<at::ObserverContext> count(const at::RecordFunction& function) {
-    ++counts()[function.name()];
-    return nullptr;
-  }
-  at::CallbackHandle handle_;
-};
 
 TEST_CASE("a step reads one flag from the device under fail and skip, and nothing under guarded") {
   for (const NonFinite policy : {NonFinite::guarded, NonFinite::fail, NonFinite::skip}) {

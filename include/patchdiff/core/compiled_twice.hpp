@@ -6,8 +6,8 @@
 #include <cpuid.h>
 #endif
 
-/// Kernels on the processor that are compiled twice, for AVX-512 and for whatever the host's file is compiled for; the
-/// processor is asked at run time.
+/// Kernels on the processor that are compiled for AVX-512, and most for whatever the host's file is compiled for too;
+/// the processor is asked at run time.
 namespace patchdiff {
 
 /// Whether the processor has AVX-512 (F, BW, VL and DQ).

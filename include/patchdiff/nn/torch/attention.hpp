@@ -33,8 +33,9 @@ struct OnceDifferentiable final : Differentiable {
 inline at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                          at::ScalarType softmax_type, Attention attention) {
   if (attention == Attention::fused) {
-    if (const auto fused = torch_compat::fused_attention(query, key, value))
+    if (const auto fused = torch_compat::fused_attention(query, key, value)) {
       return recorded(c10::make_intrusive<OnceDifferentiable>(), {*fused});
+    }
   }
   const auto matrices = [](const at::Tensor& x) { return x.flatten(0, 1); };
   const double scale = 1 / std::sqrt(static_cast<double>(query.size(2)));
