@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -34,13 +33,10 @@ struct BlockPlan {
 /// decoder takes back, level by level.
 class UNetPlan {
  public:
-  struct EncoderLevel {
-    std::optional<BlockPlan> down{};  ///< of each level but the highest
-    std::vector<BlockPlan> blocks{};
-  };
-  struct DecoderLevel {
-    std::vector<BlockPlan> entry{};   ///< in0 and in1 at the lowest level, else up
-    std::vector<BlockPlan> blocks{};  ///< each takes back an output of the encoder
+  struct Level {
+    std::vector<BlockPlan>
+        entry{};  ///< encoder: down, but for the highest; decoder: in0 and in1 at the lowest, else up
+    std::vector<BlockPlan> blocks{};  ///< those of the decoder each take back an output of the encoder
   };
 
   /// `stem_channels` enter the first level; `decoder_attends_once`: only the last block of a level of the decoder has
@@ -53,6 +49,7 @@ class UNetPlan {
         attn_resolutions_(options.attn_resolutions),
         attends_once_(decoder_attends_once),
         skips_{stem_channels},
+        encoder_(channels_.size()),
         decoder_(channels_.size()) {
     for (std::size_t level = 0; level < count(); ++level) add_encoder_level(level);
     for (std::size_t level = count(); level-- > 0;) add_decoder_level(level);
@@ -60,8 +57,8 @@ class UNetPlan {
 
   /// The number of levels; 0 is the highest resolution.
   std::size_t count() const noexcept { return channels_.size(); }
-  const EncoderLevel& encoder(std::size_t level) const { return encoder_[level]; }
-  const DecoderLevel& decoder(std::size_t level) const { return decoder_[level]; }
+  const Level& encoder(std::size_t level) const { return encoder_[level]; }
+  const Level& decoder(std::size_t level) const { return decoder_[level]; }
 
   /// The first part of the names of a level's layers.
   static std::string name(std::string_view side, ImageSize image, std::size_t level) {
@@ -75,10 +72,10 @@ class UNetPlan {
   }
 
   void add_encoder_level(std::size_t level) {
-    EncoderLevel& made = encoder_.emplace_back();
+    Level& made = encoder_[level];
     const std::string prefix = name("enc", image_, level);
     if (level > 0) {
-      made.down = BlockPlan{prefix + "down", skips_.back(), skips_.back(), false, Resample::down, layers_++};
+      made.entry.push_back({prefix + "down", skips_.back(), skips_.back(), false, Resample::down, layers_++});
       skips_.push_back(skips_.back());
     }
     for (std::int64_t index = 0; index < num_blocks_; ++index) {
@@ -89,7 +86,7 @@ class UNetPlan {
   }
 
   void add_decoder_level(std::size_t level) {
-    DecoderLevel& made = decoder_[level];
+    Level& made = decoder_[level];
     const std::string prefix = name("dec", image_, level);
     const bool lowest = level == count() - 1;
     std::int64_t channels = channels_[lowest ? level : level + 1];
@@ -118,8 +115,8 @@ class UNetPlan {
   bool attends_once_;
   std::uint64_t layers_ = 0;
   std::vector<std::int64_t> skips_;  ///< channels of the encoder's outputs that are not yet taken back
-  std::vector<EncoderLevel> encoder_{};
-  std::vector<DecoderLevel> decoder_;
+  std::vector<Level> encoder_;
+  std::vector<Level> decoder_;
 };
 
 }  // namespace patchdiff::unet

@@ -68,7 +68,7 @@ class SongUNet : public AutogradNetwork<SongUNet> {
       return std::pair((*stem_)(x), embedded(c_noise, conditioning));
     });
     at::Tensor branch = input;
-    std::vector<at::Tensor> skips = levels_->encode(
+    std::vector<at::Tensor> skips = levels_.encode(
         unet::rounded(stem, pass.precision), embedding, pass, [&](std::size_t level, const at::Tensor& entered) {
           if (options_.encoder_type == EncoderType::residual) {
             return branch = (entered + residual_[level - 1].then_halved(branch)) * std::sqrt(0.5);
@@ -78,7 +78,7 @@ class SongUNet : public AutogradNetwork<SongUNet> {
           return entered + skip_[level - 1](branch);
         });
     at::Tensor sum;
-    levels_->decode(std::move(skips), embedding, pass, [&](std::size_t level, const at::Tensor& left) {
+    levels_.decode(std::move(skips), embedding, pass, [&](std::size_t level, const at::Tensor& left) {
       if (level >= outputs_.size()) return;
       const at::Tensor output = outputs_[level](left);
       sum = sum.defined() ? doubled_[level](sum) + output : output;
@@ -117,8 +117,8 @@ class SongUNet : public AutogradNetwork<SongUNet> {
     map_layer0_.emplace(make, "map_layer0", noise_channels(), width);
     map_layer1_.emplace(make, "map_layer1", width, width);
     make_stem(make);
-    levels_.emplace(make, unet::UNetPlan(options_, options_.model_channels, /*decoder_attends_once=*/true),
-                    block_settings());
+    levels_ = {make, unet::UNetPlan(options_, options_.model_channels, /*decoder_attends_once=*/true),
+               block_settings()};
     make_encoder_branch(make);
     make_outputs(make);
   }
@@ -201,7 +201,7 @@ class SongUNet : public AutogradNetwork<SongUNet> {
   std::optional<unet::Linear> map_label_, map_layer0_, map_layer1_;
   std::vector<unet::Conv2d> implicit_;  ///< the coordinate stem's 1x1 layers
   std::optional<unet::Conv2d> stem_;
-  std::optional<unet::Levels> levels_;
+  unet::Levels levels_{};
   std::vector<unet::Conv2d> residual_, skip_;      ///< the encoder's branch, from the second level on
   std::vector<unet::Resampler> halved_, doubled_;  ///< of the encoder's branch, and of the sum of outputs
   std::vector<Output> outputs_;

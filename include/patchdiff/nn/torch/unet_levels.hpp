@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -38,18 +37,15 @@ inline at::Tensor rounded(const at::Tensor& x, Precision precision) {
 /// The residual blocks of a U-Net: an encoder whose outputs the decoder takes back, level by level.
 class Levels {
  public:
-  Levels(WeightMaker& make, const UNetPlan& plan, const BlockSettings& settings) : decoder_(plan.count()) {
-    for (std::size_t level = 0; level < count(); ++level) {
-      EncoderLevel& made = encoder_.emplace_back();
-      const UNetPlan::EncoderLevel& planned = plan.encoder(level);
-      if (planned.down) made.down.emplace(make, *planned.down, settings);
-      for (const BlockPlan& block : planned.blocks) made.blocks.emplace_back(make, block, settings);
-    }
-    for (std::size_t level = count(); level-- > 0;) {
-      const UNetPlan::DecoderLevel& planned = plan.decoder(level);
-      for (const BlockPlan& block : planned.entry) decoder_[level].entry.emplace_back(make, block, settings);
-      for (const BlockPlan& block : planned.blocks) decoder_[level].blocks.emplace_back(make, block, settings);
-    }
+  Levels() = default;
+  Levels(WeightMaker& make, const UNetPlan& plan, const BlockSettings& settings)
+      : encoder_(plan.count()), decoder_(plan.count()) {
+    const auto build = [&](Level& level, const UNetPlan::Level& planned) {
+      for (const BlockPlan& block : planned.entry) level.entry.emplace_back(make, block, settings);
+      for (const BlockPlan& block : planned.blocks) level.blocks.emplace_back(make, block, settings);
+    };
+    for (std::size_t level = 0; level < count(); ++level) build(encoder_[level], plan.encoder(level));
+    for (std::size_t level = count(); level-- > 0;) build(decoder_[level], plan.decoder(level));
   }
 
   /// The outputs that the decoder takes back; `enter(level, x)` replaces x at the beginning of each level but the
@@ -58,10 +54,7 @@ class Levels {
   std::vector<at::Tensor> encode(at::Tensor x, const at::Tensor& embedding, const Pass& pass, Enter&& enter) const {
     std::vector<at::Tensor> skips{x};
     for (std::size_t level = 0; level < count(); ++level) {
-      if (encoder_[level].down) {
-        x = enter(level, (*encoder_[level].down)(x, embedding, pass));
-        skips.push_back(x);
-      }
+      for (const Block& block : encoder_[level].entry) skips.push_back(x = enter(level, block(x, embedding, pass)));
       for (const Block& block : encoder_[level].blocks) skips.push_back(x = block(x, embedding, pass));
     }
     return skips;
@@ -85,17 +78,13 @@ class Levels {
   std::size_t count() const noexcept { return decoder_.size(); }
 
  private:
-  struct EncoderLevel {
-    std::optional<Block> down{};
-    std::vector<Block> blocks{};
-  };
-  struct DecoderLevel {
-    std::vector<Block> entry{};  ///< in0 and in1 at the lowest level, else up
+  struct Level {
+    std::vector<Block> entry{};
     std::vector<Block> blocks{};
   };
 
-  std::vector<EncoderLevel> encoder_{};
-  std::vector<DecoderLevel> decoder_;
+  std::vector<Level> encoder_;
+  std::vector<Level> decoder_;
 };
 
 }  // namespace patchdiff::unet

@@ -59,8 +59,9 @@ class SampleSongUNet {
     stem_.emplace(options.implicit_mlp ? stem + ".6" : stem,
                   options.implicit_mlp ? options.model_channels : options.in_channels, options.model_channels, 3);
     for (std::size_t level = 0; level < plan.count(); ++level) {
-      if (const auto& down = plan.encoder(level).down) encoder_.emplace_back(*down, told, device);
-      for (const unet::BlockPlan& block : plan.encoder(level).blocks) encoder_.emplace_back(block, told, device);
+      const auto& planned = plan.encoder(level);
+      for (const unet::BlockPlan& block : planned.entry) encoder_.emplace_back(block, told, device);
+      for (const unet::BlockPlan& block : planned.blocks) encoder_.emplace_back(block, told, device);
     }
     for (std::size_t level = plan.count(); level-- > 0;) {
       const auto& planned = plan.decoder(level);
