@@ -9,5 +9,5 @@
 #define AT_PER_OPERATOR_HEADERS
 #include <ATen/TensorOperators.h>
 #include <torch/csrc/autograd/autograd.h>
-#include <torch/csrc/autograd/custom_function.h>
+#include <torch/csrc/autograd/functions/utils.h>
 #pragma pop_macro("AT_PER_OPERATOR_HEADERS")

@@ -23,50 +23,44 @@ using Floats = float __attribute__((vector_size(64)));
 using Words = std::uint32_t __attribute__((vector_size(64)));
 using Halves = Bits16 __attribute__((vector_size(32)));
 
-/// Channels, rounded up to whole vectors.
-constexpr std::int64_t padded(std::int64_t channels) noexcept { return (channels + lanes - 1) / lanes * lanes; }
-
-/// Reads up to 16 values; those beyond `count` are zero.
-[[gnu::always_inline]] inline void load(const Bits16* from, std::int64_t count, Floats& to) noexcept {
-  Halves halves{};
-  if (count >= lanes) {
-    std::memcpy(&halves, from, sizeof halves);
-  } else {
-    std::memcpy(&halves, from, static_cast<std::size_t>(count) * sizeof(Bits16));
-  }
+[[gnu::always_inline]] inline void load(const Bits16* from, Floats& to) noexcept {
+  Halves halves;
+  std::memcpy(&halves, from, sizeof halves);
   const Words words = __builtin_convertvector(halves, Words) << 16;
   std::memcpy(&to, &words, sizeof to);
 }
 
 /// Rounds to nearest, ties to even; NaN stays NaN.
-[[gnu::always_inline]] inline void store(Bits16* to, std::int64_t count, const Floats& from) noexcept {
+[[gnu::always_inline]] inline void store(Bits16* to, const Floats& from) noexcept {
   Words words;
   std::memcpy(&words, &from, sizeof words);
   const Words rounded = (words + 0x7fff + ((words >> 16) & 1)) >> 16;
   const Words not_a_number = Words{} + 0x7fc0;
   const Halves halves = __builtin_convertvector(from == from ? rounded : not_a_number, Halves);
-  if (count >= lanes) {
-    std::memcpy(to, &halves, sizeof halves);
-  } else {
-    std::memcpy(to, &halves, static_cast<std::size_t>(count) * sizeof(Bits16));
-  }
+  std::memcpy(to, &halves, sizeof halves);
 }
 
-[[gnu::always_inline]] inline void load(const float* from, std::int64_t count, Floats& to) noexcept {
-  if (count >= lanes) {
-    std::memcpy(&to, from, sizeof to);
-  } else {
-    to = Floats{};
-    std::memcpy(&to, from, static_cast<std::size_t>(count) * sizeof(float));
-  }
+[[gnu::always_inline]] inline void load(const float* from, Floats& to) noexcept { std::memcpy(&to, from, sizeof to); }
+[[gnu::always_inline]] inline void store(float* to, const Floats& from) noexcept {
+  std::memcpy(to, &from, sizeof from);
 }
 
-[[gnu::always_inline]] inline void store(float* to, std::int64_t count, const Floats& from) noexcept {
-  if (count >= lanes) {
-    std::memcpy(to, &from, sizeof from);
-  } else {
-    std::memcpy(to, &from, static_cast<std::size_t>(count) * sizeof(float));
-  }
+/// Reads up to 16 values; those beyond `count` are zero.
+template <class Value>
+[[gnu::always_inline]] inline void load(const Value* from, std::int64_t count, Floats& to) noexcept {
+  if (count >= lanes) return load(from, to);
+  Value values[lanes]{};
+  std::memcpy(values, from, static_cast<std::size_t>(count) * sizeof(Value));
+  load(values, to);
+}
+
+/// Writes up to 16 values.
+template <class Value>
+[[gnu::always_inline]] inline void store(Value* to, std::int64_t count, const Floats& from) noexcept {
+  if (count >= lanes) return store(to, from);
+  Value values[lanes];
+  store(values, from);
+  std::memcpy(to, values, static_cast<std::size_t>(count) * sizeof(Value));
 }
 
 /// The root of each number, by the processor's instruction: std::sqrt sets errno, which keeps compilers from vectors.

@@ -17,14 +17,16 @@ namespace patchdiff::unet {
 
 /// The identity, whose gradient cannot be differentiated again.
 struct OnceDifferentiable final : Differentiable {
-  at::Tensor forward(AutogradContext&, const Variables& inputs) override { return inputs[0].view_as(inputs[0]); }
+  at::Tensor forward(const Variables& inputs) override { return inputs[0].detach(); }
 
-  Variables backward(AutogradContext&, const at::Tensor& cotangent) override {
+  Variables backward(const Variables&, const at::Tensor& cotangent) override {
     if (at::GradMode::is_enabled()) {
       throw ConfigError("unet", "attention", "plain, as second derivatives need", "fused, which has none");
     }
     return {cotangent};
   }
+
+  bool keeps_inputs() const override { return false; }
 };
 
 /// Softmax attention over pixels, by heads: query, key, value and result are [N, heads, channels, pixels].
@@ -34,7 +36,7 @@ inline at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const a
                          at::ScalarType softmax_type, Attention attention) {
   if (attention == Attention::fused) {
     if (const auto fused = torch_compat::fused_attention(query, key, value)) {
-      return recorded(c10::make_intrusive<OnceDifferentiable>(), {*fused});
+      return recorded<OnceDifferentiable>({*fused});
     }
   }
   const auto matrices = [](const at::Tensor& x) { return x.flatten(0, 1); };

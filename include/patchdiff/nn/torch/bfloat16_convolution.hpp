@@ -21,19 +21,17 @@ namespace patchdiff::unet {
 class BFloat16Convolution final : public Differentiable {
  public:
   static at::Tensor apply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, std::int64_t padding) {
-    return recorded(c10::make_intrusive<BFloat16Convolution>(padding), {x, weight, bias});
+    return recorded<BFloat16Convolution>({x, weight, bias}, padding);
   }
 
   explicit BFloat16Convolution(std::int64_t padding) : padding_(padding) {}
 
-  at::Tensor forward(AutogradContext& context, const Variables& inputs) override {
-    context.save_for_backward(inputs);
+  at::Tensor forward(const Variables& inputs) override {
     cast_ = in_bfloat16(inputs[1].contiguous());
     return at::conv2d(inputs[0], cast_, inputs[2].to(at::kBFloat16), 1, padding_);
   }
 
-  Variables backward(AutogradContext& context, const at::Tensor& cotangent) override {
-    const Variables inputs = context.get_saved_variables();
+  Variables backward(const Variables& inputs, const at::Tensor& cotangent) override {
     if (at::GradMode::is_enabled()) {
       return autograd_gradients(
           [&](const Variables& from) {
@@ -44,7 +42,7 @@ class BFloat16Convolution final : public Differentiable {
     auto [x, weight, bias] = at::convolution_backward(
         channels_last(cotangent, at::kBFloat16), inputs[0], cast_, inputs[2].sizes(), {1, 1}, {padding_, padding_},
         {1, 1}, false, {0, 0}, 1,
-        {context.needs_input_grad(0), context.needs_input_grad(1), context.needs_input_grad(2)});
+        {task_should_compute_output(0), task_should_compute_output(1), task_should_compute_output(2)});
     if (weight.defined()) weight = in_float(weight);
     if (bias.defined()) bias = bias.to(at::kFloat);
     return {x, weight, bias};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <optional>
 
 #include <ATen/core/Tensor.h>
@@ -25,6 +26,9 @@ inline std::optional<at::ScalarType> cpu_type(const at::Tensor& weight) {
   if (torch_compat::autocast_type(at::kCPU) == at::kBFloat16) return at::kBFloat16;
   return std::nullopt;
 }
+
+/// Whether kernels that read channels by whole vectors take as many.
+inline bool fills_vectors(std::int64_t channels) { return channels > 0 && channels % torch_cpu::lanes == 0; }
 
 /// Activations as these layers take them.
 inline at::Tensor channels_last(const at::Tensor& x, at::ScalarType type) {

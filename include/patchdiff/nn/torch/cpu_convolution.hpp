@@ -23,27 +23,25 @@ namespace patchdiff::unet {
 /// For processors with AVX-512. Observers of LibTorch's operators see it as `patchdiff::convolution` and
 /// `patchdiff::convolution_backward`.
 struct CpuConvolution final : Differentiable {
-  /// Whether this is that convolution, and faster than LibTorch's: with AVX-512 and channels that fill its vectors; in
-  /// bfloat16 two of them, and no matrix units, which only LibTorch uses.
+  /// Whether this is that convolution, and faster than LibTorch's: with AVX-512 and channels that are a multiple of 16;
+  /// in bfloat16 no fewer than 32, and without matrix units, which only LibTorch uses.
   static bool gains(const at::Tensor& x, const at::Tensor& weight, std::int64_t padding) {
     const bool is_float = x.scalar_type() == at::kFloat;
-    const std::int64_t fewest = is_float ? torch_cpu::lanes : 2 * torch_cpu::lanes;
+    const auto fit = [&](std::int64_t channels) {
+      return fills_vectors(channels) && (is_float || channels >= 2 * torch_cpu::lanes);
+    };
     return has_avx512() && (is_float || !has_amx_bfloat16()) && x.device().is_cpu() && padding == 1 &&
-           weight.size(2) == 3 && weight.size(3) == 3 && weight.size(0) >= fewest && weight.size(1) >= fewest &&
+           weight.size(2) == 3 && weight.size(3) == 3 && fit(weight.size(0)) && fit(weight.size(1)) &&
            x.size(1) == weight.size(1) && x.numel() > 0;
   }
 
   static at::Tensor apply(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-    return recorded(c10::make_intrusive<CpuConvolution>(), {x, weight, bias});
+    return recorded<CpuConvolution>({x, weight, bias});
   }
 
-  at::Tensor forward(AutogradContext& context, const Variables& inputs) override {
-    context.save_for_backward(inputs);
-    return convolved(inputs[0], inputs[1], inputs[2]);
-  }
+  at::Tensor forward(const Variables& inputs) override { return convolved(inputs[0], inputs[1], inputs[2]); }
 
-  Variables backward(AutogradContext& context, const at::Tensor& cotangent) override {
-    const Variables inputs = context.get_saved_variables();
+  Variables backward(const Variables& inputs, const at::Tensor& cotangent) override {
     if (at::GradMode::is_enabled()) {
       return autograd_gradients(
           [](const Variables& from) {
@@ -52,7 +50,7 @@ struct CpuConvolution final : Differentiable {
           inputs, inputs.size(), cotangent);
     }
     return gradients_of(channels_last(cotangent, inputs[0].scalar_type()), inputs[0], inputs[1],
-                        context.needs_input_grad(0), context.needs_input_grad(1) || context.needs_input_grad(2));
+                        task_should_compute_output(0), task_should_compute_output(1) || task_should_compute_output(2));
   }
 
   /// y [N, out, H, W] of x [N, in, H, W] of the same type that lies channels last, weight [out, in, 3, 3] and bias

@@ -20,19 +20,18 @@
 
 namespace patchdiff::unet {
 
-/// Group norm of activations in float or bfloat16; `shift` without values means none: LibTorch 1.13 takes no undefined
-/// inputs.
+/// Group norm of activations in float or bfloat16, of a multiple of 16 channels; `shift` without values means none:
+/// LibTorch 1.13 takes no undefined inputs.
 class CpuGroupNorm final : public Differentiable {
  public:
   static at::Tensor apply(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale,
                           const at::Tensor& offset, std::int64_t groups, double epsilon, bool silu) {
-    return recorded(c10::make_intrusive<CpuGroupNorm>(groups, epsilon, silu), {x, shift, scale, offset});
+    return recorded<CpuGroupNorm>({x, shift, scale, offset}, groups, epsilon, silu);
   }
 
   CpuGroupNorm(std::int64_t groups, double epsilon, bool silu) : groups_(groups), epsilon_(epsilon), silu_(silu) {}
 
-  at::Tensor forward(AutogradContext& context, const Variables& inputs) override {
-    context.save_for_backward(inputs);
+  at::Tensor forward(const Variables& inputs) override {
     const at::Tensor &x = inputs[0], &scale = inputs[2];
     const at::Tensor result = at::empty_like(x);
     mean_ = at::empty({x.size(0), groups_}, scale.options());
@@ -45,8 +44,7 @@ class CpuGroupNorm final : public Differentiable {
     return result;
   }
 
-  Variables backward(AutogradContext& context, const at::Tensor& cotangent) override {
-    const Variables inputs = context.get_saved_variables();
+  Variables backward(const Variables& inputs, const at::Tensor& cotangent) override {
     if (at::GradMode::is_enabled()) {
       return autograd_gradients([this](const Variables& from) { return plain(from); }, inputs, inputs.size(),
                                 cotangent);
@@ -57,7 +55,7 @@ class CpuGroupNorm final : public Differentiable {
     const at::Tensor shift_gradient = shifted(shift) ? at::empty_like(shift) : at::Tensor();
     const std::int64_t channels = x.size(1), values = values_of_sample(x);
     by_value_type(x, [&]<class Value>(Value) {
-      for_samples(x, 10, [&](std::int64_t sample, torch_cpu::ChannelArrays& work) {
+      for_samples(x, 8, [&](std::int64_t sample, torch_cpu::ChannelArrays& work) {
         const auto by_channel = [&](const at::Tensor& gradient) {
           return gradient.defined() ? gradient.data_ptr<float>() + sample * channels : nullptr;
         };

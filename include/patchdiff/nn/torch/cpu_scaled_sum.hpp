@@ -18,12 +18,12 @@ namespace patchdiff::unet {
 class CpuScaledSum final : public Differentiable {
  public:
   static at::Tensor apply(const at::Tensor& x, const at::Tensor& y, double scale) {
-    return recorded(c10::make_intrusive<CpuScaledSum>(scale), {x, y});
+    return recorded<CpuScaledSum>({x, y}, scale);
   }
 
   explicit CpuScaledSum(double scale) : scale_(scale) {}
 
-  at::Tensor forward(AutogradContext&, const Variables& inputs) override {
+  at::Tensor forward(const Variables& inputs) override {
     const at::Tensor &x = inputs[0], &y = inputs[1];
     const at::Tensor sum = at::empty_like(x);
     by_value_type(x, [&](auto value) {
@@ -36,10 +36,12 @@ class CpuScaledSum final : public Differentiable {
     return sum;
   }
 
-  Variables backward(AutogradContext&, const at::Tensor& cotangent) override {
+  Variables backward(const Variables&, const at::Tensor& cotangent) override {
     const at::Tensor gradient = cotangent * scale_;
     return {gradient, gradient};
   }
+
+  bool keeps_inputs() const override { return false; }
 
  private:
   double scale_;

@@ -3,51 +3,105 @@
 
 #include <cstddef>
 #include <functional>
+#include <memory>
+#include <mutex>
+#include <type_traits>
+#include <utility>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/core/ivalue.h>
 
 #include <patchdiff/backend/torch/autograd.hpp>
+#include <patchdiff/core/error.hpp>
 
 namespace patchdiff::unet {
 
-using ::torch::autograd::AutogradContext;
 using Variables = ::torch::autograd::variable_list;
 
-/// What is computed of tensors, with a gradient of its own; one object is one call, and keeps what its gradient needs.
+/// A tensor computed of tensors, with a gradient of its own; one object is one call, and keeps what its gradient needs.
 ///
-/// LibTorch's `autograd::Function` is a template that each such class would fill anew; here `Recorded` fills it once
-/// for all, which hosts compile faster.
-struct Differentiable : ::torch::CustomClassHolder {
-  /// Called without a record; the inputs that `backward` needs go into the context.
-  virtual at::Tensor forward(AutogradContext& context, const Variables& inputs) = 0;
+/// It is the node that LibTorch's autograd records; the template `torch::autograd::Function` would make each host
+/// compile a node, and a table of what is kept, of its own.
+class Differentiable : public ::torch::autograd::Node {
+ public:
+  /// Called without a record.
+  virtual at::Tensor forward(const Variables& inputs) = 0;
 
-  /// A gradient of each input, undefined where none is wanted. Where gradients are recorded (`at::GradMode`), they must
-  /// be differentiable themselves.
-  virtual Variables backward(AutogradContext& context, const at::Tensor& cotangent) = 0;
-};
+  /// A gradient of each input, undefined where none is wanted (`task_should_compute_output`). Where gradients are
+  /// recorded (`at::GradMode`), they must be differentiable themselves.
+  ///
+  /// `inputs` are those of `forward`, or none where they are not kept.
+  virtual Variables backward(const Variables& inputs, const at::Tensor& cotangent) = 0;
 
-/// An operation as LibTorch's autograd sees it.
-struct Recorded : ::torch::autograd::Function<Recorded> {
-  static at::Tensor forward(AutogradContext* context, const c10::intrusive_ptr<Differentiable>& operation,
-                            at::TensorList inputs) {
-    context->saved_data["operation"] = c10::IValue::make_capsule(operation);
-    return operation->forward(*context, inputs.vec());
+  virtual bool keeps_inputs() const { return true; }
+
+  /// Keeps what a recorded call needs. Backward then fails by LibTorch's own errors where an input was changed since,
+  /// and where it runs a second time without being told so at the first.
+  void keep(const Variables& inputs) {
+    if (keeps_inputs()) {
+      for (const at::Tensor& input : inputs) kept_.emplace_back(input, /*is_output=*/false);
+    }
+    set_next_edges(::torch::autograd::collect_next_edges(inputs));
   }
 
-  static Variables backward(AutogradContext* context, const Variables& cotangents) {
-    const auto operation = context->saved_data["operation"].toCapsule();
-    const Variables found = static_cast<Differentiable&>(*operation).backward(*context, cotangents.front());
-    Variables result(1);  // the operation is an argument too
-    result.insert(result.end(), found.begin(), found.end());
-    return result;
+  void release_variables() override {
+    const std::lock_guard lock(mutex_);
+    for (::torch::autograd::SavedVariable& each : kept_) each.reset_data();
   }
+
+ protected:
+  Variables apply(Variables&& cotangents) override {
+    if (!cotangents.front().defined()) return Variables(num_outputs());  // zero
+    Variables inputs;
+    {
+      const std::lock_guard lock(mutex_);
+      for (const ::torch::autograd::SavedVariable& each : kept_) inputs.push_back(each.unpack());
+    }
+    return backward(inputs, cotangents.front());
+  }
+
+ private:
+  std::vector<::torch::autograd::SavedVariable> kept_{};
 };
 
-/// The result of an operation, on record where gradients are.
-inline at::Tensor recorded(c10::intrusive_ptr<Differentiable> operation, const Variables& inputs) {
-  return Recorded::apply(operation, at::TensorList(inputs));
+/// What LibTorch holds nodes by: std::shared_ptr or, in later versions, c10::intrusive_ptr.
+using NodePointer = decltype(::torch::autograd::Edge::function);
+
+/// A node of the given class; long chains of nodes are taken apart without recursion.
+template <class Operation, class... Arguments>
+NodePointer make_node(Arguments&&... arguments) {
+  if constexpr (std::is_same_v<NodePointer, std::shared_ptr<::torch::autograd::Node>>) {
+    return {new Operation(std::forward<Arguments>(arguments)...), [](Operation* node) { deleteNode(node); }};
+  } else {
+    return c10::make_intrusive<Operation>(std::forward<Arguments>(arguments)...);
+  }
+}
+
+/// Calls an operation, on record where gradients are.
+///
+/// Errors: ConfigError for inputs with tangents, as forward derivatives are not there.
+inline at::Tensor called(const NodePointer& node, const Variables& inputs) {
+  auto& operation = static_cast<Differentiable&>(*node);
+  if (::torch::autograd::isFwGradDefinedTensorList(at::TensorList(inputs))) {
+    throw ConfigError("unet", "inputs", "tensors without tangents", "a tensor with one");
+  }
+  at::Tensor result;
+  {
+    const at::AutoGradMode off(false);
+    result = operation.forward(inputs);
+  }
+  if (at::GradMode::is_enabled() && ::torch::autograd::any_variable_requires_grad(inputs)) {
+    operation.keep(inputs);
+    ::torch::autograd::set_history(result, node);
+  }
+  return result;
+}
+
+/// The result of an `Operation` of the inputs.
+template <class Operation, class... Arguments>
+at::Tensor recorded(const Variables& inputs, Arguments&&... arguments) {
+  return called(make_node<Operation>(std::forward<Arguments>(arguments)...), inputs);
 }
 
 /// Gradients of f by LibTorch's autograd, differentiable where gradients are recorded.

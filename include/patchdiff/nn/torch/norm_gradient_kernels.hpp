@@ -28,7 +28,7 @@ struct NormGradients {
   gradient *= gate * (1.0F + linear * (1.0F - gate));
 }
 
-/// What the gradients of up to 16 channels are made of: [channels] each.
+/// What the gradients of 16 channels are made of: [channels] each.
 struct NormSums {
   const float *slope, *level, *scale, *offset;
   float* gradients;            ///< sums of the gradient behind f
@@ -40,20 +40,20 @@ struct NormSums {
 template <class Value>
 [[gnu::always_inline]] inline void add_gradients(const NormSample<Value>& s, const NormGradients<Value>& g,
                                                  std::int64_t pixel, std::int64_t end, std::int64_t c,
-                                                 std::int64_t count, const NormSums& sums) noexcept {
+                                                 const NormSums& sums) noexcept {
   const Value* x = s.x + c;
   const Value* y = g.y + c;
   const std::int64_t channels = s.channels;
   const bool silu = s.silu;
   Floats slope, level, scale, offset, sum{}, product{}, norm{};
-  load(sums.slope + c, lanes, slope);
-  load(sums.level + c, lanes, level);
-  load(sums.scale + c, lanes, scale);
-  load(sums.offset + c, lanes, offset);
+  load(sums.slope + c, slope);
+  load(sums.level + c, level);
+  load(sums.scale + c, scale);
+  load(sums.offset + c, offset);
   for (; pixel < end; ++pixel) {
     Floats value, gradient;
-    load(x + pixel * channels, count, value);
-    load(y + pixel * channels, count, gradient);
+    load(x + pixel * channels, value);
+    load(y + pixel * channels, gradient);
     value = value * slope + level;
     before_activation(value * scale + offset, silu, gradient);
     sum += gradient;
@@ -68,27 +68,27 @@ template <class Value>
 template <class Value>
 [[gnu::always_inline]] inline void write_gradients(const NormSample<Value>& s, const NormGradients<Value>& g,
                                                    std::int64_t pixel, std::int64_t end, std::int64_t c,
-                                                   std::int64_t count, const NormSums& sums) noexcept {
+                                                   const NormSums& sums) noexcept {
   const Value* x = s.x + c;
   const Value* y = g.y + c;
   Value* result = g.x + c;
   const std::int64_t channels = s.channels;
   const bool silu = s.silu;
   Floats slope, level, scale, offset, gain, drift, rest;
-  load(sums.slope + c, lanes, slope);
-  load(sums.level + c, lanes, level);
-  load(sums.scale + c, lanes, scale);
-  load(sums.offset + c, lanes, offset);
-  load(sums.gain + c, lanes, gain);
-  load(sums.drift + c, lanes, drift);
-  load(sums.rest + c, lanes, rest);
+  load(sums.slope + c, slope);
+  load(sums.level + c, level);
+  load(sums.scale + c, scale);
+  load(sums.offset + c, offset);
+  load(sums.gain + c, gain);
+  load(sums.drift + c, drift);
+  load(sums.rest + c, rest);
   for (; pixel < end; ++pixel) {
     Floats value, gradient;
-    load(x + pixel * channels, count, value);
-    load(y + pixel * channels, count, gradient);
+    load(x + pixel * channels, value);
+    load(y + pixel * channels, gradient);
     value = value * slope + level;
     before_activation(value * scale + offset, silu, gradient);
-    store(result + pixel * channels, count, gradient * gain - value * drift - rest);
+    store(result + pixel * channels, gradient * gain - value * drift - rest);
   }
 }
 
@@ -96,15 +96,12 @@ template <class Value>
 [[gnu::always_inline]] inline void norm_backward_body(const NormSample<Value>& s, const NormGradients<Value>& g,
                                                       ChannelArrays& work) noexcept {
   normalising_line(s, work[0], work[1]);
-  // Copies, as vectors are read whole.
-  std::copy_n(s.scale, s.channels, work[2]);
-  std::copy_n(s.offset, s.channels, work[3]);
-  const NormSums sums{work[0], work[1], work[2], work[3], work[4], work[5], work[6], work[7], work[8], work[9]};
+  const NormSums sums{work[0], work[1], s.scale, s.offset, work[2], work[3], work[4], work[5], work[6], work[7]};
   for (float* each : {sums.gradients, sums.products, sums.norms}) std::fill_n(each, s.channels, 0.0F);
   for_blocks(
-      s.pixels, s.channels,
-      [&](std::int64_t pixel, std::int64_t end, std::int64_t c, std::int64_t count)
-          __attribute__((always_inline)) { add_gradients(s, g, pixel, end, c, count, sums); });
+      s.pixels, s.channels, [&](std::int64_t pixel, std::int64_t end, std::int64_t c) __attribute__((always_inline)) {
+        add_gradients(s, g, pixel, end, c, sums);
+      });
   const std::int64_t size = s.group_size();
   const double share = 1 / static_cast<double>(s.pixels * size);
   for (std::int64_t group = 0; group < s.groups; ++group) {
@@ -127,12 +124,12 @@ template <class Value>
     }
   }
   for_blocks(
-      s.pixels, s.channels,
-      [&](std::int64_t pixel, std::int64_t end, std::int64_t c, std::int64_t count)
-          __attribute__((always_inline)) { write_gradients(s, g, pixel, end, c, count, sums); });
+      s.pixels, s.channels, [&](std::int64_t pixel, std::int64_t end, std::int64_t c) __attribute__((always_inline)) {
+        write_gradients(s, g, pixel, end, c, sums);
+      });
 }
 
-/// Writes all gradients, from what `norm` was given and left; `work` is of 10 arrays.
+/// Writes all gradients, from what `norm` was given and left; `work` is of 8 arrays.
 template <class Value>
 void norm_backward(const NormSample<Value>& sample, const NormGradients<Value>& gradients,
                    ChannelArrays& work) noexcept {

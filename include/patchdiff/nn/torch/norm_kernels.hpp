@@ -10,21 +10,19 @@
 #include <patchdiff/backend/torch/lanes.hpp>
 #include <patchdiff/core/compiled_twice.hpp>
 
-/// Group norm with all around it over one sample, pixel by pixel with channels side by side; for processors with
-/// AVX-512.
+/// Group norm with all around it over one sample, pixel by pixel with channels side by side, which are a multiple of
+/// 16; for processors with AVX-512.
 namespace patchdiff::torch_cpu {
 
 /// Pixels that are worked through for all channels before the next ones are read.
 constexpr std::int64_t pixel_block = 64;
 
-/// Calls f(pixel, end, c, count) for blocks of pixels and, within each, for up to 16 channels from `c` on.
+/// Calls f(pixel, end, c) for blocks of pixels and, within each, for the 16 channels from `c` on.
 template <class F>
 [[gnu::always_inline]] inline void for_blocks(std::int64_t pixels, std::int64_t channels, const F& f) noexcept {
   for (std::int64_t block = 0; block < pixels; block += pixel_block) {
     const std::int64_t end = std::min(pixels, block + pixel_block);
-    for_lanes(
-        0,
-        channels, [&](std::int64_t c, std::int64_t count) __attribute__((always_inline)) { f(block, end, c, count); });
+    for (std::int64_t c = 0; c < channels; c += lanes) f(block, end, c);
   }
 }
 
@@ -50,37 +48,37 @@ struct NormSample {
   std::int64_t group_size() const noexcept { return channels / groups; }
 };
 
-/// Several arrays of `padded(channels)` floats.
+/// Several arrays of a float for each channel.
 class ChannelArrays {
  public:
   ChannelArrays(std::int64_t count, std::int64_t channels)
-      : stride_(padded(channels)), values_(static_cast<std::size_t>(count * padded(channels))) {}
-  float* operator[](std::int64_t index) noexcept { return values_.data() + index * stride_; }
+      : channels_(channels), values_(static_cast<std::size_t>(count * channels)) {}
+  float* operator[](std::int64_t index) noexcept { return values_.data() + index * channels_; }
 
  private:
-  std::int64_t stride_;
+  std::int64_t channels_;
   std::vector<float> values_;
 };
 
 /// Adds to 16 sums: those of a block of pixels, so that few numbers are added up in a row.
 [[gnu::always_inline]] inline void add_to(float* sums, const Floats& more) noexcept {
   Floats sum;
-  load(sums, lanes, sum);
-  store(sums, lanes, sum + more);
+  load(sums, sum);
+  store(sums, sum + more);
 }
 
-/// Adds the values of up to 16 channels, less a pivot, and their squares.
+/// Adds the values of 16 channels, less a pivot, and their squares.
 template <class Value>
 [[gnu::always_inline]] inline void add_moments(const NormSample<Value>& s, std::int64_t pixel, std::int64_t end,
-                                               std::int64_t c, std::int64_t count, const float* pivots, float* sums,
+                                               std::int64_t c, const float* pivots, float* sums,
                                                float* squares) noexcept {
   const Value* x = s.x + c;
   const std::int64_t channels = s.channels;
   Floats pivot, sum{}, square{};
-  load(pivots + c, lanes, pivot);
+  load(pivots + c, pivot);
   for (; pixel < end; ++pixel) {
     Floats value;
-    load(x + pixel * channels, count, value);
+    load(x + pixel * channels, value);
     value -= pivot;
     sum += value;
     square += value * value;
@@ -98,15 +96,15 @@ template <class Value>
   float* pivots = work[2];
   for (std::int64_t c = 0; c < s.channels; c += lanes) {
     Floats first;
-    load(s.x + c, s.channels - c, first);
-    store(pivots + c, lanes, first);
-    store(sums + c, lanes, Floats{});
-    store(squares + c, lanes, Floats{});
+    load(s.x + c, first);
+    store(pivots + c, first);
+    store(sums + c, Floats{});
+    store(squares + c, Floats{});
   }
   for_blocks(
-      s.pixels, s.channels,
-      [&](std::int64_t pixel, std::int64_t end, std::int64_t c, std::int64_t count)
-          __attribute__((always_inline)) { add_moments(s, pixel, end, c, count, pivots, sums, squares); });
+      s.pixels, s.channels, [&](std::int64_t pixel, std::int64_t end, std::int64_t c) __attribute__((always_inline)) {
+        add_moments(s, pixel, end, c, pivots, sums, squares);
+      });
   const std::int64_t size = s.group_size();
   const auto count = static_cast<double>(s.pixels);
   for (std::int64_t group = 0; group < s.groups; ++group) {
@@ -139,28 +137,27 @@ template <class Value>
   }
 }
 
-/// Writes f(x slope + level) of up to 16 channels.
+/// Writes f(x slope + level) of 16 channels.
 template <class Value>
 [[gnu::always_inline]] inline void write_norm(const NormSample<Value>& s, std::int64_t pixel, std::int64_t end,
-                                              std::int64_t c, std::int64_t count, const float* slope,
-                                              const float* level) noexcept {
+                                              std::int64_t c, const float* slope, const float* level) noexcept {
   const Value* x = s.x + c;
   Value* y = s.y + c;
   const std::int64_t channels = s.channels;
   const bool silu = s.silu;
   Floats a, b;
-  load(slope + c, lanes, a);
-  load(level + c, lanes, b);
+  load(slope + c, a);
+  load(level + c, b);
   for (; pixel < end; ++pixel) {
     Floats value;
-    load(x + pixel * channels, count, value);
+    load(x + pixel * channels, value);
     value = value * a + b;
     if (silu) {
       Floats gate;
       sigmoid(value, gate);
       value *= gate;
     }
-    store(y + pixel * channels, count, value);
+    store(y + pixel * channels, value);
   }
 }
 
@@ -175,9 +172,9 @@ template <class Value>
     level[c] = level[c] * s.scale[c] + s.offset[c];
   }
   for_blocks(
-      s.pixels, s.channels,
-      [&](std::int64_t pixel, std::int64_t end, std::int64_t c, std::int64_t count)
-          __attribute__((always_inline)) { write_norm(s, pixel, end, c, count, slope, level); });
+      s.pixels, s.channels, [&](std::int64_t pixel, std::int64_t end, std::int64_t c) __attribute__((always_inline)) {
+        write_norm(s, pixel, end, c, slope, level);
+      });
 }
 
 /// Writes y, mean and inverse_deviation; `work` is of 3 arrays.

@@ -20,14 +20,10 @@ class Recomputation final : public Differentiable {
   Recomputation(Recomputable function, std::size_t activations)
       : function_(std::move(function)), activations_(activations) {}
 
-  at::Tensor forward(AutogradContext& context, const Variables& inputs) override {
-    context.save_for_backward(inputs);
-    return called(inputs);
-  }
+  at::Tensor forward(const Variables& inputs) override { return called(inputs); }
 
-  Variables backward(AutogradContext& context, const at::Tensor& cotangent) override {
-    return autograd_gradients([this](const Variables& inputs) { return called(inputs); }, context.get_saved_variables(),
-                              activations_, cotangent);
+  Variables backward(const Variables& inputs, const at::Tensor& cotangent) override {
+    return autograd_gradients([this](const Variables& from) { return called(from); }, inputs, activations_, cotangent);
   }
 
  private:
@@ -45,7 +41,7 @@ inline at::Tensor recomputed(Recomputable function, const std::vector<at::Tensor
                              const std::vector<at::Tensor>& weights) {
   Variables inputs = activations;
   inputs.insert(inputs.end(), weights.begin(), weights.end());
-  return recorded(c10::make_intrusive<Recomputation>(std::move(function), activations.size()), inputs);
+  return recorded<Recomputation>(inputs, std::move(function), activations.size());
 }
 
 }  // namespace patchdiff::unet

@@ -141,13 +141,13 @@ struct GroupNorm {
   }
 
   at::Tensor operator()(const at::Tensor& x) const {
-    if (const auto type = cpu_type(weight)) return by_kernel(x, *type, {}, false);
+    if (const auto type = kernel_type()) return by_kernel(x, *type, {}, false);
     return normalised(x);
   }
 
   /// SiLU of the norm, told something by channel.
   at::Tensor with_silu(const at::Tensor& x, const ChannelChange& change = {}) const {
-    if (const auto type = cpu_type(weight)) return by_kernel(x, *type, change, true);
+    if (const auto type = kernel_type()) return by_kernel(x, *type, change, true);
     const auto by_channel = [](const at::Tensor& values) { return values.unsqueeze(2).unsqueeze(3); };
     at::Tensor h = normalised(change.shift.defined() ? x + by_channel(change.shift) : x);
     if (change.scale.defined()) h = h * (by_channel(change.scale) + 1) + by_channel(change.offset);
@@ -160,6 +160,10 @@ struct GroupNorm {
   double epsilon;
 
  private:
+  std::optional<at::ScalarType> kernel_type() const {
+    return fills_vectors(weight.size(0)) ? cpu_type(weight) : std::nullopt;
+  }
+
   /// In the scalar type of its weights: LibTorch 1.13 refuses bfloat16 activations beside float weights.
   at::Tensor normalised(const at::Tensor& x) const {
     return at::group_norm(x.to(weight.scalar_type()), groups, weight, bias, epsilon);

@@ -15,7 +15,7 @@
 #include <patchdiff/nn/torch/winograd_weights.hpp>
 
 /// 3x3 convolutions of stride and padding 1 by Winograd's tiles, computed in float, on arrays of float or bfloat16 that
-/// lie channels last.
+/// lie channels last, of a multiple of 16 channels.
 ///
 /// Only for processors with AVX-512 (`has_avx512()`): others have no gain. Blocks of tiles are transformed, multiplied
 /// and transformed back within the cache of a core. They are the same, and so are all bits, for any number of threads.
@@ -41,23 +41,21 @@ struct TileBlocks {
   }
 };
 
-/// The products of a block's tiles with the panel of weights that begins with output channel `first`.
-[[gnu::always_inline]] inline void panel_products_body(const WeightPanels& weights, std::int64_t first,
-                                                       std::int64_t tiles, const PlaceMatrices& inputs,
-                                                       const PlaceMatrices& outputs) noexcept {
+/// The product of a block's tiles at one place with the panel of weights that begins with output channel `first`.
+inline RegisterProduct panel_product(const WeightPanels& weights, std::int64_t first, std::int64_t place,
+                                     std::int64_t tiles, const PlaceMatrices& inputs,
+                                     const PlaceMatrices& outputs) noexcept {
   const std::int64_t width = weights.width(first);
-  for (std::int64_t place = 0; place < winograd_places; ++place) {
-    multiply({.rows = tiles,
-              .depth = weights.in,
-              .left = inputs.values + place * inputs.place,
-              .left_row = inputs.row,
-              .left_step = 1,
-              .right = weights.matrix(first, place),
-              .right_step = width,
-              .out = outputs.values + place * outputs.place,
-              .out_row = outputs.row},
-             width / lanes);
-  }
+  return {.rows = tiles,
+          .columns = width,
+          .depth = weights.in,
+          .left = inputs.values + place * inputs.place,
+          .left_row = inputs.row,
+          .left_step = 1,
+          .right = weights.matrix(first, place),
+          .right_step = width,
+          .out = outputs.values + place * outputs.place,
+          .out_row = outputs.row};
 }
 
 /// y [N, H, W, out] of x [N, H, W, in]; the bias may be nullptr.
@@ -67,21 +65,23 @@ void winograd_convolution(const TileGrid& grid, const Value* x, const WinogradWe
   WeightPanels panels{.in = weights.in, .out = weights.out};
   const at::Tensor transformed_weights = work_space(panels.size());
   panels.values = transformed_weights.data_ptr<float>();
-  at::parallel_for(0, padded(weights.out) / lanes, 1, [&](std::int64_t group, std::int64_t end) {
+  at::parallel_for(0, weights.out / lanes, 1, [&](std::int64_t group, std::int64_t end) {
     for (; group < end; ++group) with_avx512<&transform_weights_body>(weights, panels, group * lanes);
   });
   const TileBlocks blocks = TileBlocks::of_about(48, grid);
   at::parallel_for(0, blocks.count(), 1, [&](std::int64_t block, std::int64_t end) {
-    const std::int64_t row = padded(weights.in), inputs = PlaceMatrices::size(blocks.tiles, row);
+    const std::int64_t inputs = PlaceMatrices::size(blocks.tiles, weights.in);
     const at::Tensor space = work_space(inputs + PlaceMatrices::size(blocks.tiles, winograd_panel));
     float* const values = space.data_ptr<float>();
-    const PlaceMatrices transformed = PlaceMatrices::at(values, blocks.tiles, row);
+    const PlaceMatrices transformed = PlaceMatrices::at(values, blocks.tiles, weights.in);
     const PlaceMatrices products = PlaceMatrices::at(values + inputs, blocks.tiles, winograd_panel);
     for (; block < end; ++block) {
       const TileRange from = blocks.range(block, weights.in), to = blocks.range(block, weights.out);
       with_avx512<&input_tiles<Value>>(from, x, transformed);
       for (std::int64_t first = 0; first < weights.out; first += winograd_panel) {
-        with_avx512<&panel_products_body>(panels, first, from.last - from.first, transformed, products);
+        for (std::int64_t place = 0; place < winograd_places; ++place) {
+          multiply(panel_product(panels, first, place, from.last - from.first, transformed, products));
+        }
         const std::int64_t last = std::min(weights.out, first + winograd_panel);
         with_avx512<&output_tiles<Value>>(to, products, first, last, bias, y);
       }
@@ -95,39 +95,36 @@ struct GradientBlock {
   PlaceMatrices inputs, gradients;
 };
 
-/// Writes one place's matrix [in, padded out] of a block's products, or adds them to it.
-[[gnu::always_inline]] inline void gradient_products_body(const GradientBlock& block, std::int64_t place, bool add,
-                                                          float* to) noexcept {
+/// The product that adds a block to one place's matrix [in, out], or is its first, of a panel's output channels.
+inline RegisterProduct gradient_product(const GradientBlock& block, std::int64_t place, std::int64_t first, bool add,
+                                        float* to) noexcept {
   const std::int64_t row = block.gradients.row;
-  for (std::int64_t first = 0; first < row; first += winograd_panel) {
-    multiply({.rows = block.x.channels,
-              .depth = block.x.last - block.x.first,
-              .left = block.inputs.values + place * block.inputs.place,
-              .left_row = 1,
-              .left_step = block.inputs.row,
-              .right = block.gradients.values + place * block.gradients.place + first,
-              .right_step = row,
-              .out = to + first,
-              .out_row = row,
-              .add = add},
-             std::min(winograd_panel, row - first) / lanes);
-  }
+  return {.rows = block.x.channels,
+          .columns = std::min(winograd_panel, row - first),
+          .depth = block.x.last - block.x.first,
+          .left = block.inputs.values + place * block.inputs.place,
+          .left_row = 1,
+          .left_step = block.inputs.row,
+          .right = block.gradients.values + place * block.gradients.place + first,
+          .right_step = row,
+          .out = to + first,
+          .out_row = row,
+          .add = add};
 }
 
 /// Adds up all tiles of a block's gradients, by channel.
 [[gnu::always_inline]] inline void bias_gradient_body(const GradientBlock& block, bool add, float* bias) noexcept {
   const PlaceMatrices& from = block.gradients;
-  for_lanes(
-      0, block.dy.channels, [&](std::int64_t c, std::int64_t count) __attribute__((always_inline)) {
-        Floats before{}, sum{};
-        if (add) load(bias + c, count, before);
-        for (std::int64_t tile = 0; tile < block.dy.last - block.dy.first; ++tile) {
-          Floats value;
-          load(from.values + 5 * from.place + tile * from.row + c, lanes, value);
-          sum += value;
-        }
-        store(bias + c, count, before + sum);
-      });
+  for (std::int64_t c = 0; c < block.dy.channels; c += lanes) {
+    Floats before{}, sum{};
+    if (add) load(bias + c, before);
+    for (std::int64_t tile = 0; tile < block.dy.last - block.dy.first; ++tile) {
+      Floats value;
+      load(from.values + 5 * from.place + tile * from.row + c, value);
+      sum += value;
+    }
+    store(bias + c, before + sum);
+  }
 }
 
 /// Gradients of weights [out, in, 3, 3] and bias [out], of at least one image.
@@ -135,18 +132,18 @@ template <class Value>
 void winograd_weight_gradients(const TileGrid& grid, const Value* x, std::int64_t in, const Value* dy, std::int64_t out,
                                float* weight, float* bias) {
   const TileBlocks blocks = TileBlocks::of_about(96, grid);
-  const std::int64_t row = padded(out), at_once = std::min<std::int64_t>(blocks.count(), at::get_num_threads());
-  const std::int64_t inputs = PlaceMatrices::size(blocks.tiles, padded(in));
-  const std::int64_t both = inputs + PlaceMatrices::size(blocks.tiles, row);
-  const at::Tensor space = work_space(at_once * both), places = work_space(winograd_places * in * row);
+  const std::int64_t at_once = std::min<std::int64_t>(blocks.count(), at::get_num_threads());
+  const std::int64_t inputs = PlaceMatrices::size(blocks.tiles, in);
+  const std::int64_t both = inputs + PlaceMatrices::size(blocks.tiles, out);
+  const at::Tensor space = work_space(at_once * both), places = work_space(winograd_places * in * out);
   float *const work = space.data_ptr<float>(), *const sums = places.data_ptr<float>();
   for (std::int64_t start = 0; start < blocks.count(); start += at_once) {
     const std::int64_t stop = std::min(blocks.count(), start + at_once);
     const auto block_of = [&](std::int64_t index) {
       float* values = work + (index - start) * both;
       return GradientBlock{blocks.range(index, in), blocks.range(index, out),
-                           PlaceMatrices::at(values, blocks.tiles, padded(in)),
-                           PlaceMatrices::at(values + inputs, blocks.tiles, row)};
+                           PlaceMatrices::at(values, blocks.tiles, in),
+                           PlaceMatrices::at(values + inputs, blocks.tiles, out)};
     };
     at::parallel_for(start, stop, 1, [&](std::int64_t index, std::int64_t end) {
       for (; index < end; ++index) {
@@ -158,14 +155,16 @@ void winograd_weight_gradients(const TileGrid& grid, const Value* x, std::int64_
     at::parallel_for(0, winograd_places, 1, [&](std::int64_t place, std::int64_t end) {
       for (; place < end; ++place) {
         for (std::int64_t index = start; index < stop; ++index) {
-          float* to = sums + place * in * row;
-          with_avx512<&gradient_products_body>(block_of(index), place, index > 0, to);
-          if (place == 5) with_avx512<&bias_gradient_body>(block_of(index), index > 0, bias);
+          const GradientBlock block = block_of(index);
+          for (std::int64_t first = 0; first < out; first += winograd_panel) {
+            multiply(gradient_product(block, place, first, index > 0, sums + place * in * out));
+          }
+          if (place == 5) with_avx512<&bias_gradient_body>(block, index > 0, bias);
         }
       }
     });
   }
-  at::parallel_for(0, row / lanes, 1, [&](std::int64_t group, std::int64_t end) {
+  at::parallel_for(0, out / lanes, 1, [&](std::int64_t group, std::int64_t end) {
     for (; group < end; ++group) with_avx512<&weight_gradient_body>(sums, in, out, group * lanes, weight);
   });
 }

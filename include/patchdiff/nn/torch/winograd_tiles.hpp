@@ -16,7 +16,8 @@ namespace patchdiff::torch_cpu {
 /// Places of a transformed tile.
 constexpr std::int64_t winograd_places = 16;
 
-/// Images [N, H, W, C] and their tiles, row by row, one image after the other; a last row or column may be cut off.
+/// Images [N, H, W, C], C a multiple of 16, and their tiles, row by row, one image after the other; a last row or
+/// column may be cut off.
 struct TileGrid {
   std::int64_t images = 0;
   std::int64_t height = 0;
@@ -76,11 +77,11 @@ template <class F>
   to[3] = d1 - d3;
 }
 
-/// B^T x B of a row of tiles and up to 16 channels; pixels outside are zero.
+/// B^T x B of a row of tiles and 16 channels; pixels outside are zero.
 template <class Value>
 [[gnu::always_inline]] inline void input_tile_row(const TileRange& range, const Value* x, std::int64_t row,
-                                                  std::int64_t column, std::int64_t tiles, std::int64_t count,
-                                                  float* out, const PlaceMatrices& to) noexcept {
+                                                  std::int64_t column, std::int64_t tiles, float* out,
+                                                  const PlaceMatrices& to) noexcept {
   const std::int64_t height = range.grid.height, width = range.grid.width, channels = range.channels;
   const auto pixels = [&](std::int64_t at, Floats(&transformed)[4]) __attribute__((always_inline)) {
     Floats d[4]{};
@@ -88,7 +89,7 @@ template <class Value>
 #pragma GCC unroll 4
       for (std::int64_t i = 0; i < 4; ++i) {
         const std::int64_t line = 2 * row - 1 + i;
-        if (line >= 0 && line < height) load(x + (line * width + at) * channels, count, d[i]);
+        if (line >= 0 && line < height) load(x + (line * width + at) * channels, d[i]);
       }
     }
     input_line(d[0], d[1], d[2], d[3], transformed);
@@ -104,7 +105,7 @@ template <class Value>
       Floats places[4];
       input_line(lines[0][i], lines[1][i], lines[2][i], lines[3][i], places);
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) store(out + (4 * i + j) * to.place, lanes, places[j]);
+      for (int j = 0; j < 4; ++j) store(out + (4 * i + j) * to.place, places[j]);
       lines[0][i] = lines[2][i];
       lines[1][i] = lines[3][i];
     }
@@ -119,11 +120,10 @@ template <class Value>
   for_tile_rows(
       range, [&](std::int64_t index, std::int64_t image, std::int64_t row, std::int64_t column, std::int64_t tiles)
                  __attribute__((always_inline)) {
-                   for_lanes(
-                       0, channels, [&](std::int64_t c, std::int64_t count) __attribute__((always_inline)) {
-                         input_tile_row(range, x + image * pixels * channels + c, row, column, tiles, count,
-                                        to.values + index * to.row + c, to);
-                       });
+                   for (std::int64_t c = 0; c < channels; c += lanes) {
+                     input_tile_row(range, x + image * pixels * channels + c, row, column, tiles,
+                                    to.values + index * to.row + c, to);
+                   }
                  });
 }
 
@@ -151,26 +151,25 @@ template <class Value>
   for_tiles(
       range, [&](std::int64_t pixel, std::int64_t index, bool has_right, bool has_below)
                  __attribute__((always_inline)) {
-                   for_lanes(
-                       first, last, [&](std::int64_t c, std::int64_t count) __attribute__((always_inline)) {
-                         const float* from = m.values + index * m.row + c - first;
-                         Floats constant{}, upper[4], lower[4];
-                         if (bias) load(bias + c, count, constant);
+                   for (std::int64_t c = first; c < last; c += lanes) {
+                     const float* from = m.values + index * m.row + c - first;
+                     Floats constant{}, upper[4], lower[4];
+                     if (bias) load(bias + c, constant);
 #pragma GCC unroll 4
-                         for (int j = 0; j < 4; ++j) {
-                           Floats line[4];
+                     for (int j = 0; j < 4; ++j) {
+                       Floats line[4];
 #pragma GCC unroll 4
-                           for (int i = 0; i < 4; ++i) load(from + (4 * i + j) * m.place, lanes, line[i]);
-                           upper[j] = line[0] + line[1] + line[2];
-                           lower[j] = line[1] - line[2] - line[3];
-                         }
-                         Value* out = y + pixel + c;
-                         store(out, count, upper[0] + upper[1] + upper[2] + constant);
-                         if (has_right) store(out + right, count, upper[1] - upper[2] - upper[3] + constant);
-                         if (!has_below) return;
-                         store(out + below, count, lower[0] + lower[1] + lower[2] + constant);
-                         if (has_right) store(out + below + right, count, lower[1] - lower[2] - lower[3] + constant);
-                       });
+                       for (int i = 0; i < 4; ++i) load(from + (4 * i + j) * m.place, line[i]);
+                       upper[j] = line[0] + line[1] + line[2];
+                       lower[j] = line[1] - line[2] - line[3];
+                     }
+                     Value* out = y + pixel + c;
+                     store(out, upper[0] + upper[1] + upper[2] + constant);
+                     if (has_right) store(out + right, upper[1] - upper[2] - upper[3] + constant);
+                     if (!has_below) continue;
+                     store(out + below, lower[0] + lower[1] + lower[2] + constant);
+                     if (has_right) store(out + below + right, lower[1] - lower[2] - lower[3] + constant);
+                   }
                  });
 }
 
@@ -182,28 +181,27 @@ template <class Value>
   for_tiles(
       range, [&](std::int64_t pixel, std::int64_t index, bool has_right,
                  bool has_below) __attribute__((always_inline)) {
-        for_lanes(
-            0, range.channels, [&](std::int64_t c, std::int64_t count) __attribute__((always_inline)) {
-              const Value* from = dy + pixel + c;
-              Floats d[2][2]{};
-              load(from, count, d[0][0]);
-              if (has_right) load(from + right, count, d[0][1]);
-              if (has_below) load(from + below, count, d[1][0]);
-              if (has_right && has_below) load(from + below + right, count, d[1][1]);
-              float* out = to.values + index * to.row + c;
+        for (std::int64_t c = 0; c < range.channels; c += lanes) {
+          const Value* from = dy + pixel + c;
+          Floats d[2][2]{};
+          load(from, d[0][0]);
+          if (has_right) load(from + right, d[0][1]);
+          if (has_below) load(from + below, d[1][0]);
+          if (has_right && has_below) load(from + below + right, d[1][1]);
+          float* out = to.values + index * to.row + c;
 #pragma GCC unroll 4
-              for (int i = 0; i < 4; ++i) {
-                Floats line[2];
+          for (int i = 0; i < 4; ++i) {
+            Floats line[2];
 #pragma GCC unroll 2
-                for (int j = 0; j < 2; ++j) {
-                  line[j] = i == 0 ? d[0][j] : i == 1 ? d[0][j] + d[1][j] : i == 2 ? d[0][j] - d[1][j] : -d[1][j];
-                }
-                store(out + (4 * i) * to.place, lanes, line[0]);
-                store(out + (4 * i + 1) * to.place, lanes, line[0] + line[1]);
-                store(out + (4 * i + 2) * to.place, lanes, line[0] - line[1]);
-                store(out + (4 * i + 3) * to.place, lanes, -line[1]);
-              }
-            });
+            for (int j = 0; j < 2; ++j) {
+              line[j] = i == 0 ? d[0][j] : i == 1 ? d[0][j] + d[1][j] : i == 2 ? d[0][j] - d[1][j] : -d[1][j];
+            }
+            store(out + (4 * i) * to.place, line[0]);
+            store(out + (4 * i + 1) * to.place, line[0] + line[1]);
+            store(out + (4 * i + 2) * to.place, line[0] - line[1]);
+            store(out + (4 * i + 3) * to.place, -line[1]);
+          }
+        }
       });
 }
 

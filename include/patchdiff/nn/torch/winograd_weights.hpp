@@ -8,13 +8,14 @@
 #include <patchdiff/nn/torch/register_product.hpp>
 #include <patchdiff/nn/torch/winograd_tiles.hpp>
 
-/// Weights of 3x3 convolutions [out, in, 3, 3] to and from the places of Winograd's tiles.
+/// Weights of 3x3 convolutions [out, in, 3, 3], of a multiple of 16 channels, to and from the places of Winograd's
+/// tiles.
 namespace patchdiff::torch_cpu {
 
 constexpr std::int64_t winograd_taps = 9;
 
 /// Output channels that are worked through at a time.
-constexpr std::int64_t winograd_panel = product_vectors * lanes;
+constexpr std::int64_t winograd_panel = product_columns;
 
 /// A convolution's weights, or those of the gradient of its input: input and output exchanged, turned by 180 degrees.
 struct WinogradWeights {
@@ -35,9 +36,9 @@ struct WeightPanels {
   std::int64_t in = 0;
   std::int64_t out = 0;
 
-  std::int64_t size() const noexcept { return winograd_places * in * padded(out); }
-  /// Output channels of the panel that begins with channel `first`, in whole vectors.
-  std::int64_t width(std::int64_t first) const noexcept { return std::min(winograd_panel, padded(out) - first); }
+  std::int64_t size() const noexcept { return winograd_places * in * out; }
+  /// Output channels of the panel that begins with channel `first`.
+  std::int64_t width(std::int64_t first) const noexcept { return std::min(winograd_panel, out - first); }
   float* matrix(std::int64_t first, std::int64_t place) const noexcept {
     return values + (winograd_places * first + place * width(first)) * in;
   }
@@ -84,10 +85,9 @@ struct WeightPanels {
 [[gnu::always_inline]] inline void transform_weights_body(const WinogradWeights& weights, const WeightPanels& to,
                                                           std::int64_t first) noexcept {
   const std::int64_t panel = first / winograd_panel * winograd_panel, width = to.width(panel);
-  const std::int64_t count = std::min(lanes, weights.out - first);
   for (std::int64_t i = 0; i < weights.in; ++i) {
     Floats taps[lanes]{};
-    for (std::int64_t o = 0; o < count; ++o) {
+    for (std::int64_t o = 0; o < lanes; ++o) {
       load(weights.values + weights.taps_of(first + o, i), winograd_taps, taps[o]);
     }
     transpose(taps);
@@ -102,22 +102,21 @@ struct WeightPanels {
       Floats places[4];
       weight_line(columns[0][y], columns[1][y], columns[2][y], places);
 #pragma GCC unroll 4
-      for (int x = 0; x < 4; ++x) store(to.matrix(panel, 4 * y + x) + i * width + first - panel, lanes, places[x]);
+      for (int x = 0; x < 4; ++x) store(to.matrix(panel, 4 * y + x) + i * width + first - panel, places[x]);
     }
   }
 }
 
-/// Writes G^T u G of 16 output channels from `first` on; u is of `winograd_places` matrices [in, padded out].
+/// Writes G^T u G of 16 output channels from `first` on; u is of `winograd_places` matrices [in, out].
 [[gnu::always_inline]] inline void weight_gradient_body(const float* u, std::int64_t in, std::int64_t out,
                                                         std::int64_t first, float* gradient) noexcept {
-  const std::int64_t row = padded(out), count = std::min(lanes, out - first);
   for (std::int64_t i = 0; i < in; ++i) {
     Floats columns[4][3];
 #pragma GCC unroll 4
     for (int x = 0; x < 4; ++x) {
       Floats places[4];
 #pragma GCC unroll 4
-      for (int y = 0; y < 4; ++y) load(u + ((4 * y + x) * in + i) * row + first, lanes, places[y]);
+      for (int y = 0; y < 4; ++y) load(u + ((4 * y + x) * in + i) * out + first, places[y]);
       weight_gradient_line(places[0], places[1], places[2], places[3], columns[x]);
     }
     Floats taps[lanes]{};
@@ -129,7 +128,7 @@ struct WeightPanels {
       for (int x = 0; x < 3; ++x) taps[3 * y + x] = line[x];
     }
     transpose(taps);
-    for (std::int64_t o = 0; o < count; ++o) {
+    for (std::int64_t o = 0; o < lanes; ++o) {
       store(gradient + ((first + o) * in + i) * winograd_taps, winograd_taps, taps[o]);
     }
   }
