@@ -39,10 +39,8 @@ class Differentiable : public ::torch::autograd::Node {
   /// Keeps what a recorded call needs. Backward then fails by LibTorch's own errors where an input was changed since,
   /// and where it runs a second time without being told so at the first.
   void keep(const Variables& inputs) {
-    if (keeps_inputs()) {
-      for (const at::Tensor& input : inputs) kept_.emplace_back(input, /*is_output=*/false);
-    }
-    set_next_edges(::torch::autograd::collect_next_edges(inputs));
+    if (!keeps_inputs()) return;
+    for (const at::Tensor& input : inputs) kept_.emplace_back(input, /*is_output=*/false);
   }
 
   void release_variables() override {
@@ -91,11 +89,13 @@ inline at::Tensor called(const NodePointer& node, const Variables& inputs) {
     const at::AutoGradMode off(false);
     result = operation.forward(inputs);
   }
-  if (at::GradMode::is_enabled() && ::torch::autograd::any_variable_requires_grad(inputs)) {
-    operation.keep(inputs);
-    ::torch::autograd::set_history(result, node);
-  }
-  return result;
+  if (!at::GradMode::is_enabled() || !::torch::autograd::any_variable_requires_grad(inputs)) return result;
+  operation.keep(inputs);
+  const auto behind = [&](::torch::autograd::edge_list&& edges) {
+    node->set_next_edges(std::move(edges));
+    return node;
+  };
+  return ::torch::autograd::wrap_outputs(inputs, {result}, behind).front();
 }
 
 /// The result of an `Operation` of the inputs.
