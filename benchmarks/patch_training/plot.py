@@ -30,7 +30,7 @@ pyplot.yscale("log")
 pyplot.xlabel("minutes of training: processor time divided by threads")
 pyplot.ylabel("Fréchet distance of %d samples" % runs[0]["samples"])
 pyplot.grid(True, which="both", alpha=0.3)
-pyplot.legend()
+pyplot.legend(fontsize=8)
 pyplot.tight_layout()
 pyplot.savefig(sys.argv[1])
 
