@@ -11,6 +11,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/util/intrusive_ptr.h>
 
 #include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/core/error.hpp>
