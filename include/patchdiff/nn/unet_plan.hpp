@@ -33,9 +33,9 @@ struct BlockPlan {
 class UNetPlan {
  public:
   struct Level {
-    std::vector<BlockPlan>
-        entry{};  ///< encoder: down, but for the highest; decoder: in0 and in1 at the lowest, else up
-    std::vector<BlockPlan> blocks{};  ///< those of the decoder each take back an output of the encoder
+    /// Encoder: down, but at the highest level nothing; decoder: in0 and in1 at the lowest level, else up.
+    std::vector<BlockPlan> entry{};
+    std::vector<BlockPlan> blocks{};  ///< the decoder's each take back an output of the encoder
   };
 
   /// `stem_channels` enter the first level; `decoder_attends_once`: only the last block of a level of the decoder has

@@ -20,8 +20,7 @@
 
 namespace patchdiff::unet {
 
-/// Group norm of activations in float or bfloat16, of a multiple of 16 channels; `shift` without values means none:
-/// LibTorch 1.13 takes no undefined inputs.
+/// Group norm of activations in float or bfloat16, of a multiple of 16 channels; `shift` without values means none.
 class CpuGroupNorm final : public Differentiable {
  public:
   static at::Tensor apply(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale,

@@ -85,9 +85,9 @@ class DhariwalUNet : public AutogradNetwork<DhariwalUNet> {
                      const Conditioning<TorchBackend>& conditioning, const Pass& pass) const {
     const auto [stem, embedding] =
         unet::in_float32(device(), [&] { return std::pair((*stem_)(input), embedded(c_noise, conditioning)); });
-    std::vector<at::Tensor> skips = levels_->encode(unet::rounded(stem, pass.precision), embedding, pass,
-                                                    [](std::size_t, const at::Tensor& entered) { return entered; });
-    const at::Tensor x = levels_->decode(std::move(skips), embedding, pass, [](std::size_t, const at::Tensor&) {});
+    std::vector<at::Tensor> skips = levels_.encode(unet::rounded(stem, pass.precision), embedding, pass,
+                                                   [](std::size_t, const at::Tensor& entered) { return entered; });
+    const at::Tensor x = levels_.decode(std::move(skips), embedding, pass, [](std::size_t, const at::Tensor&) {});
     return (*out_conv_)(out_norm_->with_silu(x));
   }
 
@@ -117,16 +117,16 @@ class DhariwalUNet : public AutogradNetwork<DhariwalUNet> {
     const std::vector<std::int64_t> channels = unet::level_channels(options_);
     stem_.emplace(make, unet::UNetPlan::name("enc", options_.image, 0) + "conv", options_.in_channels, channels.front(),
                   3);
-    levels_.emplace(make, unet::UNetPlan(options_, channels.front(), /*decoder_attends_once=*/false),
-                    unet::BlockSettings{.embedding_channels = width,
-                                        .dropout = options_.dropout,
-                                        .epsilon = epsilon,
-                                        .last_gain = 0,
-                                        .embedding_scales = true,
-                                        .resampled_skip_weights = false,
-                                        .channels_per_head = 64,
-                                        .attention = options_.attention,
-                                        .recompute = options_.recompute});
+    levels_ = {make, unet::UNetPlan(options_, channels.front(), /*decoder_attends_once=*/false),
+               unet::BlockSettings{.embedding_channels = width,
+                                   .dropout = options_.dropout,
+                                   .epsilon = epsilon,
+                                   .last_gain = 0,
+                                   .embedding_scales = true,
+                                   .resampled_skip_weights = false,
+                                   .channels_per_head = 64,
+                                   .attention = options_.attention,
+                                   .recompute = options_.recompute}};
     out_norm_.emplace(make, "out_norm", channels.front(), epsilon);
     out_conv_.emplace(make, "out_conv", channels.front(), options_.out_channels, 3, 0);
   }
@@ -146,7 +146,7 @@ class DhariwalUNet : public AutogradNetwork<DhariwalUNet> {
   at::Tensor map_augment_{}, map_label_{};
   std::optional<unet::Linear> map_layer0_, map_layer1_;
   std::optional<unet::Conv2d> stem_;
-  std::optional<unet::Levels> levels_;
+  unet::Levels levels_{};
   std::optional<unet::GroupNorm> out_norm_;
   std::optional<unet::Conv2d> out_conv_;
 };
