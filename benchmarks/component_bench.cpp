@@ -103,6 +103,27 @@ Json normals(const Settings& settings, std::int64_t batch, std::int64_t values) 
   return figures_of(what, result);
 }
 
+/// As devices without a kernel of ours draw, beside the host's kernel and an upload.
+Json normals_by_operations(const Settings& settings, std::int64_t batch, std::int64_t values) {
+  using B = pd::TorchBackend;
+  pd::NormalDraws draws{.streams = {}, .length = static_cast<std::size_t>(values)};
+  for (std::int64_t sample = 0; sample < batch; ++sample) {
+    draws.streams.push_back({{1}, pd::Purpose::training_noise, 0, static_cast<std::uint64_t>(sample)});
+  }
+  const pd::Shape shape{batch, values};
+  const pd::TorchDevice device = settings.device.torch_device();
+  const auto by_operations = [&] { return B::normals<float>(draws, shape, device); };
+  const auto by_host = [&] {
+    const std::vector<float> numbers = draws.values<float>();
+    return B::from_host(std::span<const float>(numbers), shape, device);
+  };
+  if (!at::allclose(by_operations(), by_host(), 0, 1e-6)) throw std::runtime_error("wrong normal numbers");
+  const Comparison result = settings.compare(by_operations, by_host);
+  const std::string what = fmt::format("normal numbers by operations, {} of {}", batch, values);
+  fmt::print("{:58} {:7.1f} us, {:.2f} of the host's kernel\n", what, 1e6 * result.first.median, result.ratio.median);
+  return figures_of(what, result);
+}
+
 /// Adam reads 4 values and writes 3, the average reads 2 and writes 1; a copy reads 1 and writes 1.
 Json update(const Settings& settings, std::int64_t values) {
   using B = pd::TorchBackend;
@@ -155,7 +176,10 @@ void run(const Settings& settings) {
       results.push_back(crop<pd::EigenBackend<float>>(settings, "Eigen", given, {executor}, by_executor));
     }
   }
-  for (const std::int64_t side : {16, 64}) results.push_back(normals(settings, 128, 3 * side * side));
+  for (const std::int64_t side : {16, 64}) {
+    results.push_back(normals(settings, 128, 3 * side * side));
+    results.push_back(normals_by_operations(settings, 128, 3 * side * side));
+  }
   for (const std::int64_t values : {1 << 16, 1 << 22}) results.push_back(update(settings, values));
   write_figures(settings.json, "component_bench",
                 {{"benchmark", "component"},

@@ -18,6 +18,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/core/log.hpp
     patchdiff/core/named_enum.hpp
     patchdiff/core/nearest_name.hpp
+    patchdiff/core/normal_draws.hpp
     patchdiff/core/normal_kernel.hpp
     patchdiff/core/philox.hpp
     patchdiff/core/pixel_map.hpp
@@ -234,6 +235,7 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/backend/torch/load_script.hpp
     patchdiff/backend/torch/operators.hpp
     patchdiff/backend/torch/peak_bytes.hpp
+    patchdiff/backend/torch/tensor_normals.hpp
     patchdiff/backend/torch/torch_backend.hpp
     patchdiff/backend/torch/torch_reason.hpp
     patchdiff/diffusion/torch/autograd_misfit.hpp

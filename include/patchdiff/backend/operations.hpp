@@ -7,7 +7,7 @@
 #include <vector>
 
 #include <patchdiff/backend/backend.hpp>
-#include <patchdiff/core/random_stream.hpp>
+#include <patchdiff/core/normal_draws.hpp>
 #include <patchdiff/core/shape.hpp>
 
 namespace patchdiff {
@@ -25,6 +25,17 @@ template <Backend B>
 typename B::Tensor linear(double a, const typename B::Tensor& x) {
   const std::vector<double> all_a(static_cast<std::size_t>(B::shape(x).front()), a);
   return B::scale(all_a, x);
+}
+
+/// Unit normal numbers, rounded to Scalar and then to the device's scalar type: drawn on the device where it draws by
+/// itself (`DrawsNormals`), or else on the host.
+template <Backend B, class Scalar>
+typename B::Tensor draw_normals(const NormalDraws& draws, const Shape& shape, typename B::Device device) {
+  if constexpr (DrawsNormals<B>) {
+    if (B::draws_normals(device)) return B::template normals<Scalar>(draws, shape, device);
+  }
+  const std::vector<Scalar> values = draws.values<Scalar>();
+  return B::from_host(std::span<const Scalar>(values), shape, device);
 }
 
 }  // namespace patchdiff

@@ -17,7 +17,9 @@
 namespace patchdiff::normal_kernel {
 
 constexpr std::size_t lanes = 8;
+constexpr std::size_t group = 4 * lanes;  ///< numbers of eight blocks
 using Doubles = double __attribute__((vector_size(64)));
+using Floats = float __attribute__((vector_size(32)));
 using Words = std::uint64_t __attribute__((vector_size(64)));
 
 /// What a stream is told apart by: a block's counter is these words, but for the index.
@@ -77,7 +79,7 @@ struct Counter {
   to_words(x, bits);
   Doubles inverse;
   to_doubles(0x5FE6EB50C7B537A9U - (bits >> 1), inverse);
-  for (int iteration = 0; iteration < 4; ++iteration) inverse = inverse * (1.5 - 0.5 * x * inverse * inverse);
+  for (int iteration = 0; iteration < 3; ++iteration) inverse = inverse * (1.5 - 0.5 * x * inverse * inverse);
   result = x * inverse;
   result += 0.5 * inverse * (x - result * result);
 }
@@ -113,29 +115,54 @@ struct Counter {
   to_doubles((of_s ^ swap) ^ (quarter & 2) << 62, sine);
 }
 
-[[gnu::always_inline]] inline void normals_body(const Counter& counter, std::uint64_t block,
-                                                double (&out)[4 * lanes]) noexcept {
-  const Words index = block + Words{0, 1, 2, 3, 4, 5, 6, 7};
-  std::array<Words, 4> words{index & 0xFFFFFFFFU, Words{} + counter.sample, Words{} + counter.step,
-                             ((index >> 32) & 0xFFFU) | counter.high};
-  philox_rounds(words, counter.key);
-  for (std::size_t pair = 0; pair < 4; pair += 2) {
-    Doubles square, radius, cosine, sine;
-    minus_two_log(words[pair], square);
-    root(square, radius);
-    cosine_and_sine(words[pair + 1], cosine, sine);
-    cosine *= radius;
-    sine *= radius;
-    for (std::size_t lane = 0; lane < lanes; ++lane) {
-      out[4 * lane + pair] = cosine[lane];
-      out[4 * lane + pair + 1] = sine[lane];
+[[gnu::always_inline]] inline void store(const Doubles& numbers, double* out) noexcept {
+  std::memcpy(out, &numbers, sizeof numbers);
+}
+[[gnu::always_inline]] inline void store(const Doubles& numbers, float* out) noexcept {
+  const auto rounded = __builtin_convertvector(numbers, Floats);
+  std::memcpy(out, &rounded, sizeof rounded);
+}
+
+/// Writes four numbers of each lane, lane by lane.
+template <class Scalar>
+[[gnu::always_inline]] inline void store_by_lanes(const std::array<Doubles, 4>& numbers, Scalar* out) noexcept {
+  Doubles lower[2], upper[2];  // pairs of the lower four lanes, and of the upper four
+  for (const std::size_t pair : {0, 1}) {
+    const Doubles &even = numbers[2 * pair], &odd = numbers[2 * pair + 1];
+    lower[pair] = __builtin_shufflevector(even, odd, 0, 8, 1, 9, 2, 10, 3, 11);
+    upper[pair] = __builtin_shufflevector(even, odd, 4, 12, 5, 13, 6, 14, 7, 15);
+  }
+  store(__builtin_shufflevector(lower[0], lower[1], 0, 1, 8, 9, 2, 3, 10, 11), out);
+  store(__builtin_shufflevector(lower[0], lower[1], 4, 5, 12, 13, 6, 7, 14, 15), out + lanes);
+  store(__builtin_shufflevector(upper[0], upper[1], 0, 1, 8, 9, 2, 3, 10, 11), out + 2 * lanes);
+  store(__builtin_shufflevector(upper[0], upper[1], 4, 5, 12, 13, 6, 7, 14, 15), out + 3 * lanes);
+}
+
+template <class Scalar>
+[[gnu::always_inline]] inline void normals_body(const Counter& counter, std::uint64_t block, std::size_t groups,
+                                                Scalar* out) noexcept {
+  for (; groups > 0; --groups, block += lanes, out += group) {
+    const Words index = block + Words{0, 1, 2, 3, 4, 5, 6, 7};
+    std::array<Words, 4> words{index & 0xFFFFFFFFU, Words{} + counter.sample, Words{} + counter.step,
+                               ((index >> 32) & 0xFFFU) | counter.high};
+    philox_rounds(words, [&](int round, int word) { return philox_round_key(counter.key, round, word); });
+    std::array<Doubles, 4> numbers;
+    for (std::size_t pair = 0; pair < 4; pair += 2) {
+      Doubles square, radius;
+      minus_two_log(words[pair], square);
+      root(square, radius);
+      cosine_and_sine(words[pair + 1], numbers[pair], numbers[pair + 1]);
+      numbers[pair] *= radius;
+      numbers[pair + 1] *= radius;
     }
+    store_by_lanes(numbers, out);
   }
 }
 
-/// Writes the normal numbers of the eight blocks from `block` on.
-inline void normals(const Counter& counter, std::uint64_t block, double (&out)[4 * lanes]) noexcept {
-  compiled_twice<&normals_body>(counter, block, out);
+/// Writes the normal numbers of groups of eight blocks from `block` on, in double and rounded to Scalar.
+template <class Scalar>
+void normals(const Counter& counter, std::uint64_t block, std::size_t groups, Scalar* out) noexcept {
+  compiled_twice<&normals_body<Scalar>>(counter, block, groups, out);
 }
 
 }  // namespace patchdiff::normal_kernel

@@ -72,18 +72,30 @@ class RandomStream {
     return static_cast<std::uint64_t>((Wide{bits(index)} * count) >> 64);
   }
 
+  /// What tells the stream's blocks from those of others.
+  normal_kernel::Counter counter() const noexcept {
+    return {key_, sample_ & 0xFFFFFFFF, step_ & 0xFFFFFFFF, high_word(0)};
+  }
+
   /// Writes unit normal numbers first, first + 1, ... (Box-Muller on pairs of words, in double).
   template <class Scalar>
   void normals(std::span<Scalar> out, std::uint64_t first = 0) const noexcept {
-    constexpr std::size_t group = 4 * normal_kernel::lanes;
-    const normal_kernel::Counter counter{key_, sample_ & 0xFFFFFFFF, step_ & 0xFFFFFFFF, high_word(0)};
-    double values[group];
+    using normal_kernel::group;
+    const normal_kernel::Counter counter = this->counter();
     for (std::size_t written = 0; written < out.size();) {
       const std::uint64_t index = first + written;
-      normal_kernel::normals(counter, index / group * normal_kernel::lanes, values);
+      const std::uint64_t block = index / group * normal_kernel::lanes;
       const auto from = static_cast<std::size_t>(index % group);
-      const std::size_t count = std::min(group - from, out.size() - written);
-      for (std::size_t word = 0; word < count; ++word) out[written + word] = static_cast<Scalar>(values[from + word]);
+      const std::size_t rest = out.size() - written;
+      std::size_t count = rest - rest % group;
+      if (from == 0 && count > 0) {
+        normal_kernel::normals(counter, block, count / group, out.data() + written);
+      } else {
+        Scalar whole[group];
+        normal_kernel::normals(counter, block, 1, whole);
+        count = std::min(group - from, rest);
+        std::copy_n(whole + from, count, out.data() + written);
+      }
       written += count;
     }
   }

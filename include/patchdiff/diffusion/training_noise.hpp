@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <span>
-#include <vector>
 
 #include <patchdiff/backend/backend.hpp>
+#include <patchdiff/backend/operations.hpp>
+#include <patchdiff/core/normal_draws.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/core/shape.hpp>
 #include <patchdiff/patch/patch_plan.hpp>
@@ -18,13 +19,12 @@ namespace patchdiff {
 template <Backend B>
 typename B::Tensor training_noise(const PatchPlan& plan, std::uint64_t first_sample, const Shape& shape,
                                   typename B::Device device) {
-  std::vector<float> values(static_cast<std::size_t>(element_count(shape)));
-  const auto samples = static_cast<std::size_t>(shape.front());
-  for (std::size_t sample = 0; sample < samples; ++sample) {
-    const std::size_t row = values.size() / samples;
-    plan.stream(Purpose::training_noise, first_sample + sample).normals(std::span(values).subspan(sample * row, row));
+  NormalDraws draws;
+  for (std::int64_t sample = 0; sample < shape.front(); ++sample) {
+    draws.streams.push_back(plan.stream(Purpose::training_noise, first_sample + static_cast<std::uint64_t>(sample)));
   }
-  return B::from_host(std::span<const float>(values), shape, device);
+  if (shape.front() > 0) draws.length = static_cast<std::size_t>(element_count(shape) / shape.front());
+  return draw_normals<B, float>(draws, shape, device);
 }
 
 }  // namespace patchdiff

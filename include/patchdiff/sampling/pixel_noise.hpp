@@ -4,10 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include <patchdiff/backend/backend.hpp>
+#include <patchdiff/backend/operations.hpp>
 #include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/normal_draws.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/sampling/window.hpp>
 
@@ -21,21 +22,22 @@ namespace patchdiff {
 template <Backend B>
 typename B::Tensor pixel_noise(std::span<const std::uint64_t> seeds, Purpose purpose, std::uint64_t step,
                                std::uint64_t draw, ImageShape image, const Window& window, typename B::Device device) {
-  const auto row_length = static_cast<std::size_t>(window.width);
-  std::vector<double> values(seeds.size() * static_cast<std::size_t>(image.channels * window.height) * row_length);
-  std::span<double> rest(values);
-  for (const std::uint64_t seed : seeds) {
-    const RandomStream stream({seed}, purpose, step, draw);
+  NormalDraws draws;
+  for (const std::uint64_t seed : seeds) draws.streams.push_back({{seed}, purpose, step, draw});
+  const bool whole = window.size() == image.size();
+  if (whole) {
+    draws.length = static_cast<std::size_t>(image.channels * pixel_count(image.size()));
+  } else {
+    draws.firsts.clear();
     for (std::int64_t channel = 0; channel < image.channels; ++channel) {
       for (std::int64_t row = window.top; row < window.top + window.height; ++row) {
-        const std::int64_t first = (channel * image.height + row) * image.width + window.left;
-        stream.normals(rest.first(row_length), static_cast<std::uint64_t>(first));
-        rest = rest.subspan(row_length);
+        draws.firsts.push_back(static_cast<std::uint64_t>((channel * image.height + row) * image.width + window.left));
       }
     }
+    draws.length = static_cast<std::size_t>(window.width);
   }
-  const auto count = static_cast<std::int64_t>(seeds.size());
-  return B::from_host(std::span<const double>(values), {count, image.channels, window.height, window.width}, device);
+  return draw_normals<B, double>(
+      draws, {static_cast<std::int64_t>(seeds.size()), image.channels, window.height, window.width}, device);
 }
 
 }  // namespace patchdiff

@@ -8,6 +8,7 @@
 #include <ATen/ATen.h>
 
 #include <patchdiff/backend/eigen/eigen_backend.hpp>
+#include <patchdiff/backend/operations.hpp>
 #include <patchdiff/backend/torch/torch_backend.hpp>
 
 #include "support/torch_catch.hpp"
@@ -135,6 +136,30 @@ TEST_CASE("coordinates by operators are exact at the outer pixels too") {
     CHECK(TorchBackend::to_host(TorchBackend::coordinate_grid(corners, {side, side}, half)) ==
           std::vector<double>{-1, -1, 1, 1});
   }
+}
+
+TEST_CASE("normal numbers by operations on integers are the host's") {
+  const std::vector<RandomStream> streams{{{1}, Purpose::training_noise, 5, 0},
+                                          {{~std::uint64_t{0}}, Purpose::resample, (std::uint64_t{1} << 44) - 1, 7},
+                                          {{std::uint64_t{3} << 33}, Purpose::solver_noise, 0, 0xFFFFFFFF}};
+  constexpr std::uint64_t far = (std::uint64_t{1} << 46) - 64;
+  for (const NormalDraws& draws : {NormalDraws{.streams = streams, .length = 8192},
+                                   {streams, {0, 64, far}, 13},
+                                   {streams, {1, 6, 11, far + 3}, 1},
+                                   {streams, {2}, 6},
+                                   {{}, {0}, 4}}) {
+    const Shape shape{static_cast<std::int64_t>(draws.streams.size()), static_cast<std::int64_t>(draws.firsts.size()),
+                      static_cast<std::int64_t>(draws.length)};
+    const TorchDevice wide{at::kCPU, at::kDouble}, narrow{at::kCPU, at::kBFloat16};
+    const at::Tensor expected = draw_normals<TorchBackend, double>(draws, shape, wide);
+    const at::Tensor drawn = TorchBackend::normals<double>(draws, shape, wide);
+    CHECK(drawn.sizes() == at::IntArrayRef(shape));
+    CHECK(at::allclose(drawn, expected, 0, 2e-14));
+    CHECK(at::equal(TorchBackend::normals<float>(draws, shape, wide), drawn.to(at::kFloat).to(at::kDouble)));
+    CHECK(at::equal(TorchBackend::normals<double>(draws, shape, narrow), drawn.to(at::kBFloat16)));
+  }
+  CHECK_FALSE(TorchBackend::draws_normals({at::kCPU}));
+  CHECK(TorchBackend::draws_normals({at::kMeta}));
 }
 
 TEST_CASE("Adam and the finite flag by operators agree with the kernels") {

@@ -19,8 +19,10 @@
 #include <patchdiff/backend/primitive_checks.hpp>
 #include <patchdiff/backend/torch/cpu_kernels.hpp>
 #include <patchdiff/backend/torch/operators.hpp>
+#include <patchdiff/backend/torch/tensor_normals.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/normal_draws.hpp>
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/shape.hpp>
 
@@ -70,6 +72,37 @@ struct TorchBackend {
   }
 
   static Tensor zeros(const Shape& shape, Device device) { return torch_ops::zeros(shape, device.options()); }
+
+  /// Whether it is not the processor, whose kernel is faster.
+  static bool draws_normals(Device device) { return !device.device.is_cpu(); }
+  /// By operations on tensors of integers.
+  template <class Scalar>
+  static Tensor normals(const NormalDraws& draws, const Shape& shape, Device device) {
+    const Device integers{device.device, at::kLong};
+    const auto uploaded = [&](const std::vector<std::int64_t>& values, std::int64_t columns) {
+      const Shape table{static_cast<std::int64_t>(values.size()) / columns, columns};
+      return from_host(std::span(values), table, integers);
+    };
+    // Numbers come in blocks of four, and a run may begin within one.
+    std::vector<std::int64_t> rows, first_blocks, offsets;
+    for (const RandomStream& stream : draws.streams) torch_normals::append_row(stream.counter(), rows);
+    for (const std::uint64_t first : draws.firsts) {
+      first_blocks.push_back(static_cast<std::int64_t>(first / 4));
+      offsets.push_back(static_cast<std::int64_t>(first % 4));
+    }
+    const std::int64_t last_offset = *std::max_element(offsets.begin(), offsets.end());
+    const auto length = static_cast<std::int64_t>(draws.length);
+    const Tensor blocks =
+        uploaded(first_blocks, 1).add(torch_ops::arange((last_offset + length + 3) / 4, integers.options()));
+    Tensor numbers = torch_normals::normals(uploaded(rows, torch_normals::row_length), blocks);
+    if (last_offset == 0) {
+      numbers = numbers.narrow(2, 0, length);
+    } else {
+      const Tensor from = uploaded(offsets, 1).add(torch_ops::arange(length, integers.options()));
+      numbers = numbers.gather(2, from.expand({numbers.size(0), -1, -1}));
+    }
+    return numbers.to(at::CppTypeToScalarType<Scalar>::value).to(device.scalar).reshape(shape);
+  }
 
   static std::vector<double> to_host(const Tensor& x) {
     const Tensor host = x.detach().to(at::kCPU, at::kDouble).contiguous();
