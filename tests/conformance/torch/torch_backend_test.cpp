@@ -123,6 +123,7 @@ TEST_CASE("a differentiable crop gathers, and its gradient counts how often a pi
   CHECK(at::equal(leaf.grad(), counts));
   const Places outside{{4, 9}, {Place::at(-3, 2), Place::at(4, -5)}};
   CHECK(at::equal(TorchBackend::crop(leaf, outside).detach(), TorchBackend::crop(images, outside)));
+  CHECK(TorchBackend::crop(leaf.slice(0, 0, 0), {{2, 3}, {}}).sizes() == at::IntArrayRef{0, 3, 2, 3});
 }
 
 TEST_CASE("coordinates by operators are exact at the outer pixels too") {

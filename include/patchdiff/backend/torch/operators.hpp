@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <span>
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/arange_ops.h>
@@ -39,6 +41,19 @@ inline at::Tensor scalar(double value, const at::TensorOptions& options) {
 /// 0, 1, ..., end - 1.
 inline at::Tensor arange(std::int64_t end, const at::TensorOptions& options) {
   return make<at::_ops::arange>(options, at::Scalar(end));
+}
+
+/// Integers of the host on a device, by way of pinned memory, without waiting.
+inline at::Tensor uploaded(std::span<const std::int64_t> values, at::IntArrayRef shape, at::Device device) {
+  const at::Tensor host = empty(shape, at::TensorOptions(at::kLong).pinned_memory(device.is_cuda()));
+  std::copy(values.begin(), values.end(), host.data_ptr<std::int64_t>());
+  return host.to(device, /*non_blocking=*/true);
+}
+
+/// Each of the firsts and the integers that follow it: [firsts, length].
+inline at::Tensor ranges(std::span<const std::int64_t> firsts, std::int64_t length, at::Device device) {
+  return uploaded(firsts, {static_cast<std::int64_t>(firsts.size()), 1}, device)
+      .add(arange(length, at::TensorOptions(device).dtype(at::kLong)));
 }
 
 inline at::Tensor concat(at::TensorList parts, std::int64_t dimension) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +10,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <patchdiff/backend/torch/operators.hpp>
+#include <patchdiff/core/normal_draws.hpp>
 #include <patchdiff/core/normal_kernel.hpp>
 #include <patchdiff/core/philox.hpp>
 
@@ -33,7 +35,6 @@ struct Words {
 /// Integers that a stream is told by: three words of its counter and all its round keys.
 constexpr std::int64_t row_length = 3 + 2 * philox_round_count;
 
-/// Appends those of a stream.
 inline void append_row(const normal_kernel::Counter& counter, std::vector<std::int64_t>& rows) {
   const auto append = [&](std::uint64_t word) { rows.push_back(static_cast<std::int64_t>(word)); };
   append(counter.sample);
@@ -47,7 +48,7 @@ inline void append_row(const normal_kernel::Counter& counter, std::vector<std::i
 /// Four numbers of each block.
 ///
 /// Shapes: rows [S, row_length], blocks' indices [F, B], both int64; the result is [S, F, 4 B] in float64.
-inline at::Tensor normals(const at::Tensor& rows, const at::Tensor& blocks) {
+inline at::Tensor normals_of_blocks(const at::Tensor& rows, const at::Tensor& blocks) {
   const auto column = [&](std::int64_t index) { return Words{rows.narrow(1, index, 1).unsqueeze(2)}; };
   const Words index{blocks.unsqueeze(0)};
   std::array<Words, 4> words{index & 0xFFFFFFFF, column(0), column(1), ((index >> 32) & 0xFFF) ^ column(2)};
@@ -61,6 +62,24 @@ inline at::Tensor normals(const at::Tensor& rows, const at::Tensor& blocks) {
     numbers.push_back(angle.sin().mul_(radius));
   }
   return torch_ops::stack(numbers, -1).flatten(2);
+}
+
+/// Shape: [streams, firsts, length], in float64.
+inline at::Tensor normals(const NormalDraws& draws, at::Device device) {
+  // Numbers come in blocks of four, and a run may begin within one.
+  std::vector<std::int64_t> rows, first_blocks, offsets;
+  for (const RandomStream& stream : draws.streams) append_row(stream.counter(), rows);
+  for (const std::uint64_t first : draws.firsts) {
+    first_blocks.push_back(static_cast<std::int64_t>(first / 4));
+    offsets.push_back(static_cast<std::int64_t>(first % 4));
+  }
+  const auto streams = static_cast<std::int64_t>(draws.streams.size());
+  const auto length = static_cast<std::int64_t>(draws.length);
+  const std::int64_t last_offset = *std::max_element(offsets.begin(), offsets.end());
+  const at::Tensor blocks = torch_ops::ranges(first_blocks, (last_offset + length + 3) / 4, device);
+  const at::Tensor numbers = normals_of_blocks(torch_ops::uploaded(rows, {streams, row_length}, device), blocks);
+  if (last_offset == 0) return numbers.narrow(2, 0, length);
+  return numbers.gather(2, torch_ops::ranges(offsets, length, device).expand({streams, -1, -1}));
 }
 
 }  // namespace patchdiff::torch_normals

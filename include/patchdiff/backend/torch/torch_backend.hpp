@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
@@ -78,30 +77,10 @@ struct TorchBackend {
   /// By operations on tensors of integers.
   template <class Scalar>
   static Tensor normals(const NormalDraws& draws, const Shape& shape, Device device) {
-    const Device integers{device.device, at::kLong};
-    const auto uploaded = [&](const std::vector<std::int64_t>& values, std::int64_t columns) {
-      const Shape table{static_cast<std::int64_t>(values.size()) / columns, columns};
-      return from_host(std::span(values), table, integers);
-    };
-    // Numbers come in blocks of four, and a run may begin within one.
-    std::vector<std::int64_t> rows, first_blocks, offsets;
-    for (const RandomStream& stream : draws.streams) torch_normals::append_row(stream.counter(), rows);
-    for (const std::uint64_t first : draws.firsts) {
-      first_blocks.push_back(static_cast<std::int64_t>(first / 4));
-      offsets.push_back(static_cast<std::int64_t>(first % 4));
-    }
-    const std::int64_t last_offset = *std::max_element(offsets.begin(), offsets.end());
-    const auto length = static_cast<std::int64_t>(draws.length);
-    const Tensor blocks =
-        uploaded(first_blocks, 1).add(torch_ops::arange((last_offset + length + 3) / 4, integers.options()));
-    Tensor numbers = torch_normals::normals(uploaded(rows, torch_normals::row_length), blocks);
-    if (last_offset == 0) {
-      numbers = numbers.narrow(2, 0, length);
-    } else {
-      const Tensor from = uploaded(offsets, 1).add(torch_ops::arange(length, integers.options()));
-      numbers = numbers.gather(2, from.expand({numbers.size(0), -1, -1}));
-    }
-    return numbers.to(at::CppTypeToScalarType<Scalar>::value).to(device.scalar).reshape(shape);
+    return torch_normals::normals(draws, device.device)
+        .to(at::CppTypeToScalarType<Scalar>::value)
+        .to(device.scalar)
+        .reshape(shape);
   }
 
   static std::vector<double> to_host(const Tensor& x) {
@@ -137,14 +116,10 @@ struct TorchBackend {
       tops.push_back(place.top + margin);
       lefts.push_back(place.left + margin);
     }
-    const auto indices = [&](const std::vector<std::int64_t>& corners, std::int64_t length) {
-      Tensor host = torch_ops::empty({places.count()}, at::TensorOptions(at::kLong).pinned_memory(x.is_cuda()));
-      std::memcpy(host.data_ptr(), corners.data(), corners.size() * sizeof(std::int64_t));
-      const Tensor first = host.to(x.device(), /*non_blocking=*/true).unsqueeze(1);
-      return first.add(torch_ops::arange(length, at::TensorOptions(x.device()).dtype(at::kLong)));
-    };
-    const Tensor rows = indices(tops, places.patch.height).view({-1, 1, places.patch.height, 1});
-    const Tensor columns = indices(lefts, places.patch.width).view({-1, 1, 1, places.patch.width});
+    const Tensor rows =
+        torch_ops::ranges(tops, places.patch.height, x.device()).view({places.count(), 1, places.patch.height, 1});
+    const Tensor columns =
+        torch_ops::ranges(lefts, places.patch.width, x.device()).view({places.count(), 1, 1, places.patch.width});
     return padded.gather(2, rows.expand({-1, x.size(1), -1, padded.size(3)}))
         .gather(3, columns.expand({-1, x.size(1), places.patch.height, -1}));
   }
