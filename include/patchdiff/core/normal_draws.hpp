@@ -16,13 +16,10 @@ struct NormalDraws {
   std::vector<std::uint64_t> firsts{0};  ///< at least one
   std::size_t length = 0;                ///< of each run of numbers
 
-  /// Of numbers.
-  std::size_t count() const noexcept { return streams.size() * firsts.size() * length; }
-
   /// All of them, by streams, then by firsts; computed in double and rounded to Scalar.
   template <class Scalar>
   std::vector<Scalar> values() const {
-    std::vector<Scalar> all(count());
+    std::vector<Scalar> all(streams.size() * firsts.size() * length);
     std::span<Scalar> rest(all);
     for (const RandomStream& stream : streams) {
       for (const std::uint64_t first : firsts) {

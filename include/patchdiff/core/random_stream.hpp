@@ -87,16 +87,17 @@ class RandomStream {
       const std::uint64_t block = index / group * normal_kernel::lanes;
       const auto from = static_cast<std::size_t>(index % group);
       const std::size_t rest = out.size() - written;
-      std::size_t count = rest - rest % group;
-      if (from == 0 && count > 0) {
-        normal_kernel::normals(counter, block, count / group, out.data() + written);
+      if (from == 0 && rest >= group) {
+        const std::size_t groups = rest / group;
+        normal_kernel::normals(counter, block, groups, out.data() + written);
+        written += groups * group;
       } else {
-        Scalar whole[group];
-        normal_kernel::normals(counter, block, 1, whole);
-        count = std::min(group - from, rest);
-        std::copy_n(whole + from, count, out.data() + written);
+        Scalar numbers[group];
+        normal_kernel::normals(counter, block, 1, numbers);
+        const std::size_t count = std::min(group - from, rest);
+        std::copy_n(numbers + from, count, out.data() + written);
+        written += count;
       }
-      written += count;
     }
   }
 

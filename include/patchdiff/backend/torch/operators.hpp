@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -9,6 +8,7 @@
 #include <ATen/ops/arange_ops.h>
 #include <ATen/ops/concat_ops.h>
 #include <ATen/ops/empty_ops.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/full_ops.h>
 #include <ATen/ops/linalg_vector_norm_ops.h>
 #include <ATen/ops/stack_ops.h>
@@ -43,16 +43,20 @@ inline at::Tensor arange(std::int64_t end, const at::TensorOptions& options) {
   return make<at::_ops::arange>(options, at::Scalar(end));
 }
 
-/// Integers of the host on a device, by way of pinned memory, without waiting.
-inline at::Tensor uploaded(std::span<const std::int64_t> values, at::IntArrayRef shape, at::Device device) {
-  const at::Tensor host = empty(shape, at::TensorOptions(at::kLong).pinned_memory(device.is_cuda()));
-  std::copy(values.begin(), values.end(), host.data_ptr<std::int64_t>());
+/// Values of the host on a device, without waiting: converted on the host, into pinned memory, since a copy that
+/// changes the type goes through pageable memory and may wait.
+template <class Scalar>
+at::Tensor uploaded(std::span<const Scalar> values, at::IntArrayRef shape, at::Device device, at::ScalarType type) {
+  const at::Tensor host = empty(shape, at::TensorOptions(type).pinned_memory(device.is_cuda()));
+  if (!values.empty()) {
+    host.copy_(at::from_blob(const_cast<Scalar*>(values.data()), shape, at::CppTypeToScalarType<Scalar>::value));
+  }
   return host.to(device, /*non_blocking=*/true);
 }
 
 /// Each of the firsts and the integers that follow it: [firsts, length].
 inline at::Tensor ranges(std::span<const std::int64_t> firsts, std::int64_t length, at::Device device) {
-  return uploaded(firsts, {static_cast<std::int64_t>(firsts.size()), 1}, device)
+  return uploaded(firsts, {static_cast<std::int64_t>(firsts.size()), 1}, device, at::kLong)
       .add(arange(length, at::TensorOptions(device).dtype(at::kLong)));
 }
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -77,7 +78,9 @@ inline at::Tensor normals(const NormalDraws& draws, at::Device device) {
   const auto length = static_cast<std::int64_t>(draws.length);
   const std::int64_t last_offset = *std::max_element(offsets.begin(), offsets.end());
   const at::Tensor blocks = torch_ops::ranges(first_blocks, (last_offset + length + 3) / 4, device);
-  const at::Tensor numbers = normals_of_blocks(torch_ops::uploaded(rows, {streams, row_length}, device), blocks);
+  const at::Tensor table =
+      torch_ops::uploaded(std::span<const std::int64_t>(rows), {streams, row_length}, device, at::kLong);
+  const at::Tensor numbers = normals_of_blocks(table, blocks);
   if (last_offset == 0) return numbers.narrow(2, 0, length);
   return numbers.gather(2, torch_ops::ranges(offsets, length, device).expand({streams, -1, -1}));
 }

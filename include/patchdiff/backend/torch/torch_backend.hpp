@@ -12,7 +12,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/from_blob.h>
 
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/primitive_checks.hpp>
@@ -53,15 +52,11 @@ struct TorchBackend {
   static Device device(const Tensor& x) { return {x.device(), x.scalar_type()}; }
   static std::string device_name(Device device) { return device.device.str() + ' ' + at::toString(device.scalar); }
 
-  /// Converts on the host, into pinned memory: a copy that changes the type goes through pageable memory and may wait.
+  /// Converts on the host and does not wait.
   template <class Scalar>
   static Tensor from_host(std::span<const Scalar> values, const Shape& shape, Device device) {
     checks.from_host(values.size(), shape);
-    Tensor host = torch_ops::empty(shape, at::TensorOptions(device.scalar).pinned_memory(device.device.is_cuda()));
-    if (!values.empty()) {
-      host.copy_(at::from_blob(const_cast<Scalar*>(values.data()), shape, at::CppTypeToScalarType<Scalar>::value));
-    }
-    return host.to(device.device, /*non_blocking=*/true);
+    return torch_ops::uploaded(values, shape, device.device, device.scalar);
   }
   static Tensor from_host(std::span<const float> values, const Shape& shape, Device device) {
     return from_host<float>(values, shape, device);
