@@ -8,7 +8,6 @@
 #include <vector>
 
 #include <patchdiff/core/image_size.hpp>
-#include <patchdiff/core/normal_draws.hpp>
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/shape.hpp>
 
@@ -126,14 +125,6 @@ concept ClipsNorms = requires(typename B::Tensor& inout, const typename B::Tenso
                               std::span<const typename B::Tensor> all) {
   { B::norm(all) } -> std::same_as<typename B::Tensor>;
   B::clip_norm(inout, x, 1.0);
-};
-
-/// A backend whose devices may draw unit normal numbers by themselves, which then need no upload: those of NormalDraws,
-/// to a few units in the last place of double, rounded to `Scalar` and then to the device's scalar type. Optional.
-template <class B>
-concept DrawsNormals = requires(const NormalDraws& draws, const Shape& shape, typename B::Device device) {
-  { B::draws_normals(device) } -> std::same_as<bool>;
-  { B::template normals<float>(draws, shape, device) } -> std::same_as<typename B::Tensor>;
 };
 
 /// Everything that the neutral components ask of a backend.

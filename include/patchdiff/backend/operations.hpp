@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -26,6 +27,14 @@ typename B::Tensor linear(double a, const typename B::Tensor& x) {
   const std::vector<double> all_a(static_cast<std::size_t>(B::shape(x).front()), a);
   return B::scale(all_a, x);
 }
+
+/// A backend whose devices may draw unit normal numbers by themselves, which then need no upload: those of NormalDraws,
+/// to a few units in the last place of double, rounded to `Scalar` and then to the device's scalar type. Optional.
+template <class B>
+concept DrawsNormals = requires(const NormalDraws& draws, const Shape& shape, typename B::Device device) {
+  { B::draws_normals(device) } -> std::same_as<bool>;
+  { B::template normals<float>(draws, shape, device) } -> std::same_as<typename B::Tensor>;
+};
 
 /// Unit normal numbers, rounded to Scalar and then to the device's scalar type: drawn on the device where it draws by
 /// itself (`DrawsNormals`), or else on the host.

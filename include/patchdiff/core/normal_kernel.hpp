@@ -127,7 +127,7 @@ struct Counter {
 template <class Scalar>
 [[gnu::always_inline]] inline void store_by_lanes(const std::array<Doubles, 4>& numbers, Scalar* out) noexcept {
   Doubles lower[2], upper[2];  // pairs of the lower four lanes, and of the upper four
-  for (const std::size_t pair : {0, 1}) {
+  for (std::size_t pair = 0; pair < 2; ++pair) {
     const Doubles &even = numbers[2 * pair], &odd = numbers[2 * pair + 1];
     lower[pair] = __builtin_shufflevector(even, odd, 0, 8, 1, 9, 2, 10, 3, 11);
     upper[pair] = __builtin_shufflevector(even, odd, 4, 12, 5, 13, 6, 14, 7, 15);

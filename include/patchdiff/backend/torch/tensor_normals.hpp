@@ -56,7 +56,7 @@ inline at::Tensor normals_of_blocks(const at::Tensor& rows, const at::Tensor& bl
   philox_rounds(words, [&](int round, int word) { return column(3 + 2 * round + word); });
 
   std::vector<at::Tensor> numbers;
-  for (const std::size_t pair : {0, 2}) {
+  for (std::size_t pair = 0; pair < 4; pair += 2) {
     const at::Tensor radius = words[pair].bits.to(at::kDouble).add_(0.5).mul_(0x1p-32).log_().mul_(-2).sqrt_();
     const at::Tensor angle = words[pair + 1].bits.to(at::kDouble).mul_(0x1.921fb54442d18p-30);  // 2 pi 2^-32
     numbers.push_back(angle.cos().mul_(radius));
