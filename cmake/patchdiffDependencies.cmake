@@ -53,3 +53,17 @@ macro(patchdiff_find_component component)
     set(patchdiff_${component}_FOUND TRUE)
   endif()
 endmacro()
+
+# What find_package(patchdiff COMPONENTS ...) does within a package file: finds the named components and, where one that is
+# required is missing, says that patchdiff was not found.
+macro(patchdiff_find_named_components)
+  foreach(_patchdiff_component IN LISTS patchdiff_FIND_COMPONENTS)
+    patchdiff_find_component("${_patchdiff_component}")
+    if(NOT patchdiff_${_patchdiff_component}_FOUND AND patchdiff_FIND_REQUIRED_${_patchdiff_component})
+      set(patchdiff_FOUND FALSE)
+      string(APPEND patchdiff_NOT_FOUND_MESSAGE
+             "component ${_patchdiff_component}: ${patchdiff_${_patchdiff_component}_REASON}\n")
+    endif()
+  endforeach()
+  unset(_patchdiff_component)
+endmacro()
