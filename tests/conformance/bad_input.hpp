@@ -101,6 +101,10 @@ struct BadInput {
     const Tensor nothing = zeros({0, 2, 3, 4});
     P::check(B::crop(nothing, Places{{2, 2}, {}}), {0, 2, 2, 2}, {});
     P::check(B::coordinate_grid(Places{{2, 2}, {}}, {3, 4}, Fixture::device()), {0, 2, 2, 2}, {});
+    for (const ImageSize none_of_it : {ImageSize{0, 2}, ImageSize{2, 0}}) {
+      const Places places = Places::repeated(none_of_it, Place::at(1, 0), 2);
+      P::check(B::coordinate_grid(places, {3, 4}, Fixture::device()), {2, 2, none_of_it.height, none_of_it.width}, {});
+    }
     P::check(B::fourier_features(nothing, std::vector<double>{1}), {0, 4, 3, 4}, {});
     P::check(B::concat(std::array{nothing, zeros({0, 1, 3, 4})}, 1), {0, 3, 3, 4}, {});
     P::check(B::concat(std::array{zeros({0, 2}), P::made({1, 2}, {5, 6})}, 0), {1, 2}, {5, 6});

@@ -71,7 +71,7 @@ void exact_likelihood() {
   Values exact(2);
   for (std::size_t i = 0; i < values.size(); ++i) exact[i / 6] += denoiser.log_density(values[i], 0.002);
   const Values found = Likelihood({.probes = exact_trace})(denoiser, images, Places::whole({2, 3}, 2)).nats;
-  for (const std::size_t n : {0, 1}) CHECK(std::abs(found[n] - exact[n]) < 6 * 1e-3);
+  for (const std::size_t n : {0U, 1U}) CHECK(std::abs(found[n] - exact[n]) < 6 * 1e-3);
 }
 
 }  // namespace patchdiff::conformance

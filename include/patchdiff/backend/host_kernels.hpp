@@ -36,22 +36,23 @@ inline void crop_plane(const std::byte* plane, ImageSize image, const Place& pla
                        std::int64_t pixel_bytes, std::byte* out) noexcept {
   const auto in_bytes = [pixel_bytes](std::int64_t pixels) { return static_cast<std::size_t>(pixels * pixel_bytes); };
   const std::size_t row_bytes = in_bytes(patch.width);
-  if (place.top >= 0 && place.left >= 0 && place.top + patch.height <= image.height &&
-      place.left + patch.width <= image.width) {
-    const std::byte* from = plane + in_bytes(place.top * image.width + place.left);
+  // A corner that lies farther outside shows no more of the image, and sums with it could overflow.
+  const std::int64_t top = std::clamp(place.top, -patch.height, image.height);
+  const std::int64_t left = std::clamp(place.left, -patch.width, image.width);
+  if (top >= 0 && left >= 0 && top + patch.height <= image.height && left + patch.width <= image.width) {
+    const std::byte* from = plane + in_bytes(top * image.width + left);
     return copy_rows(from, in_bytes(image.width), patch.height, row_bytes, out);
   }
-  const std::int64_t first = std::clamp<std::int64_t>(-place.left, 0, patch.width);
-  const std::int64_t last = std::clamp<std::int64_t>(image.width - place.left, first, patch.width);
+  const std::int64_t first = std::clamp<std::int64_t>(-left, 0, patch.width);
+  const std::int64_t last = std::clamp<std::int64_t>(image.width - left, first, patch.width);
   for (std::int64_t row = 0; row < patch.height; ++row, out += row_bytes) {
-    const std::int64_t from_row = place.top + row;
+    const std::int64_t from_row = top + row;
     if (from_row < 0 || from_row >= image.height || first == last) {
       std::memset(out, 0, row_bytes);
       continue;
     }
     std::memset(out, 0, in_bytes(first));
-    std::memcpy(out + in_bytes(first), plane + in_bytes(from_row * image.width + place.left + first),
-                in_bytes(last - first));
+    std::memcpy(out + in_bytes(first), plane + in_bytes(from_row * image.width + left + first), in_bytes(last - first));
     std::memset(out + in_bytes(last), 0, in_bytes(patch.width - last));
   }
 }
@@ -60,14 +61,16 @@ inline void crop_plane(const std::byte* plane, ImageSize image, const Place& pla
 template <class Scalar>
 void accumulate_plane(const Scalar* patch, ImageSize size, const Place& place, ImageSize image,
                       Scalar* plane) noexcept {
-  const std::int64_t first_row = std::clamp<std::int64_t>(-place.top, 0, size.height);
-  const std::int64_t end_row = std::clamp<std::int64_t>(image.height - place.top, first_row, size.height);
-  const std::int64_t first = std::clamp<std::int64_t>(-place.left, 0, size.width);
-  const std::int64_t end = std::clamp<std::int64_t>(image.width - place.left, first, size.width);
+  const std::int64_t top = std::clamp(place.top, -size.height, image.height);
+  const std::int64_t left = std::clamp(place.left, -size.width, image.width);
+  const std::int64_t first_row = std::clamp<std::int64_t>(-top, 0, size.height);
+  const std::int64_t end_row = std::clamp<std::int64_t>(image.height - top, first_row, size.height);
+  const std::int64_t first = std::clamp<std::int64_t>(-left, 0, size.width);
+  const std::int64_t end = std::clamp<std::int64_t>(image.width - left, first, size.width);
   if (first == end) return;
   for (std::int64_t row = first_row; row < end_row; ++row) {
     const Scalar* from = patch + row * size.width;
-    Scalar* to = plane + (place.top + row) * image.width + (place.left + first);
+    Scalar* to = plane + (top + row) * image.width + (left + first);
     for (std::int64_t column = first; column < end; ++column) *to++ += from[column];
   }
 }
@@ -85,6 +88,7 @@ void fill_row(Scalar* out, std::int64_t count, Scalar value) noexcept {
 /// Evaluates a place's map on every pixel of a patch; out [2, h, w], x then y.
 template <class Scalar>
 void coordinate_planes(const PixelMap& map, ImageSize patch, ImageSize image, Scalar* out) noexcept {
+  if (pixel_count(patch) == 0) return;
   const auto x_at = [&](std::int64_t row, std::int64_t column) {
     return static_cast<Scalar>(
         normalised_position(map.column(static_cast<double>(row), static_cast<double>(column)), image.width));

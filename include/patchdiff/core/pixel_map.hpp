@@ -29,7 +29,8 @@ struct PixelMap {
     return {.column_from_column = -1, .column_offset = static_cast<double>(width - 1)};
   }
 
-  /// First `inner`, then this map: the map of a crop followed by that of what was done to the crop.
+  /// First `inner`, then this map: that of a crop that was mirrored is
+  /// `crop.to_image.after(PixelMap::mirrored(width))`.
   PixelMap after(const PixelMap& inner) const noexcept {
     return {
         .row_from_row = row_from_row * inner.row_from_row + row_from_column * inner.column_from_row,

@@ -213,6 +213,7 @@ class DenoiserWrapper {
     if (shape[1] != options_.image.channels) {
       fail("x", fmt::format("{} channels", options_.image.channels), to_string(shape));
     }
+    if (shape[2] < 1 || shape[3] < 1) fail("x", "at least one pixel", to_string(shape));
     check_device("x", x);
     const std::int64_t divisor = net().size_divisor();
     if (shape[2] % divisor != 0 || shape[3] % divisor != 0) {

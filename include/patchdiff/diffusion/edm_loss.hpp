@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fmt/core.h>
@@ -14,6 +15,7 @@
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/named_enum.hpp>
+#include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/core/shape.hpp>
 #include <patchdiff/diffusion/formulation.hpp>
 #include <patchdiff/diffusion/sigma_distribution.hpp>
@@ -71,7 +73,8 @@ class EDMLoss {
 
   /// The weighted squared error of each pixel, lambda(sigma) m (D - y)^2, before any reduction.
   ///
-  /// Shapes: denoised and clean [N, C, h, w]; mask m [N, 1 or C, h, w]; sigma N values.
+  /// Shapes: denoised and clean [N, C, h, w]; mask m [N, 1 or C, h, w]; sigma N values. Images must be finite where the
+  /// mask is 0 too: their errors are multiplied by it.
   Tensor pixel_losses(const Formulation& formulation, const Tensor& denoised, const Tensor& clean,
                       std::span<const double> sigma, const std::optional<Tensor>& mask = {}) const {
     check(denoised, clean, sigma, mask);
@@ -79,7 +82,7 @@ class EDMLoss {
     return B::multiply(errors.weighted, errors.plain);
   }
 
-  /// The loss of each sample, and the gradient of their sum.
+  /// The loss of each sample, and the gradient of their sum; shapes as of `pixel_losses`.
   ///
   /// Errors: ShapeError for tensors that do not fit each other, DataError for sigma <= 0 or not finite.
   LossValue<B> operator()(const Formulation& formulation, const Tensor& denoised, const Tensor& clean,

@@ -33,7 +33,7 @@ concept TurnsImagesIntoNoise = requires(const F& model) {
 
 /// A struct that can be a formulation: a name, described settings with a check, and the two concepts above.
 template <class F>
-concept FormulationModel = std::copyable<F> && TrainsNetworks<F> && TurnsImagesIntoNoise<F> &&
+concept FormulationModel = std::copyable<F> && Described<F> && TrainsNetworks<F> && TurnsImagesIntoNoise<F> &&
     requires(const F& model) {
   { F::name } -> std::convertible_to<std::string_view>;
   model.check();
@@ -100,7 +100,7 @@ class Formulation {
     NoiseProcess process() const override { return model.process(); }
     SigmaSchedule sigma_schedule() const override { return model.sigma_schedule(); }
     void visit_settings(const std::function<void(std::string_view, double)>& visit) const override {
-      describe(model, [&](std::string_view key, double value, std::string_view) { visit(key, value); });
+      patchdiff::describe(model, [&](std::string_view key, double value, std::string_view) { visit(key, value); });
     }
     Model model;
   };

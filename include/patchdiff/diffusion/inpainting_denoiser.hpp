@@ -30,7 +30,7 @@ class InpaintingDenoiser {
   using Tensor = typename Backend::Tensor;
 
   /// Shapes: known [N, C, h, w], the batch that will be denoised; mask [N, 1, h, w] or [N, C, h, w], 1 where known,
-  /// else 0.
+  /// else 0. Values of `known` must be finite where the mask is 0 too: they are multiplied by it.
   /// Errors: ShapeError for shapes that do not fit.
   InpaintingDenoiser(const Inner& inner, const Tensor& known, const Tensor& mask) : inner_(&inner), mask_(mask) {
     const Shape shape = Backend::shape(known);

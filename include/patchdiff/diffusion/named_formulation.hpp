@@ -29,7 +29,8 @@ inline Formulation named_formulation(std::string_view name,
   const auto consider = [&](auto model) {
     known += fmt::format("{}\"{}\"", known.empty() ? "" : ", ", model.name);
     if (model.name != name) return;
-    describe(model, [&](std::string_view key, double& value, std::string_view) { value = setting(key, value); });
+    patchdiff::describe(model,
+                        [&](std::string_view key, double& value, std::string_view) { value = setting(key, value); });
     found = model;
   };
   consider(EDM{});

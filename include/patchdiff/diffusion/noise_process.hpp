@@ -19,7 +19,8 @@ struct NoiseMoment {
   /// f with f(x, t) = f x, the drift of the forward SDE dx = f x dt + g dw.
   double drift() const noexcept { return scale_rate / level.scale; }
 
-  /// g, the diffusion of the forward SDE: g^2 = 2 s^2 sigma sigma'.
+  /// g, the diffusion of the forward SDE: g^2 = 2 s^2 sigma sigma'. NaN at time 0 where sigma' is infinite, as of VP
+  /// and VE.
   double diffusion() const noexcept { return level.scale * std::sqrt(2 * level.sigma * sigma_rate); }
 };
 

@@ -15,6 +15,7 @@
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/places.hpp>
+#include <patchdiff/core/shape.hpp>
 #include <patchdiff/diffusion/denoiser.hpp>
 #include <patchdiff/diffusion/differentiable_denoiser.hpp>
 #include <patchdiff/nn/conditioning.hpp>

@@ -38,7 +38,7 @@ inline PredictionCoefficients prediction_coefficients(Prediction kind, NoiseLeve
 
 /// Turns a prediction of one kind into another kind's, for noisy images x = scale (x0 + sigma n).
 ///
-/// Shapes: x, value and the result [N, ...]; one level with sigma > 0 per sample.
+/// Shapes: x, value and the result [N, ...]; one level with sigma > 0 per sample, as the result at 0 is NaN.
 template <Backend B>
 typename B::Tensor convert_prediction(const typename B::Tensor& value, Prediction from, Prediction to,
                                       const typename B::Tensor& x, std::span<const NoiseLevel> levels) {

@@ -14,6 +14,7 @@
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/pixel_map.hpp>
 #include <patchdiff/core/places.hpp>
+#include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/core/shape.hpp>
 #include <patchdiff/patch/image_batch.hpp>
 #include <patchdiff/patch/patch_plan.hpp>
@@ -118,8 +119,8 @@ class PatchSampler {
     check_fits(places.patch, image);
     for (const Place& place : places.at) {
       if (place.top < -padding_ || place.left < -padding_ ||
-          place.top + places.patch.height > image.height + padding_ ||
-          place.left + places.patch.width > image.width + padding_) {
+          place.top > image.height + padding_ - places.patch.height ||
+          place.left > image.width + padding_ - places.patch.width) {
         throw ShapeError("PatchSampler", "places",
                          fmt::format("patches of {} inside {}{}", to_string(places.patch), to_string(image),
                                      padding_ > 0 ? fmt::format(" padded by {}", padding_) : ""),

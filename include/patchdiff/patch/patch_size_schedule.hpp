@@ -13,6 +13,7 @@
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/patch/multiplier_rule.hpp>
 #include <patchdiff/patch/patch_plan.hpp>
@@ -52,7 +53,8 @@ class PatchSizeSchedule {
 
   /// The same sizes from small to large: each one for its share of the run's `total_images`.
   static PatchSizeSchedule progressive(const PatchMixture& mixture, std::uint64_t total_images) {
-    return {ascending(three_sizes(mixture)), "PatchSizeSchedule::progressive", checked_total(total_images)};
+    constexpr const char* component = "PatchSizeSchedule::progressive";
+    return {ascending(three_sizes(mixture)), component, checked_total(component, total_images)};
   }
 
   /// The two sizes R and R/2 with probabilities p and 1 - p, as published for latent images.
@@ -62,12 +64,13 @@ class PatchSizeSchedule {
 
   /// Sizes and probabilities of the host's own, drawn anew at each step.
   static PatchSizeSchedule stochastic_of(PatchSizes sizes) {
-    return {std::move(sizes), "PatchSizeSchedule::stochastic", 0};
+    return {std::move(sizes), "PatchSizeSchedule::stochastic_of", 0};
   }
 
   /// Sizes of the host's own from small to large, each one for its probability's share of the run.
   static PatchSizeSchedule progressive_of(PatchSizes sizes, std::uint64_t total_images) {
-    return {ascending(std::move(sizes)), "PatchSizeSchedule::progressive", checked_total(total_images)};
+    constexpr const char* component = "PatchSizeSchedule::progressive_of";
+    return {ascending(std::move(sizes)), component, checked_total(component, total_images)};
   }
 
   /// The step that comes next in a run; `batch` is the number of images of a full-size step.
@@ -206,8 +209,8 @@ class PatchSizeSchedule {
             mixture.size_divisor};
   }
 
-  static std::uint64_t checked_total(std::uint64_t total_images) {
-    if (total_images == 0) throw ConfigError("PatchSizeSchedule::progressive", "total_images", "at least 1", "0");
+  static std::uint64_t checked_total(const char* component, std::uint64_t total_images) {
+    if (total_images == 0) throw ConfigError(component, "total_images", "at least 1", "0");
     return total_images;
   }
 

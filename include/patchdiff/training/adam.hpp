@@ -13,14 +13,15 @@
 
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/shape.hpp>
 #include <patchdiff/nn/network.hpp>
 
 namespace patchdiff {
 
 /// Adam with bias correction.
 ///
-/// Its state is kept by parameter name and follows the parameters' device and scalar type. A checkpoint that is to be
-/// loaded before the first step needs `prepare` first.
+/// Its state is kept by parameter name, where and in the scalar type in which the parameters are at the first step. A
+/// checkpoint that is to be loaded before that needs `prepare` first.
 /// Source: Kingma and Ba (arXiv 1412.6980), Algorithm 1.
 template <Backend B>
 class Adam {
@@ -42,6 +43,8 @@ class Adam {
   ~Adam() = default;
 
   /// Updates every parameter, or none where `finite` is 0; the count of steps then stands still too.
+  ///
+  /// Errors: as of `prepare`, before anything is written.
   template <class Net>
   void step(Net& net, const Tensor& finite) {
     prepare(net);
@@ -55,13 +58,15 @@ class Adam {
 
   /// Allocates the state for a network, with zeros; later calls only check that it is the same network.
   ///
-  /// Errors: ConfigError for other parameters than at the first call.
+  /// Errors: ConfigError for parameters of other names or shapes than at the first call.
   template <class Net>
   void prepare(Net& net) {
     if (!count_) allocate(net);
     std::size_t index = 0;
-    net.visit_parameters([&](std::string_view name, Tensor&, Tensor&) {
+    net.visit_parameters([&](std::string_view name, Tensor& value, Tensor&) {
       if (index >= moments_.size() || moments_[index].name != name) refuse(fmt::format("\"{}\"", name));
+      const Shape shape = B::shape(value);
+      if (B::shape(moments_[index].mean) != shape) refuse(fmt::format("\"{}\" of {}", name, to_string(shape)));
       ++index;
     });
     if (index != moments_.size()) refuse(fmt::format("{} of {} parameters", index, moments_.size()));

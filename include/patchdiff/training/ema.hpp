@@ -28,6 +28,8 @@ template <Backend B>
 class EMA : public WeightAverage<B> {
  public:
   /// Starts from the model's weights as they are; `state` says how many images it has seen.
+  ///
+  /// Errors: ConfigError for settings that cannot work.
   template <HasParameters Net>
   explicit EMA(Net& net, EMAOptions options = {}, const TrainState& state = {})
       : WeightAverage<B>("EMA", net, state,

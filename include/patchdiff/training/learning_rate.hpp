@@ -6,6 +6,10 @@
 #include <cstdint>
 #include <numbers>
 
+#include <fmt/core.h>
+
+#include <patchdiff/core/error.hpp>
+
 namespace patchdiff {
 
 /// A learning rate that rises in a line over a run's first share `warmup` and falls to zero along a quarter of a
@@ -26,8 +30,11 @@ struct InverseSqrtRate {
 
 /// A learning rate that rises in a line, stays, and falls with the root of the images seen: it needs no run's length.
 ///
-/// Source: EDM2 (arXiv 2312.02696), appendix B.
+/// Errors: ConfigError for `constant_images` that are not > 0. Source: EDM2 (arXiv 2312.02696), appendix B.
 inline double inverse_sqrt_learning_rate(const InverseSqrtRate& rate, std::uint64_t images) {
+  if (!(rate.constant_images > 0)) {
+    throw ConfigError("InverseSqrtRate", "constant_images", "a value > 0", fmt::format("{}", rate.constant_images));
+  }
   const auto seen = static_cast<double>(images);
   const double rise = rate.rampup_images > 0 ? std::min(1.0, seen / rate.rampup_images) : 1;
   return rate.peak * rise / std::sqrt(std::max(1.0, seen / rate.constant_images));

@@ -30,6 +30,8 @@ template <Backend B>
 class PowerEMA : public WeightAverage<B> {
  public:
   /// Starts from the model's weights as they are; `state` says how many images it has seen.
+  ///
+  /// Errors: ConfigError for a width that no PowerProfile has.
   template <HasParameters Net>
   explicit PowerEMA(Net& net, PowerEMAOptions options = {}, const TrainState& state = {})
       : WeightAverage<B>("PowerEMA", net, state,
@@ -59,7 +61,8 @@ class PowerEMA : public WeightAverage<B> {
 ///
 /// `snapshot(k)` returns the model of `profiles[k]`, a value or a reference; models are held one at a time. The closer
 /// the snapshots lie and the more widths they have, the closer it is; of a stored profile it is exact. Sums in double
-/// on the host. Source: EDM2 (arXiv 2312.02696), section 3.2.
+/// on the host. Errors: as of `post_hoc_shares`; ConfigError for a snapshot with other tensors than `net`.
+/// Source: EDM2 (arXiv 2312.02696), section 3.2.
 template <HasState Net, class Snapshot>
 Net post_hoc_average(Net net, std::span<const PowerProfile> profiles, const PowerProfile& target, Snapshot&& snapshot) {
   using B = typename Net::Backend;

@@ -64,10 +64,17 @@ class PowerProfile {
 /// The shares of snapshots, whose sum is 1, that come closest to the average of another width or moment.
 ///
 /// A snapshot that others make up to rounding has share 0. Cost: a cubic number of operations in double.
-/// Source: EDM2 (arXiv 2312.02696), algorithm 3. Errors: ConfigError without snapshots.
+/// Source: EDM2 (arXiv 2312.02696), algorithm 3. Errors: ConfigError without snapshots, for a target later than all of
+/// them, and where none has weights that the target has.
 inline std::vector<double> post_hoc_shares(std::span<const PowerProfile> snapshots, const PowerProfile& target) {
   const std::size_t count = snapshots.size();
   if (count == 0) throw ConfigError("post_hoc_shares", "snapshots", "at least one", "none");
+  std::uint64_t latest = 0;
+  for (const PowerProfile& snapshot : snapshots) latest = std::max(latest, snapshot.images());
+  if (target.images() > latest) {
+    throw ConfigError("post_hoc_shares", "target", fmt::format("at most {} images, as of the last snapshot", latest),
+                      fmt::format("{}", target.images()));
+  }
   // Least squares over profiles of length 1: a symmetric matrix with a diagonal of ones.
   std::vector<double> length(count), rest(count);
   std::vector<std::vector<double>> matrix(count, std::vector<double>(count));
@@ -102,6 +109,7 @@ inline std::vector<double> post_hoc_shares(std::span<const PowerProfile> snapsho
     shares[*pivot] = value / matrix[*pivot][*pivot];
   }
   for (std::size_t row = 0; row < count; ++row) sum += shares[row] /= length[row];
+  if (sum == 0) throw ConfigError("post_hoc_shares", "snapshots", "weights that the target has", "none");
   for (double& share : shares) share /= sum;
   return shares;
 }

@@ -10,29 +10,35 @@
 #include <fmt/core.h>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/shape.hpp>
 #include <patchdiff/nn/network.hpp>
 
 namespace patchdiff {
 
-/// The names of a model's tensors, in their order, for components that keep a value beside each.
+/// The names and shapes of a model's tensors, in their order, for components that keep a value beside each.
 class StateNames {
  public:
   template <HasState Net>
   explicit StateNames(Net& net) {
-    net.visit_state([&](std::string_view name, auto&) { names_.emplace_back(name); });
+    net.visit_state([&](std::string_view name, auto& value) {
+      names_.emplace_back(name);
+      shapes_.push_back(Net::Backend::shape(value));
+    });
   }
 
   std::size_t size() const noexcept { return names_.size(); }
   const std::string& operator[](std::size_t index) const { return names_[index]; }
 
-  /// Calls f(index, value) for each tensor of a model with these names.
+  /// Calls f(index, value) for each tensor of a model with these names and shapes.
   ///
   /// Errors: ConfigError in the name of `component` for any other model, before the first call.
   template <HasState Net, class F>
   void visit(Net& net, std::string_view component, F&& f) const {
     std::size_t index = 0;
-    net.visit_state([&](std::string_view name, auto&) {
+    net.visit_state([&](std::string_view name, auto& value) {
       if (index >= size() || names_[index] != name) refuse(component, fmt::format("\"{}\"", name));
+      const Shape shape = Net::Backend::shape(value);
+      if (shapes_[index] != shape) refuse(component, fmt::format("\"{}\" of {}", name, to_string(shape)));
       ++index;
     });
     if (index != size()) refuse(component, fmt::format("{} of {} tensors", index, size()));
@@ -42,10 +48,11 @@ class StateNames {
 
  private:
   [[noreturn]] static void refuse(std::string_view component, std::string_view got) {
-    throw ConfigError(component, "net", "the model that the average started from", got);
+    throw ConfigError(component, "net", "a model with the tensors of the average", got);
   }
 
   std::vector<std::string> names_{};
+  std::vector<Shape> shapes_{};
 };
 
 }  // namespace patchdiff

@@ -16,6 +16,8 @@
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/operations.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/core/shape.hpp>
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/diffusion/edm_loss.hpp>

@@ -75,8 +75,8 @@ class Trainer {
   StepReport<Backend> step() {
     if (options_.learning_rate) optimizer_->set_learning_rate(options_.learning_rate(state_->images));
     const PatchPlan plan = step_.plan(*state_);
-    const std::int64_t at_once =
-        options_.micro_batch ? *options_.micro_batch * (plan.images / options_.step.batch) : plan.images;
+    const std::int64_t batch = options_.step.batch;
+    const std::int64_t at_once = std::min(options_.micro_batch.value_or(batch), batch) * (plan.images / batch);
     zero_gradients(*denoiser_);
     StepReport<Backend> report = share_of_step(plan, at_once);
     processes_->finish(step_, report);

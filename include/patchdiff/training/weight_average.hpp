@@ -34,8 +34,13 @@ class WeightAverage {
   }
 
   /// average = beta average + (1 - beta) weights.
+  ///
+  /// Errors: ConfigError for a beta outside of [0, 1], and for another model than the average started from.
   template <HasParameters Net>
   void blend(Net& net, double beta) {
+    if (!(beta >= 0 && beta <= 1)) {
+      throw ConfigError(component_, "beta", "a value in [0, 1]", fmt::format("{}", beta));
+    }
     names_.visit(net, component_,
                  [&](std::size_t index, Tensor& value) { B::blend(averages_[index], value, 1 - beta); });
   }

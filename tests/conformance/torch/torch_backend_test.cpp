@@ -14,6 +14,7 @@
 #include "support/torch_catch.hpp"
 
 #include "conformance/suite.hpp"
+#include "support/operator_counts.hpp"
 
 namespace patchdiff {
 namespace {
@@ -137,6 +138,23 @@ TEST_CASE("coordinates by operators are exact at the outer pixels too") {
     CHECK(TorchBackend::to_host(TorchBackend::coordinate_grid(corners, {side, side}, half)) ==
           std::vector<double>{-1, -1, 1, 1});
   }
+}
+
+TEST_CASE("coordinates by operators are computed in float64 for it, so nothing is converted in the end") {
+  const Places places{{3, 4}, {Place::at(1, 2)}};
+  const auto conversions = [&](at::ScalarType scalar) {
+    const OperatorCounts counts;
+    TorchBackend::coordinate_grid(places, {6, 9}, {at::kMeta, scalar});
+    return OperatorCounts::counts()["aten::_to_copy"];
+  };
+  CHECK(conversions(at::kDouble) == conversions(at::kFloat));
+  CHECK(conversions(at::kBFloat16) == conversions(at::kFloat) + 1);
+}
+
+TEST_CASE("a bound of norms beyond the scalar type clips nothing") {
+  at::Tensor x = at::ones({3}, at::kBFloat16);
+  TorchBackend::clip_norm(x, TorchBackend::norm(std::array{x}), std::numeric_limits<double>::max());
+  CHECK(at::equal(x, at::ones({3}, at::kBFloat16)));
 }
 
 TEST_CASE("normal numbers by operations on integers are the host's") {

@@ -64,7 +64,8 @@ TEST_CASE("random streams are pure functions of key, purpose, step, sample and i
   for (const Purpose purpose :
        {Purpose::patch_size, Purpose::place, Purpose::training_noise, Purpose::label_dropout, Purpose::dropout,
         Purpose::initial_weights, Purpose::initial_noise, Purpose::solver_noise, Purpose::data_order, Purpose::probe,
-        Purpose::dequantisation, Purpose::window_shift, Purpose::augmentation}) {
+        Purpose::dequantisation, Purpose::window_shift, Purpose::augmentation, Purpose::metric_subset,
+        Purpose::resample}) {
     draw(RandomStream({7}, purpose, 3, 5), 0);
   }
   CHECK(seen.size() == drawn);

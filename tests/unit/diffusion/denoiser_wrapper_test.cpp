@@ -201,6 +201,10 @@ TEST_CASE("DenoiserWrapper refuses arguments that do not fit the model") {
               run(filled<B>({2, 3, 4}, 0), sigma, places, conditioning()));
   CHECK_ERROR(ShapeError, "DenoiserWrapper: x: expected 2 channels, got [2, 3, 3, 4]",
               run(filled<B>({2, 3, 3, 4}, 0), sigma, places, conditioning()));
+  CHECK_ERROR(ShapeError, "DenoiserWrapper: x: expected at least one pixel, got [2, 2, 0, 4]",
+              run(filled<B>({2, 2, 0, 4}, 0), sigma, Places::whole({0, 4}, 2), conditioning()));
+  CHECK_ERROR(ShapeError, "DenoiserWrapper: x: expected at least one pixel, got [2, 2, 3, 0]",
+              run(filled<B>({2, 2, 3, 0}, 0), sigma, Places::whole({3, 0}, 2), conditioning()));
   CHECK_ERROR(ShapeError, "DenoiserWrapper: sigma: expected 2 values, got 3",
               run(x, {1, 1, 1}, places, conditioning()));
   CHECK_ERROR(DataError, "DenoiserWrapper: sigma: expected finite values > 0, got 0",

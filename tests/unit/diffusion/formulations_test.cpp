@@ -179,7 +179,7 @@ TEST_CASE("preconditioning, weights and schedules of the formulations before EDM
     CHECK(formulation.loss_weight(0.7) * c_out * c_out == Approx(1).epsilon(1e-14));
   }
   const std::vector<double>& u = IDDPM::levels();
-  for (const std::size_t level : {0, 1, 500, 998, 999}) {
+  for (const std::size_t level : {0U, 1U, 500U, 998U, 999U}) {
     CHECK(IDDPM::nearest_level(u[level]) == static_cast<std::int64_t>(level));
     CHECK(IDDPM{}.preconditioning(u[level]).c_noise == 999 - static_cast<double>(level));
   }
@@ -247,6 +247,17 @@ TEST_CASE("every formulation is made again from its name and settings") {
 TEST_CASE("formulations and distributions refuse settings that cannot work") {
   constexpr double infinity = std::numeric_limits<double>::infinity();
   CHECK_ERROR(ConfigError, "VP: beta_d: expected a finite value > 0, got 0", Formulation(VP{.beta_d = 0}));
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  CHECK_ERROR(ConfigError, "VP::from_range: sigma_min: expected a value > 0 and < 0.09382, got 1",
+              VP::from_range(1, 80));
+  CHECK_ERROR(ConfigError, "VP::from_range: sigma_min: expected a value > 0 and < 0.09382, got 0",
+              VP::from_range(0, 80));
+  CHECK_ERROR(ConfigError, "VP::from_range: sigma_min: expected a value > 0 and < 0.09382, got nan",
+              VP::from_range(nan, 80));
+  CHECK_ERROR(ConfigError, "VP::from_range: sigma_max: expected a finite value > 0, got 0", VP::from_range(0.002, 0));
+  CHECK_ERROR(ConfigError, "VP::from_range: sigma_max: expected a finite value > 0, got inf",
+              VP::from_range(0.002, infinity));
+  CHECK_NOTHROW(Formulation(VP::from_range(0.0938, 80)));
   CHECK_ERROR(ConfigError, "SubVP: beta_min: expected a finite value > -0.001, got -0.001",
               Formulation(SubVP{.beta_d = 2, .beta_min = -0.001}));
   CHECK_ERROR(ConfigError, "VE: sigma_min: expected a value > 0, got 0", Formulation(VE{.sigma_min = 0}));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -178,7 +179,10 @@ TEST_CASE("PatchSampler refuses what does not fit") {
               crop({.images = images, .fields = filled<B>({2}, 0)}, places));
   CHECK_ERROR(ShapeError, "PatchSampler: maps: expected 2 maps, one per place, got 1",
               crop({.images = images, .maps = {PixelMap{}}}, places));
-  for (const auto& [top, left] : {std::pair{5, 0}, std::pair{0, 5}, std::pair{-1, 0}, std::pair{0, -1}}) {
+  using Corner = std::pair<std::int64_t, std::int64_t>;
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  for (const auto& [top, left] :
+       {Corner{5, 0}, Corner{0, 5}, Corner{-1, 0}, Corner{0, -1}, Corner{most - 1, 0}, Corner{0, most}}) {
     CHECK_ERROR(ShapeError,
                 fmt::format("PatchSampler: places: expected patches of 4x4 inside 8x8, got top {}, left {}", top, left),
                 crop({.images = images}, Places{{4, 4}, {Place::at(0, 0), Place::at(top, left)}}));

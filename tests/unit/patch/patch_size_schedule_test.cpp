@@ -142,8 +142,9 @@ TEST_CASE("sizes of probability 0 never come") {
 }
 
 TEST_CASE("sizes are rounded to what the network needs") {
-  CHECK(PatchSizeSchedule::stochastic({.image = {28, 28}, .size_divisor = 4}).sizes() ==
-        Sizes{{28, 28}, {12, 12}, {4, 4}});
+  const auto rounded = PatchSizeSchedule::stochastic({.image = {28, 28}, .size_divisor = 4});
+  CHECK(rounded.sizes() == Sizes{{28, 28}, {12, 12}, {4, 4}});
+  CHECK(rounded.multipliers() == Multipliers{1, 2, 7});  // of patches as they are taken
   CHECK(PatchSizeSchedule::stochastic({.image = {8, 24}, .size_divisor = 4}).sizes() ==
         Sizes{{8, 24}, {4, 12}, {4, 4}});
   CHECK(PatchSizeSchedule::stochastic_of({.image = {30, 30}, .sizes = {{15, 11}}, .size_divisor = 4}).sizes() ==
@@ -157,7 +158,7 @@ TEST_CASE("sizes are rounded to what the network needs") {
               "PatchSizeSchedule::stochastic: image: expected sides divisible by 4, as the network needs, got 30x28",
               PatchSizeSchedule::stochastic({.image = {30, 28}, .size_divisor = 4}));
   CHECK_ERROR(ConfigError,
-              "PatchSizeSchedule::stochastic: image: expected sides divisible by 8, as the network needs, got 6x16",
+              "PatchSizeSchedule::stochastic_of: image: expected sides divisible by 8, as the network needs, got 6x16",
               PatchSizeSchedule::stochastic_of({.image = {6, 16}, .sizes = {{4, 8}}, .size_divisor = 8}));
   CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic: size_divisor: expected at least 1, got 0",
               PatchSizeSchedule::stochastic({.image = {8, 8}, .size_divisor = 0}));
@@ -171,31 +172,33 @@ TEST_CASE("patches of the smallest images have at least one pixel") {
 
 TEST_CASE("schedules refuse settings that cannot work") {
   const auto of = [](PatchSizes sizes) { return PatchSizeSchedule::stochastic_of(std::move(sizes)); };
-  CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic: image: expected at least one pixel, got 0x8",
+  CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic_of: image: expected at least one pixel, got 0x8",
               of({.image = {0, 8}, .sizes = {{1, 1}}}));
-  CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic: sizes: expected at least one size, got none",
+  CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic_of: sizes: expected at least one size, got none",
               of({.image = {8, 8}}));
   CHECK_ERROR(
       ConfigError,
-      "PatchSizeSchedule::stochastic: sizes: expected patches of at least one pixel, got 0x1 for an image of 2x3",
+      "PatchSizeSchedule::stochastic_of: sizes: expected patches of at least one pixel, got 0x1 for an image of 2x3",
       of({.image = {2, 3}, .sizes = {{0, 1}}}));
-  CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic: sizes: expected patches of at most 8x8, got 4x9",
+  CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic_of: sizes: expected patches of at most 8x8, got 4x9",
               of({.image = {8, 8}, .sizes = {{4, 9}}}));
-  CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic: probabilities: expected 2 values, one per size, got 1",
+  CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic_of: probabilities: expected 2 values, one per size, got 1",
               of({.image = {8, 8}, .sizes = {{8, 8}, {4, 4}}, .probabilities = {1}}));
   CHECK_ERROR(
-      ConfigError, "PatchSizeSchedule::progressive: probabilities: expected 2 values, one per size, got 1",
+      ConfigError, "PatchSizeSchedule::progressive_of: probabilities: expected 2 values, one per size, got 1",
       PatchSizeSchedule::progressive_of({.image = {8, 8}, .sizes = {{8, 8}, {4, 4}}, .probabilities = {1}}, 10));
-  CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic: probabilities: expected values in [0, 1], got -0.5",
+  CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic_of: probabilities: expected values in [0, 1], got -0.5",
               of({.image = {8, 8}, .sizes = {{8, 8}, {4, 4}}, .probabilities = {-0.5, 1.5}}));
-  CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic: probabilities: expected values in [0, 1], got nan",
+  CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic_of: probabilities: expected values in [0, 1], got nan",
               of({.image = {8, 8}, .sizes = {{8, 8}}, .probabilities = {std::numeric_limits<double>::quiet_NaN()}}));
-  CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic: probabilities: expected a sum of 1, got 0.75",
+  CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic_of: probabilities: expected a sum of 1, got 0.75",
               of({.image = {8, 8}, .sizes = {{8, 8}, {4, 4}}, .probabilities = {0.5, 0.25}}));
   CHECK_ERROR(ConfigError, "PatchMixture: full_image_probability: expected a value in [0, 1], got 1.5",
               PatchSizeSchedule::stochastic({.image = {64, 64}, .full_image_probability = 1.5}));
   CHECK_ERROR(ConfigError, "PatchSizeSchedule::progressive: total_images: expected at least 1, got 0",
               PatchSizeSchedule::progressive({.image = {64, 64}}, 0));
+  CHECK_ERROR(ConfigError, "PatchSizeSchedule::progressive_of: total_images: expected at least 1, got 0",
+              PatchSizeSchedule::progressive_of({.image = {8, 8}, .sizes = {{8, 8}}}, 0));
   CHECK_ERROR(ConfigError, "MultiplierRule: multiplier: expected at least 1, got 0", MultiplierRule::constant(0));
   const MultiplierRule zero{"zero", [](ImageSize, ImageSize) { return std::int64_t{0}; }};
   CHECK_ERROR(ConfigError, "PatchSizeSchedule::stochastic: multiplier: expected at least 1, got 0 for patches of 64x64",

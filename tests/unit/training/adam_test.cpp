@@ -124,10 +124,17 @@ TEST_CASE("Adam refuses settings that cannot work, and other parameters than tho
   net.all[1].name = "c";
   CHECK_ERROR(ConfigError, "Adam: net: expected the parameters of the first step, got \"c\"", adam.step(net, finite));
   net.all[1].name = "b";
+  net.all[1].value = filled<B>({2, 1}, 0);
+  CHECK_ERROR(ConfigError, "Adam: net: expected the parameters of the first step, got \"b\" of [2, 1]",
+              adam.step(net, finite));
+  net.all[1].value = tensor<B>({1, 2}, {before[2], before[3]});
   net.all.push_back({"c", filled<B>({1}, 0), filled<B>({1}, 0)});
   CHECK_ERROR(ConfigError, "Adam: net: expected the parameters of the first step, got \"c\"", adam.step(net, finite));
   net.all.pop_back();
   CHECK(net.values() == before);
+  adam.visit_state([](std::string_view name, B::Tensor& value) {
+    if (name == "count") CHECK(B::to_host(value) == std::vector<double>{1});
+  });
   net.all.pop_back();
   CHECK_ERROR(ConfigError, "Adam: net: expected the parameters of the first step, got 1 of 2 parameters",
               adam.step(net, finite));

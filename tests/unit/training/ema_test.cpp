@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/core.h>
+
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/training/adam.hpp>
 #include <patchdiff/training/ema.hpp>
@@ -125,11 +127,18 @@ TEST_CASE("EMA refuses settings that cannot work, other models and states of the
   EMA<B> ema(net, {}, {.images = 100});
   Other other;
   other.value.values[0] = 3;
-  CHECK_ERROR(ConfigError, "EMA: net: expected the model that the average started from, got \"bias\"",
+  CHECK_ERROR(ConfigError, "EMA: net: expected a model with the tensors of the average, got \"bias\"",
               ema.blend(other, 0));
   other.empty = true;
-  CHECK_ERROR(ConfigError, "EMA: net: expected the model that the average started from, got 0 of 2 tensors",
+  CHECK_ERROR(ConfigError, "EMA: net: expected a model with the tensors of the average, got 0 of 2 tensors",
               ema.apply_to(other));
+  Weight longer;
+  longer.value = filled<B>({2}, 3);
+  CHECK_ERROR(ConfigError, "EMA: net: expected a model with the tensors of the average, got \"weight\" of [2]",
+              ema.blend(longer, 0));
+  for (const double beta : {-0.1, 1.5, std::numeric_limits<double>::quiet_NaN()}) {
+    CHECK_ERROR(ConfigError, fmt::format("EMA: beta: expected a value in [0, 1], got {}", beta), ema.blend(net, beta));
+  }
   CHECK_ERROR(DataError, "EMA: state: expected at least 100 images, as at the last update, got 99",
               ema.update(net, {.images = 99}));
   CHECK(averaged(ema) == 0);

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
+#include <limits>
 
+#include <fmt/core.h>
+
+#include <patchdiff/core/error.hpp>
 #include <patchdiff/training/learning_rate.hpp>
 
 #include "support/catch.hpp"
+#include "support/errors.hpp"
 
 namespace patchdiff {
 namespace {
@@ -26,6 +31,10 @@ TEST_CASE("the learning rate rises in a line, stays, and falls with the root of 
   CHECK(inverse_sqrt_learning_rate(rate, 4000) == Approx(0.05));
   CHECK(inverse_sqrt_learning_rate({.peak = 0.1, .constant_images = 100, .rampup_images = 400}, 400) == Approx(0.05));
   CHECK(inverse_sqrt_learning_rate({.peak = 0.1, .constant_images = 1000, .rampup_images = 0}, 0) == 0.1);
+  for (const double images : {0.0, -1.0, std::numeric_limits<double>::quiet_NaN()}) {
+    CHECK_ERROR(ConfigError, fmt::format("InverseSqrtRate: constant_images: expected a value > 0, got {}", images),
+                inverse_sqrt_learning_rate({.constant_images = images}, 1));
+  }
 }
 
 }  // namespace

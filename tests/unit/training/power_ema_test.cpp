@@ -192,12 +192,32 @@ TEST_CASE("PowerEMA refuses widths that no profile has, other models and states 
   CHECK_ERROR(DataError, "PowerEMA: state: expected at least 100 images, as at the last update, got 99",
               ema.update(net, {.images = 99}));
   Other other;
-  CHECK_ERROR(ConfigError, "PowerEMA: net: expected the model that the average started from, got \"bias\"",
+  CHECK_ERROR(ConfigError, "PowerEMA: net: expected a model with the tensors of the average, got \"bias\"",
               ema.update(other, {.images = 101}));
   const std::vector<PowerProfile> profiles{ema.profile()};
-  CHECK_ERROR(ConfigError, "post_hoc_average: net: expected the model that the average started from, got \"bias\"",
+  CHECK_ERROR(ConfigError, "post_hoc_average: net: expected a model with the tensors of the average, got \"bias\"",
               post_hoc_average(Weights{}, std::span<const PowerProfile>(profiles), profiles[0],
                                [](std::size_t) { return Other{}; }));
+  CHECK_ERROR(ConfigError,
+              "post_hoc_average: net: expected a model with the tensors of the average, got \"weights\" of [2, 2]",
+              post_hoc_average(Weights{}, std::span<const PowerProfile>(profiles), profiles[0], [](std::size_t) {
+                Weights square;
+                square.value = filled<B>({2, 2}, 0);
+                return square;
+              }));
+}
+
+TEST_CASE("a target that no snapshot has anything to say of is refused") {
+  const std::vector<PowerProfile> snapshots{{0.1, 1000}, {0.05, 500}};
+  CHECK_ERROR(ConfigError, "post_hoc_shares: target: expected at most 1000 images, as of the last snapshot, got 2000",
+              post_hoc_shares(snapshots, {0.1, 2000}));
+  CHECK_ERROR(ConfigError,
+              "post_hoc_shares: target: expected at most 1000 images, as of the last snapshot, got 1000000000",
+              post_hoc_shares(snapshots, {0.01, 1'000'000'000}));
+  CHECK(std::isfinite(post_hoc_shares(snapshots, {0.1, 1000}).front()));
+  // A narrow snapshot forgot all that an early target is made of.
+  CHECK_ERROR(ConfigError, "post_hoc_shares: snapshots: expected weights that the target has, got none",
+              post_hoc_shares(std::vector<PowerProfile>{{1e-4, 1000}}, {0.1, 500}));
 }
 
 }  // namespace

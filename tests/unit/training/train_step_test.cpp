@@ -208,6 +208,30 @@ TEST_CASE("a run counts its steps, images, patches and pixels, and plans by them
   CHECK(heights == std::vector<std::int64_t>{2, 4, 4, 8, 8, 8, 8});  // 20, 10 and 5 images a step
 }
 
+TEST_CASE("TrainStep refuses patches that do not fit, before any work") {
+  const TrainStep<B> step(options());
+  const PatchPlan plan{.patch = {4, 3}, .images = 5};
+  Model denoiser = model();
+  const auto run = [&](std::int64_t count, auto&& change) {
+    const PatchSampler<B> crop;
+    PatchBatch<B> patches = crop(batch_of(count), crop.places(plan, image.size(), count));
+    change(patches);
+    step.gradients(denoiser, patches, plan);
+  };
+  CHECK_ERROR(ShapeError, "TrainStep: images: expected samples within the plan's 5, got 6 from sample 0 on",
+              run(6, [](auto&) {}));
+  CHECK_ERROR(ShapeError, "TrainStep: images: expected samples within the plan's 5, got 5 from sample 1 on",
+              run(5, [](auto& patches) { patches.first_sample = 1; }));
+  CHECK_ERROR(ShapeError, "TrainStep: mask: expected [5, 1 or 2, 4, 3], got [5, 1, 8, 6]", run(5, [](auto& patches) {
+                patches.mask = filled<B>({5, 1, 8, 6}, 0);
+              }));
+  CHECK_ERROR(ShapeError, "TrainStep: class_labels: expected 5 rows, one per image, got [4, 3]",
+              run(5, [](auto& patches) {
+                patches.class_labels = filled<B>({4, 3}, 0);
+              }));
+  CHECK(gradients(denoiser) == std::vector<double>(gradients(denoiser).size(), 0.0));
+}
+
 /// A network that keeps the augmentation labels that it was given.
 struct Augmented : Net {
   using Net::Net;

@@ -71,6 +71,7 @@ struct Run {
 
 template <class Loader>
 void check_parts(Loader& loader) {
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
   Run by_hand, whole;
   const TrainStep<B> step(step_options());
   std::vector<std::vector<double>> losses;
@@ -79,7 +80,7 @@ void check_parts(Loader& loader) {
     losses.push_back(
         B::to_host(step(by_hand.denoiser, by_hand.adam, loader.take(plan), plan, by_hand.state).per_sample));
   }
-  for (const std::optional<std::int64_t> micro_batch : {std::optional<std::int64_t>{}, {1}, {2}, {5}, {99}}) {
+  for (const std::optional<std::int64_t> micro_batch : {std::optional<std::int64_t>{}, {1}, {2}, {5}, {99}, {most}}) {
     Run run;
     Trainer trainer(run.denoiser, run.adam, loader, run.state, {.step = step_options(), .micro_batch = micro_batch});
     for (int i = 0; i < 12; ++i) {

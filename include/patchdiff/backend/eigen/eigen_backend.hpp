@@ -41,7 +41,7 @@ struct EigenBackend {
   static Device device(const Tensor& x) { return x.device(); }
   static std::string device_name(Device device) {
     return fmt::format("host {}, {}", std::same_as<Scalar, float> ? "float" : "double",
-                       device.executor.is_serial() ? "serial" : "on an executor");
+                       device.executor.is_serial() ? "serial" : fmt::format("executor {}", device.executor.executor_));
   }
 
   static Tensor from_host(std::span<const float> values, const Shape& shape, Device device) {

@@ -65,9 +65,15 @@ class ExecutorReference {
                  [&](std::int64_t index) { f(index * block, std::min(count, (index + 1) * block)); });
   }
 
-  friend bool operator==(const ExecutorReference&, const ExecutorReference&) = default;
+  /// Whether both refer to the same executor; each shared library may have a caller of its own.
+  friend bool operator==(const ExecutorReference& a, const ExecutorReference& b) noexcept {
+    return a.executor_ == b.executor_;
+  }
 
  private:
+  template <std::floating_point Scalar>
+  friend struct EigenBackend;  // tells executors apart in errors
+
   void* executor_ = nullptr;
   void (*run_)(void*, std::int64_t, const IndexTask&) = nullptr;
 };

@@ -14,6 +14,7 @@
 #include <patchdiff/core/normal_draws.hpp>
 #include <patchdiff/core/normal_kernel.hpp>
 #include <patchdiff/core/philox.hpp>
+#include <patchdiff/core/random_stream.hpp>
 
 /// The normal numbers of `normal_kernel` by operations on tensors of integers, for devices that have no kernel of ours.
 namespace patchdiff::torch_normals {

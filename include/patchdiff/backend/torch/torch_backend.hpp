@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -129,16 +131,17 @@ struct TorchBackend {
       }
       return out;
     }
-    std::vector<float> maps;
+    const Device precise{device.device, device.scalar == at::kDouble ? at::kDouble : at::kFloat};
+    std::vector<double> maps;
     for (const Place& place : places.at) {
       const PixelMap& map = place.to_image;
       for (const double coefficient : {map.column_from_row, map.column_from_column, map.column_offset, map.row_from_row,
                                        map.row_from_column, map.row_offset}) {
-        maps.push_back(static_cast<float>(coefficient));
+        maps.push_back(coefficient);
       }
     }
-    const Tensor map = from_host<float>(maps, {places.count(), 2, 3, 1, 1}, {device.device, at::kFloat});
-    const auto options = at::TensorOptions(device.device).dtype(at::kFloat);
+    const Tensor map = from_host<double>(maps, {places.count(), 2, 3, 1, 1}, precise);
+    const at::TensorOptions options = precise.options();
     const Tensor row = torch_ops::arange(places.patch.height, options).unsqueeze(1);
     const Tensor column = torch_ops::arange(places.patch.width, options);
     const Tensor position = map.select(2, 0).mul(row).add(map.select(2, 1).mul(column)).add(map.select(2, 2));
@@ -271,8 +274,9 @@ struct TorchBackend {
   static void clip_norm(Tensor& inout, const Tensor& norm, double most) {
     const at::NoGradGuard no_grad;
     checks.rank("clip_norm", 0, norm.sizes());
+    const double bound = std::min(most, largest(norm.scalar_type()));  // LibTorch refuses others
     // A quotient of tensors: one by a host number goes through its reciprocal, which misses 1.
-    inout.mul_(torch_ops::scalar(most, norm.options()).div(norm.clamp_min(most)));
+    inout.mul_(torch_ops::scalar(bound, norm.options()).div(norm.clamp_min(bound)));
   }
 
   static void adam_update(Tensor& value, Tensor& mean, Tensor& square, const Tensor& gradient, const Tensor& count,
@@ -316,6 +320,16 @@ struct TorchBackend {
     require_alike(primitive, x, y);
   }
 
+  /// The largest finite number of a scalar type.
+  static double largest(at::ScalarType type) {
+    switch (type) {
+      case at::kDouble: return std::numeric_limits<double>::max();
+      case at::kHalf: return std::numeric_limits<at::Half>::max();
+      case at::kBFloat16: return std::numeric_limits<at::BFloat16>::max();
+      default: return std::numeric_limits<float>::max();
+    }
+  }
+
   static Tensor coefficients(std::span<const double> a, const Tensor& x) {
     Shape shape(static_cast<std::size_t>(x.dim()), 1);
     shape.front() = static_cast<std::int64_t>(a.size());
@@ -328,8 +342,9 @@ struct TorchBackend {
     for (std::int64_t sample = 0; sample < places.count(); ++sample) {
       const Place& place = places.at[static_cast<std::size_t>(sample)];
       Tensor in_image = images.select(0, sample), in_patch = patches.select(0, sample);
-      const auto keep_inside = [&](std::int64_t dimension, std::int64_t corner, std::int64_t length) {
+      const auto keep_inside = [&](std::int64_t dimension, std::int64_t place_corner, std::int64_t length) {
         const std::int64_t extent = images.size(dimension + 1);
+        const std::int64_t corner = std::clamp(place_corner, -length, extent);
         const std::int64_t first = std::clamp<std::int64_t>(corner, 0, extent);
         const std::int64_t count = std::clamp<std::int64_t>(corner + length, first, extent) - first;
         in_image = in_image.narrow(dimension, first, count);
