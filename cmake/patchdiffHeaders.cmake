@@ -93,6 +93,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/metrics/per_class.hpp
     patchdiff/nn/any_network.hpp
     patchdiff/nn/attention.hpp
+    patchdiff/nn/check_arguments.hpp
     patchdiff/nn/codec.hpp
     patchdiff/nn/conditioning.hpp
     patchdiff/nn/network.hpp
@@ -170,7 +171,6 @@ set(PATCHDIFF_EIGEN_HEADERS
     patchdiff/metrics/frechet_distance.hpp
     patchdiff/metrics/kernel_distance.hpp
     patchdiff/metrics/precision_recall.hpp
-    patchdiff/nn/eigen/check_arguments.hpp
     patchdiff/nn/eigen/convolution.hpp
     patchdiff/nn/eigen/eigen_song_unet.hpp
     patchdiff/nn/eigen/feature_map.hpp
@@ -193,6 +193,7 @@ set(PATCHDIFF_EIGEN_HEADERS
     patchdiff/nn/eigen/norm_silu.hpp
     patchdiff/nn/eigen/residual_block.hpp
     patchdiff/nn/eigen/sample_unet.hpp
+    patchdiff/nn/eigen/silu.hpp
     patchdiff/nn/eigen/small_unet.hpp
     patchdiff/nn/eigen/small_unet_options.hpp
     patchdiff/nn/eigen/weights.hpp

@@ -53,5 +53,12 @@ TEST_CASE("what a host's process group says of a lost process is in the error") 
   CHECK_THAT(finished.err, ContainsSubstring(": expected an answer of all 2 processes within 5 s, got no answer"));
 }
 
+TEST_CASE("a time-out beyond what a clock can count is refused") {
+  const TemporaryFolder folder;
+  const Finished finished = run_worker(1, folder, "1e10", {"train", "float64", "1"});
+  CHECK(finished.code != 0);
+  CHECK_THAT(finished.err, ContainsSubstring("C10dProcessGroup: timeout_seconds: expected 0.001 to 1e9"));
+}
+
 }  // namespace
 }  // namespace patchdiff

@@ -131,6 +131,17 @@ TEST_CASE("a lost process ends the others within the time-out, with an error tha
   SECTION("killed, and mpirun leaves the rest to the others") { check_error(lose(SIGKILL, "--enable-recovery").err); }
 }
 
+TEST_CASE("a time-out may be as long as a clock can count, and no longer") {
+  const TemporaryFolder folder;
+  const auto run = [&](const char* timeout) {
+    return ChildProcess(mpirun(1, worker(timeout, folder, {"share"}))).wait();
+  };
+  const Finished refused = run("1e10");
+  CHECK(refused.code != 0);
+  CHECK_THAT(refused.err, ContainsSubstring("MPIProcessGroup: timeout_seconds: expected a value > 0 and at most 1e9"));
+  CHECK(run("1e9").code == 0);
+}
+
 /// One step of a process with its host's own loop.
 template <class D, class O, class Loader, class G>
 StepReport<EigenBackend<double>> shared_step(D& denoiser, O& optimizer, Loader& loader, TrainState& state,

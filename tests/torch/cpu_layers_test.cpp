@@ -13,6 +13,7 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <patchdiff/core/error.hpp>
 #include <patchdiff/nn/torch/autocast_guard.hpp>
 #include <patchdiff/nn/torch/bfloat16_convolution.hpp>
 #include <patchdiff/nn/torch/cpu_activations.hpp>
@@ -28,6 +29,7 @@
 #include "support/torch_catch.hpp"
 
 #include "plain_unet.hpp"
+#include "support/errors.hpp"
 #include "support/operator_counts.hpp"
 #include "support/random_weights.hpp"
 #include "support/tensors.hpp"
@@ -189,6 +191,19 @@ TEST_CASE("a scaled sum is that of LibTorch, rounded once, and can be differenti
   CHECK(error(gradient, 1.4 * expected) < 1e-2);
   const at::Tensor second = torch::autograd::grad({gradient.sum()}, {y}).front();
   CHECK(error(second, at::full_like(y, 2 * 0.7 * 0.7)) < 1e-2);
+}
+
+TEST_CASE("group norm refuses what has not one row for each sample") {
+  const at::Tensor x = unet::channels_last(at::zeros({2, 16, 2, 2}), at::kFloat), rows = at::ones({2, 16});
+  const auto run = [&](const at::Tensor& shift, const at::Tensor& scale, const at::Tensor& offset) {
+    return unet::CpuGroupNorm::apply(x, shift, scale, offset, 4, 1e-6, true);
+  };
+  CHECK_ERROR(ShapeError, "CpuGroupNorm: shift: expected [2, 16], got [1, 16]", run(at::ones({1, 16}), rows, rows));
+  CHECK_ERROR(ShapeError, "CpuGroupNorm: shift: expected [2, 16], got [0, 16]", run(at::ones({0, 16}), rows, rows));
+  CHECK_ERROR(ShapeError, "CpuGroupNorm: shift: expected [2, 16], got [16]", run(at::ones({16}), rows, rows));
+  CHECK_ERROR(ShapeError, "CpuGroupNorm: scale: expected [2, 16], got [1, 16]",
+              run(at::empty({0}), at::ones({1, 16}), rows));
+  CHECK_ERROR(ShapeError, "CpuGroupNorm: offset: expected [2, 16], got [2, 8]", run(rows, rows, at::ones({2, 8})));
 }
 
 TEST_CASE("no samples give no samples") {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -59,6 +60,7 @@ void write_script(const std::filesystem::path& path, const NetImpl& net, const s
   module.register_parameter("label_weight", net.label->weight.detach().clone().requires_grad_(), false);
   module.register_parameter("label_bias", net.label->bias.detach().clone().requires_grad_(), false);
   module.register_buffer("scale", net.scale.clone());
+  module.register_attribute("training", c10::BoolType::get(), true);
   module.define(!body.empty() ? body : R"(
     def forward(self, x, level, labels):
       y = torch.conv2d(x, self.weight, self.bias, [1, 1], [1, 1]) * self.scale + level.view(-1, 1, 1, 1) * 0.1
@@ -161,6 +163,26 @@ TEST_CASE("A foreign network's mode is the call's, and what is frozen stays") {
   CHECK(weights(copy) == expected);
 }
 
+TEST_CASE("A TorchScript network's mode is the call's") {
+  const TemporaryFolder folder;
+  write_script(folder / "net.pt", NetImpl(), R"(
+    def forward(self, x, level, labels):
+      y = x[:, 0:1] * self.weight.sum()
+      if self.training:
+        y = y + 1
+      return y
+  )");
+  ScriptNetwork network(folder / "net.pt", script_options);
+  const at::Tensor x = at::zeros({1, 3, 4, 4});
+  const std::vector<double> noise{0.5};
+  for (int pass = 0; pass < 2; ++pass) {
+    CHECK(network(x, noise, {}, {}).abs().max().item<double>() == 0);
+    CHECK(network.record(x, noise, {}, {.training = true}).output.min().item<double>() == 1);
+  }
+  ScriptNetwork moved = std::move(network);
+  CHECK(moved(x, noise, {}, {}).abs().max().item<double>() == 0);
+}
+
 TEST_CASE("A file beside a TorchScript network says what its arguments are") {
   const TemporaryFolder folder;
   const auto path = folder.add("net.json", R"({"input_channels": 3, "output_channels": 1, "label_dim": 2,
@@ -208,9 +230,9 @@ TEST_CASE("A network that does not do what was said of it is refused") {
   const ScriptNetwork wide(path, refuse([](auto& o) { o.shape.output_channels = 2; }));
   CHECK_ERROR(DataError, "ScriptNetwork: " + path + ": output: expected [2, 2, 4, 4], got [2, 1, 4, 4]",
               wide(x, noise, {}, {}));
-  const ScriptNetwork narrow(path, script_options);
+  const ScriptNetwork deep(path, refuse([](auto& o) { o.shape.input_channels = 4; }));
   CHECK_THROWS_WITH(
-      narrow(at::zeros({2, 4, 4, 4}), noise, {}, {}),
+      deep(at::zeros({2, 4, 4, 4}), noise, {}, {}),
       ContainsSubstring("ScriptNetwork: " + path + ": forward: expected a network of [2, 4, 4, 4], got "));
 
   FunctionNetwork constant({}, {.input_channels = 3, .output_channels = 1},
@@ -218,6 +240,31 @@ TEST_CASE("A network that does not do what was said of it is refused") {
   const auto record = constant.record(x, noise, {}, {.training = true});
   CHECK_ERROR(ConfigError, "AutogradNetwork: backward: expected weights that ask for gradients, got none",
               constant.backward(record, record.output));
+}
+
+TEST_CASE("A foreign network refuses arguments that do not fit what was said of it") {
+  const std::vector<double> noise{0.5, 0.5};
+  const Module network = module_network(std::make_shared<NetImpl>());
+  const at::Tensor x = at::zeros({2, 3, 4, 4});
+  CHECK_ERROR(ShapeError, "ModuleNetwork: input: expected [N, 3, h, w] with h and w divisible by 1, got [2, 4, 4, 4]",
+              network(at::zeros({2, 4, 4, 4}), noise, {}, {}));
+  CHECK_ERROR(ShapeError, "ModuleNetwork: c_noise: expected 2 values, got 1",
+              network(x, std::span(noise).first(1), {}, {}));
+  CHECK_ERROR(ShapeError, "ModuleNetwork: class_labels: expected [2, 2], got [1, 2]",
+              network(x, noise, {.class_labels = at::zeros({1, 2})}, {}));
+  CHECK_ERROR(ShapeError, "ModuleNetwork: augment_labels: expected [2, 0], got [2, 1]",
+              network(x, noise, {.augment_labels = at::zeros({2, 1})}, {}));
+}
+
+/// A class that copies of it are not of.
+struct DerivedImpl : NetImpl {};
+
+TEST_CASE("A module that is none, or whose copies are of another class, is refused") {
+  CHECK_ERROR(ConfigError, "ModuleNetwork: module: expected a module, got none", module_network(nullptr));
+  const ModuleNetwork<DerivedImpl> network(std::make_shared<DerivedImpl>(), shape,
+                                           [](DerivedImpl&, const NetworkInput& in) { return in.images; });
+  CHECK_ERROR(ConfigError, "ModuleNetwork: module: expected a torch::nn::Cloneable of its own class, got one of a base",
+              network.clone());
 }
 
 /// One convolution under two names.

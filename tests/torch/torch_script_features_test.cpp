@@ -66,6 +66,15 @@ TEST_CASE("a classifier's file gives back its features, and other files are refu
               load_feature_classifier(folder / "later"));
 }
 
+TEST_CASE("a classifier refuses images of another size") {
+  const FeatureClassifier classifier({.image = {1, 8, 16}, .classes = 3});
+  for (const Shape& shape : {Shape{2, 1, 9, 17}, Shape{2, 1, 16, 8}, Shape{2, 3, 8, 16}, Shape{1, 8, 16}}) {
+    const std::string text = "FeatureClassifier: images: expected [N, 1, 8, 16], got " + to_string(shape);
+    CHECK_ERROR(ShapeError, text, classifier.features(at::zeros(shape)));
+    CHECK_ERROR(ShapeError, text, classifier.logits(at::zeros(shape)));
+  }
+}
+
 TEST_CASE("features are what the file's network makes of the images") {
   const TemporaryFolder folder;
   const TorchScriptFeatures features(

@@ -381,5 +381,34 @@ TEST_CASE("NCSN++ and ADM refuse what cannot work") {
               run(DenoiserWrapper{Network(DhariwalUNet(without)), {.image = {1, 4, 8}}}));
 }
 
+TEST_CASE("networks of LibTorch refuse arguments that do not fit") {
+  const std::vector<double> none, one{-0.4}, two{-0.4, 0.3};
+  const auto check = [&](auto net) {
+    const std::string name(net.name);
+    CAPTURE(name);
+    const auto refuses = [&](const std::string& text, const Shape& shape, const std::vector<double>& c_noise,
+                             const Conditioning<B>& told) {
+      const at::Tensor x = at::zeros(shape);
+      CHECK_ERROR(ShapeError, name + text, net(x, c_noise, told, {}));
+      CHECK_ERROR(ShapeError, name + text, net.record(x, c_noise, told, training));
+      CHECK_ERROR(ShapeError, name + text, net.forward(x, c_noise, told, {}));
+    };
+    for (const Shape& shape :
+         {Shape{2, 3, 4, 5}, Shape{2, 3, 3, 6}, Shape{2, 4, 4, 6}, Shape{2, 3, 0, 6}, Shape{3, 4}}) {
+      refuses(": input: expected [N, 3, h, w] with h and w divisible by 2, got " + to_string(shape), shape, two, {});
+    }
+    refuses(": c_noise: expected 2 values, got 1", {2, 3, 4, 6}, one, {});
+    refuses(": c_noise: expected 2 values, got 0", {2, 3, 4, 6}, none, {});
+    refuses(": c_noise: expected 1 values, got 2", {1, 3, 4, 6}, two, {});
+    refuses(": class_labels: expected [2, 3], got [1, 3]", {2, 3, 4, 6}, two, {.class_labels = at::zeros({1, 3})});
+    refuses(": augment_labels: expected [2, 0], got [2, 2]", {2, 3, 4, 6}, two, {.augment_labels = at::zeros({2, 2})});
+  };
+  SongUNetOptions of_song = skip();
+  DhariwalUNetOptions of_adm = adm();
+  of_song.augment_dim = of_adm.augment_dim = 0;
+  check(SongUNet(of_song));
+  check(DhariwalUNet(of_adm));
+}
+
 }  // namespace
 }  // namespace patchdiff

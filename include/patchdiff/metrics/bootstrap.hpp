@@ -36,7 +36,7 @@ struct BootstrapInterval {
 ///
 /// `metric` takes a FeatureSet. One that looks at pairs within the set takes copies for neighbours: KID and radii of
 /// balls are biased, and the deviation of KID's subsets tells its spread without.
-/// Errors: ConfigError for settings; DataError for an empty set.
+/// Errors: ConfigError for settings; DataError for an empty set; NumericError for a metric that is not finite.
 /// Draws: `Purpose::resample`, step = resample, index = vector. Cost: one call of the metric per resample.
 /// Source: Efron and Tibshirani, "An introduction to the bootstrap" (1993), section 13.3.
 template <std::invocable<const FeatureSet&> Metric>
@@ -55,6 +55,10 @@ BootstrapInterval bootstrap(const FeatureSet& set, const Metric& metric, const B
     const RandomStream stream({options.seed}, Purpose::resample, static_cast<std::uint64_t>(resample), 0);
     for (std::uint64_t i = 0; i < count; ++i) vectors[i] = static_cast<std::int64_t>(stream.below(count, i));
     values.push_back(metric(set.subset(vectors)));
+    if (!std::isfinite(values.back())) {
+      throw NumericError("bootstrap", "metric", "finite values",
+                         fmt::format("{} of resample {}", values.back(), resample));
+    }
   }
   const double mean = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
   std::sort(values.begin(), values.end());

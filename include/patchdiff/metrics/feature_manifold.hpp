@@ -26,7 +26,8 @@ struct FeatureManifoldOptions {
 
 /// Where the vectors of a set lie: balls around each that reach to its k-th nearest neighbour in the set.
 ///
-/// Errors: ConfigError for settings; DataError for a set without a k-th neighbour.
+/// Errors: ConfigError for settings; DataError for a set without a k-th neighbour; NumericError for squared distances
+/// that would overflow.
 /// Cost: 2 vectors^2 dimension operations to make; in memory a copy of the set, one of the other set while `contains`
 /// runs, and 1 MB a thread.
 /// Source: Kynkäänniemi et al. (arXiv 1904.06991), equation 1.
@@ -54,7 +55,7 @@ class FeatureManifold {
 
   /// For each vector of another set, 1 if it lies in one of the balls, and 0 if not.
   ///
-  /// Errors: ShapeError for another dimension.
+  /// Errors: ShapeError for another dimension; NumericError for squared distances that would overflow.
   std::vector<std::uint8_t> contains(const FeatureSet& set) const {
     checks.same_dimension("set", origin_.size(), set.dimension());
     std::vector<std::uint8_t> inside(static_cast<std::size_t>(set.count()), 0);
@@ -73,7 +74,14 @@ class FeatureManifold {
   static constexpr FeatureChecks checks{"FeatureManifold"};
 
   /// Distances are differences of squares, which lose the fewest digits near the origin.
-  FeatureMatrix around_origin(const FeatureSet& set) const { return set.rows().rowwise() - origin_; }
+  FeatureMatrix around_origin(const FeatureSet& set) const {
+    FeatureMatrix vectors = set.rows().rowwise() - origin_;
+    // |x|^2 + |y|^2 + 2 |x y| must be finite: a difference of infinities would pass for a distance of 0.
+    if (!(vectors.rowwise().squaredNorm().array() < std::numeric_limits<double>::max() / 4).all()) {
+      throw NumericError("FeatureManifold", "set", "finite squared distances", "features whose squares overflow");
+    }
+    return vectors;
+  }
 
   template <class F>
   void for_blocks(const FeatureMatrix& vectors, const F& f) const {

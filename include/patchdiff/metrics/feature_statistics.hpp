@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -62,16 +63,23 @@ class FeatureStatistics {
 
   /// The statistics that another process packed.
   ///
-  /// Errors: ConfigError as the constructor; ShapeError for another number of numbers.
+  /// Errors: ConfigError as the constructor; ShapeError for another number of numbers; DataError for NaN or infinity,
+  /// and for a first one that is no count.
   static FeatureStatistics unpacked(std::int64_t dimension, std::span<const double> numbers) {
     FeatureStatistics statistics(dimension);
     const std::int64_t expected = 1 + dimension + dimension * dimension;
     if (static_cast<std::int64_t>(numbers.size()) != expected) {
       throw ShapeError("FeatureStatistics", "numbers", fmt::format("{}", expected), fmt::format("{}", numbers.size()));
     }
+    if (!(numbers[0] >= 0 && numbers[0] <= 0x1p53 && numbers[0] == std::floor(numbers[0]))) {
+      throw DataError("FeatureStatistics", "numbers", "a count of vectors first", fmt::format("{}", numbers[0]));
+    }
     statistics.count_ = static_cast<std::int64_t>(numbers[0]);
     statistics.mean_ = Eigen::Map<const Eigen::VectorXd>(numbers.data() + 1, dimension);
     statistics.scatter_ = Eigen::Map<const Eigen::MatrixXd>(numbers.data() + 1 + dimension, dimension, dimension);
+    if (!statistics.mean_.allFinite() || !statistics.scatter_.allFinite()) {
+      throw DataError("FeatureStatistics", "numbers", "finite values", "others");
+    }
     return statistics;
   }
 

@@ -10,6 +10,7 @@
 #include <fmt/core.h>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/metrics/feature_checks.hpp>
 
 namespace patchdiff {
 
@@ -25,6 +26,8 @@ class PerClass {
     features_.assign(static_cast<std::size_t>(classes), Features(dimension));
   }
 
+  /// Takes in a whole batch or nothing of it.
+  ///
   /// Errors: ShapeError for another number of values; DataError for an unknown label, NaN or infinity.
   void add(std::span<const double> features, std::span<const std::int64_t> labels) {
     const auto dimension = static_cast<std::size_t>(features_.front().dimension());
@@ -32,6 +35,7 @@ class PerClass {
       throw ShapeError("PerClass", "features", fmt::format("{} vectors of {} values", labels.size(), dimension),
                        fmt::format("{} values", features.size()));
     }
+    FeatureChecks{"PerClass"}.vectors(features, features_.front().dimension());
     std::vector<std::vector<double>> sorted(features_.size());
     for (std::size_t i = 0; i < labels.size(); ++i) {
       const auto vector = features.subspan(i * dimension, dimension);

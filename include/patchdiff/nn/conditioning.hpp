@@ -56,10 +56,11 @@ struct Conditioning {
 
 /// Writes class indices as one-hot rows [N, label_dim].
 ///
-/// Errors: DataError for an index outside [0, label_dim).
+/// Errors: ConfigError for a negative width; DataError for an index outside [0, label_dim).
 template <Backend B>
 typename B::Tensor one_hot_labels(std::span<const std::int64_t> labels, std::int64_t label_dim,
                                   typename B::Device device) {
+  if (label_dim < 0) throw ConfigError("one_hot_labels", "label_dim", "at least 0", fmt::format("{}", label_dim));
   const auto width = static_cast<std::size_t>(label_dim);
   std::vector<float> rows(labels.size() * width, 0.0F);
   for (std::size_t sample = 0; sample < labels.size(); ++sample) {

@@ -49,7 +49,7 @@ class BucketedSum {
         layout_.push_back({.device = device});
       }
       Message& message = layout_.back();
-      slots_[parameter] = {.bucket = layout_.size() - 1, .first = message.elements};
+      slots_[parameter] = {.bucket = layout_.size() - 1, .first = message.elements, .elements = elements};
       message.elements += elements;
       message.bytes += bytes;
       ++message.parameters;
@@ -71,14 +71,15 @@ class BucketedSum {
 
   /// Takes a parameter's gradient, once in each step and in any order; sends what is complete.
   ///
-  /// Errors: ConfigError for a gradient that was given before; ProcessError.
+  /// Errors: ConfigError for an unknown parameter, and a gradient that was given before; ShapeError for a gradient of
+  /// another size than the parameter; ProcessError.
   void add(std::size_t parameter, const Tensor& gradient) {
+    Slot& slot = slot_of(parameter, gradient);
     if (buckets_.empty()) {
       for (const Message& message : layout_) {
         buckets_.push_back({Buffer(message.elements, message.device), message.parameters});
       }
     }
-    Slot& slot = slots_.at(parameter);
     if (std::exchange(slot.given, true)) {
       throw ConfigError("BucketedSum", "add", "one gradient of each parameter in a step",
                         fmt::format("another of parameter {}", parameter));
@@ -95,12 +96,12 @@ class BucketedSum {
 
   /// Takes the gradients that were not given, waits for all messages, and writes the sums to the gradients.
   ///
-  /// Errors: ProcessError.
+  /// Errors: as of `add` for other parameters; ProcessError.
   template <HasParameters Net>
   void finish(Net& net) {
     std::size_t parameter = 0;
     net.visit_parameters([&](auto, Tensor&, Tensor& gradient) {
-      if (!slots_.at(parameter).given) add(parameter, gradient);
+      if (!slot_of(parameter, gradient).given) add(parameter, gradient);
       ++parameter;
     });
     for (std::size_t bucket = 0; bucket < sums_.size(); ++bucket) {
@@ -132,6 +133,7 @@ class BucketedSum {
   struct Slot {
     std::size_t bucket = 0;
     std::int64_t first = 0;
+    std::int64_t elements = 0;
     bool given = false;  ///< in this step
   };
 
@@ -139,6 +141,21 @@ class BucketedSum {
     Buffer buffer;
     std::int64_t missing = 0;  ///< gradients that are to come
   };
+
+  /// Where the gradient is to lie, which must be of the parameter's size.
+  Slot& slot_of(std::size_t parameter, const Tensor& gradient) {
+    if (parameter >= slots_.size()) {
+      throw ConfigError("BucketedSum", "parameter", fmt::format("a number below {}", slots_.size()),
+                        fmt::format("{}", parameter));
+    }
+    Slot& slot = slots_[parameter];
+    const Shape shape = B::shape(gradient);
+    if (element_count(shape) != slot.elements) {
+      throw ShapeError("BucketedSum", "gradient", fmt::format("{} elements of parameter {}", slot.elements, parameter),
+                       to_string(shape));
+    }
+    return slot;
+  }
 
   void abandon() noexcept {
     if (sums_.empty()) return;

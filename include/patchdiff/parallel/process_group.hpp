@@ -14,7 +14,7 @@ namespace patchdiff {
 /// order, and gets the same bits. `wait` throws a ProcessError that names `what` where a process is lost or does not
 /// answer within the group's time-out; the group can then no longer be used.
 ///
-/// A group over a backend's tensors also has `start_sum(tensor)`; see GradientSum.
+/// A group that sums a backend's tensors where they are also has `start_sum(tensor)`, as C10dProcessGroup does.
 template <class G>
 concept ProcessGroup = requires(G& group, const G& unchanged, std::span<float> floats, std::span<double> doubles,
                                 typename G::Sum& sum, std::string_view what) {

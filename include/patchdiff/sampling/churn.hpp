@@ -37,6 +37,8 @@ class Churn {
   /// Errors: ConfigError for settings that cannot work.
   explicit Churn(ChurnOptions options, Inner inner = Inner{}) : options_(options), inner_(std::move(inner)) {
     require(options.s_churn >= 0, "s_churn", "a value >= 0", options.s_churn);
+    require(!std::isnan(options.s_tmin), "s_tmin", "a noise level", options.s_tmin);
+    require(!std::isnan(options.s_tmax), "s_tmax", "a noise level", options.s_tmax);
     require(options.s_noise >= 0 && std::isfinite(options.s_noise), "s_noise", "a finite value >= 0", options.s_noise);
   }
 

@@ -16,7 +16,8 @@ namespace patchdiff {
 /// DPM-Solver++(2M): extrapolates the clean image from this step's estimate and the last one's; order 2, one call a
 /// step.
 ///
-/// eta > 0 is its SDE variant, with eta = 1 the reverse SDE. The first step and the last one use their estimate alone.
+/// eta > 0 is its SDE variant, with eta = 1 the reverse SDE. The first step and the last one use their estimate alone,
+/// as does one that starts no lower than the last estimate's noise level, under churn.
 /// Source: DPM-Solver++ (arXiv 2211.01095), Algorithm 2; the SDE variant as k-diffusion's "midpoint" writes it.
 class DPMSolverPP2M {
  public:
@@ -33,7 +34,7 @@ class DPMSolverPP2M {
     typename B::Tensor clean = step.denoise(x, step.time());
     if (step.ends_at_data()) return clean;
     const double length = std::log(sigma / next);
-    if (const CleanEstimate<B>* last = step.previous()) {
+    if (const CleanEstimate<B>* last = step.previous(); last && last->sigma > sigma) {
       const double weight = length / (2 * std::log(last->sigma / sigma));
       clean = linear<B>(1 + weight, clean, -weight, last->denoised);
     }

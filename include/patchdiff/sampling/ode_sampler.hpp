@@ -149,7 +149,7 @@ class ODESampler {
   static void check(std::size_t seeds, const Window& window, ImageShape image) {
     if (seeds == 0) throw ShapeError("ODESampler", "seeds", "at least one seed", "none");
     if (window.top < 0 || window.left < 0 || window.height < 1 || window.width < 1 ||
-        window.top + window.height > image.height || window.left + window.width > image.width) {
+        window.top > image.height - window.height || window.left > image.width - window.width) {
       throw ShapeError("ODESampler", "window", fmt::format("a window inside {}", to_string(image.size())),
                        fmt::format("{} at top {}, left {}", to_string(window.size()), window.top, window.left));
     }

@@ -21,7 +21,7 @@
 
 namespace patchdiff {
 
-/// Tolerances and limits of RK45.
+/// Tolerances of RK45.
 struct RK45Options {
   double relative_tolerance = 1e-5;  ///< error of a substep as a share of the state's root mean square, >= 0
   double absolute_tolerance = 1e-5;  ///< error of a substep added to that, > 0

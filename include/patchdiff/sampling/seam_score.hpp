@@ -20,7 +20,7 @@ namespace patchdiff {
 
 /// How much neighbouring pixels differ across window borders, in units of how much they differ elsewhere.
 ///
-/// The ratio of mean absolute differences: 1 where nothing shows, and along an axis without borders.
+/// The ratio of mean absolute differences: 1 where nothing shows or nothing differs, and along an axis without borders.
 struct SeamScore {
   double rows = 1;     ///< between a row and the one above
   double columns = 1;  ///< between a column and the one to its left
@@ -48,8 +48,8 @@ SeamScore seam_score(const typename B::Tensor& images, const WindowGrid& grid) {
   struct Axis {
     Mean across, elsewhere;
     double score() const {
-      return across.count > 0 && elsewhere.count > 0 ? (across.sum / across.count) / (elsewhere.sum / elsewhere.count)
-                                                     : 1;
+      if (across.count == 0 || elsewhere.count == 0 || (across.sum == 0 && elsewhere.sum == 0)) return 1;
+      return (across.sum / across.count) / (elsewhere.sum / elsewhere.count);
     }
   };
   Axis rows, columns;

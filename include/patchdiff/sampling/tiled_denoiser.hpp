@@ -55,10 +55,11 @@ class TiledDenoiser {
   }
   TiledDenoiser(const Inner&&, TilingOptions) = delete;
 
-  /// Errors: ShapeError for images that are smaller than a window; what the inner denoiser throws.
+  /// Errors: ShapeError for images that are smaller than a window, and a conditioning of other samples or pixels; what
+  /// the inner denoiser throws.
   Tensor operator()(const Tensor& x, std::span<const double> sigma, const Places& places,
                     const Conditioning<Backend>& conditioning = {}) const {
-    check(x, sigma, places);
+    check(x, sigma, places, conditioning);
     const std::int64_t samples = Backend::shape(x).front();
     if (samples == 1) return fused(x, sigma[0], places.at[0], conditioning);
     std::vector<Tensor> all;
@@ -156,7 +157,8 @@ class TiledDenoiser {
                               {count, 1, options_.window.height, options_.window.width}, device);
   }
 
-  void check(const Tensor& x, std::span<const double> sigma, const Places& places) const {
+  void check(const Tensor& x, std::span<const double> sigma, const Places& places,
+             const Conditioning<Backend>& conditioning) const {
     const Shape shape = Backend::shape(x);
     if (shape.size() != 4 || !fits(options_.window, {shape[2], shape[3]})) {
       throw ShapeError("TiledDenoiser", "x", fmt::format("[N, C, H, W] of at least {}", to_string(options_.window)),
@@ -169,6 +171,20 @@ class TiledDenoiser {
     if (places.patch != ImageSize{shape[2], shape[3]}) {
       throw ShapeError("TiledDenoiser", "places", fmt::format("patches of {}x{}", shape[2], shape[3]),
                        to_string(places.patch));
+    }
+    const auto require_rows = [&](std::string_view argument, const std::optional<Tensor>& rows) {
+      if (!rows) return;
+      const Shape got = Backend::shape(*rows);
+      if (!got.empty() && got[0] == shape[0]) return;
+      throw ShapeError("TiledDenoiser", argument, fmt::format("{} rows", shape[0]), to_string(got));
+    };
+    require_rows("class_labels", conditioning.class_labels);
+    require_rows("augment_labels", conditioning.augment_labels);
+    if (!conditioning.fields) return;
+    const Shape fields = Backend::shape(*conditioning.fields);
+    if (fields.size() != 4 || fields != Shape{shape[0], fields[1], shape[2], shape[3]}) {
+      throw ShapeError("TiledDenoiser", "fields", fmt::format("[{}, F, {}, {}]", shape[0], shape[2], shape[3]),
+                       to_string(fields));
     }
   }
 

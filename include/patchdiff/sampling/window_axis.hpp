@@ -4,18 +4,22 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include <fmt/core.h>
+
+#include <patchdiff/core/error.hpp>
 #include <patchdiff/sampling/tiling_options.hpp>
 
 namespace patchdiff {
 
-/// What WindowAxis is made of: windows of `length` pixels along an axis of `extent`, at least as many.
+/// What WindowAxis is made of: windows of `length` pixels, at least 1, along an axis of `extent`, at least as many.
 struct WindowAxisOptions {
   std::int64_t extent = 0;
   std::int64_t length = 0;
-  std::int64_t overlap = 0;  ///< below the length; for windows that overlap
+  std::int64_t overlap = 0;  ///< 0 to length - 1; for windows that overlap
   std::int64_t shift = 0;    ///< of the grid, 0 to length - 1; for windows side by side
   Fusion fusion = Fusion::uniform;
 };
@@ -28,7 +32,11 @@ struct WindowAxisOptions {
 /// overlapping windows; PaDIS (arXiv 2406.02462), section 3, windows on a shifted grid.
 class WindowAxis {
  public:
+  /// Errors: ConfigError for settings that cannot work.
   explicit WindowAxis(const WindowAxisOptions& options) : extent_(options.extent), length_(options.length) {
+    require_within("length", length_, 1, extent_);
+    require_within("overlap", options.overlap, 0, length_ - 1);
+    require_within("shift", options.shift, 0, length_ - 1);
     if (extent_ == length_) {
       add(0, {0, extent_}, options);
     } else if (options.fusion == Fusion::shifted) {
@@ -61,6 +69,11 @@ class WindowAxis {
   struct Span {
     std::int64_t begin, end;
   };
+
+  static void require_within(std::string_view argument, std::int64_t value, std::int64_t least, std::int64_t most) {
+    if (value >= least && value <= most) return;
+    throw ConfigError("WindowAxis", argument, fmt::format("{} to {}", least, most), fmt::format("{}", value));
+  }
 
   void add(std::int64_t first, Span counted, const WindowAxisOptions& options) {
     std::vector<double> weights(static_cast<std::size_t>(length_), 0.0);

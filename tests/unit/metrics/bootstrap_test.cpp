@@ -106,6 +106,9 @@ TEST_CASE("a bootstrap refuses what does not fit") {
   CHECK_ERROR(ConfigError, "bootstrap: confidence: expected between 0 and 1, got nan",
               bootstrap(set, mean_of, {.confidence = std::nan("")}));
   CHECK_ERROR(DataError, "bootstrap: set: expected at least 1 vector, got 0", bootstrap(FeatureSet(2), mean_of));
+  int calls = 0;
+  const auto broken = [&](const FeatureSet&) { return ++calls < 3 ? 1 : std::nan(""); };
+  CHECK_ERROR(NumericError, "bootstrap: metric: expected finite values, got nan of resample 2", bootstrap(set, broken));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <patchdiff/metrics/feature_set.hpp>
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -84,6 +85,9 @@ TEST_CASE("feature sets and classes refuse what does not fit") {
   CHECK_ERROR(ShapeError, "PerClass: features: expected 2 vectors of 2 values, got 2 values",
               classes.add(vector, std::vector<std::int64_t>{0, 1}));
   CHECK_ERROR(DataError, "PerClass: labels: expected 0 to 1, got 2", classes.add(vector, std::vector<std::int64_t>{2}));
+  CHECK_ERROR(DataError, "PerClass: features: expected finite values, got nan in vector 1",
+              classes.add(std::vector<double>{1, 2, 3, std::nan("")}, std::vector<std::int64_t>{0, 1}));
+  CHECK(classes[0].count() == 0);
   CHECK_ERROR(DataError, "PerClass: label: expected 0 to 1, got -1", classes[-1]);
   CHECK_ERROR(ShapeError, "PerClass: other: expected 2 classes, got 3", classes.merge(three));
 }

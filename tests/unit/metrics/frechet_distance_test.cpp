@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -101,6 +102,19 @@ TEST_CASE("statistics go to another process as numbers") {
   CHECK(merged.packed() == whole.packed());
   CHECK_ERROR(ShapeError, "FeatureStatistics: numbers: expected 13, got 21",
               FeatureStatistics::unpacked(3, sent.packed()));
+  const auto unpacked = [](std::vector<double> numbers) { return FeatureStatistics::unpacked(1, numbers); };
+  CHECK(unpacked({5, 1, 2}).count() == 5);
+  CHECK_ERROR(DataError, "FeatureStatistics: numbers: expected a count of vectors first, got 2.5",
+              unpacked({2.5, 1, 2}));
+  CHECK_ERROR(DataError, "FeatureStatistics: numbers: expected a count of vectors first, got -1", unpacked({-1, 1, 2}));
+  CHECK_ERROR(DataError, "FeatureStatistics: numbers: expected a count of vectors first, got 1e+300",
+              unpacked({1e300, 1, 2}));
+  CHECK_ERROR(DataError, "FeatureStatistics: numbers: expected a count of vectors first, got nan",
+              unpacked({std::nan(""), 1, 2}));
+  CHECK_ERROR(DataError, "FeatureStatistics: numbers: expected finite values, got others",
+              unpacked({5, std::nan(""), 2}));
+  CHECK_ERROR(DataError, "FeatureStatistics: numbers: expected finite values, got others",
+              unpacked({5, 1, std::numeric_limits<double>::infinity()}));
 }
 
 TEST_CASE("the log hears of a set with no more vectors than features") {
@@ -127,6 +141,22 @@ TEST_CASE("metrics refuse what does not fit") {
   CHECK_ERROR(ShapeError, "FeatureStatistics: other: expected 2 features, got 3", two.merge(three));
   CHECK_ERROR(DataError, "FeatureStatistics: features: expected at least 2 vectors, got 0", two.covariance());
   CHECK_ERROR(ShapeError, "frechet_distance: second: expected 2 features, got 3", frechet_distance(two, three));
+  const FeatureStatistics one = statistics_of(2, {1, 2}), enough = statistics_of(2, {1, 2, 3, 5});
+  CHECK_ERROR(DataError, "frechet_distance: first: expected at least 2 vectors, got 1", frechet_distance(one, enough));
+  CHECK_ERROR(DataError, "frechet_distance: second: expected at least 2 vectors, got 1", frechet_distance(enough, one));
+}
+
+TEST_CASE("a distance that overflows is no perfect score") {
+  const FeatureStatistics set = statistics_of(2, {1, 2, 3, 5, 4, 4});
+  // Squares overflow; covariances are finite, but not their product; only the distance of the means overflows.
+  const FeatureStatistics squares = statistics_of(2, {0, 1e160, 2e160, 0, 3e160, 1e160});
+  const FeatureStatistics products = statistics_of(2, {0, 1e100, 2e100, 0, 3e100, 1e100});
+  const FeatureStatistics far = statistics_of(2, {1e160, 2e160, 1e160, 2e160, 1e160, 2e160});
+  const std::string text = "frechet_distance: distance: expected a finite value, got one that overflows";
+  CHECK_ERROR(NumericError, text, frechet_distance(squares, squares));
+  CHECK_ERROR(NumericError, text, frechet_distance(set, squares));
+  CHECK_ERROR(NumericError, text, frechet_distance(products, products));
+  CHECK_ERROR(NumericError, text, frechet_distance(far, set));
 }
 
 }  // namespace

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <patchdiff/metrics/kernel_distance.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include <patchdiff/backend/eigen/thread_executor.hpp>
@@ -65,6 +67,30 @@ TEST_CASE("each subset is as likely as any other") {
   const KernelDistance distance = kernel_distance(first, second, {.subsets = subsets, .subset_size = 2, .seed = 5});
   CHECK(std::abs(distance.mean - kernel_discrepancy(first, second)) <
         largest_z * distance.deviation / std::sqrt(double{subsets}));
+}
+
+TEST_CASE("the deviation is that of the subsets' discrepancies") {
+  FeatureSet first(1), second(1);
+  first.add(std::vector<double>{0, 1, 3});
+  second.add(std::vector<double>{0.5, -1});
+  const auto of_subsets = [&](std::int64_t subsets) {
+    return kernel_distance(first, second, {.subsets = subsets, .subset_size = 2, .seed = 5});
+  };
+  // A subset leaves out one vector of three. k means of the first k subsets add up to their discrepancies.
+  std::vector<double> possible, drawn;
+  for (const auto& [a, b] : {std::pair<std::int64_t, std::int64_t>{0, 1}, {0, 2}, {1, 2}}) {
+    possible.push_back(kernel_discrepancy(first.subset(std::vector<std::int64_t>{a, b}), second));
+  }
+  constexpr std::int64_t subsets = 6;
+  double sum = 0, squares = 0;
+  for (std::int64_t k = 1; k <= subsets; ++k) {
+    drawn.push_back(static_cast<double>(k) * of_subsets(k).mean - sum);
+    sum += drawn.back();
+    CHECK(std::any_of(possible.begin(), possible.end(), [&](double d) { return drawn.back() == Approx(d); }));
+  }
+  for (const double discrepancy_of_one : drawn) squares += std::pow(discrepancy_of_one - sum / subsets, 2);
+  CHECK(squares > 1);
+  CHECK(of_subsets(subsets).deviation == Approx(std::sqrt(squares / subsets)).epsilon(1e-10));
 }
 
 TEST_CASE("subsets are drawn by the seed, the same on any number of threads") {

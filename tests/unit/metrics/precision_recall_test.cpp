@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include <patchdiff/backend/eigen/thread_executor.hpp>
@@ -86,12 +87,26 @@ TEST_CASE("manifolds beyond one block are right, far from the origin and on any 
   CHECK(std::count(expected.begin(), expected.end(), 0) > 30);
 }
 
+TEST_CASE("distances that overflow are refused instead of taken for 0") {
+  const FeatureSet near = set_of(1, {0, 1, 3, 7}), far = set_of(1, {0, 1e160, 3e160, 7e160});
+  const std::string text =
+      "FeatureManifold: set: expected finite squared distances, got features whose squares overflow";
+  CHECK_ERROR(NumericError, text, precision_recall(far, far));
+  CHECK_ERROR(NumericError, text, FeatureManifold(near).contains(far));
+  CHECK_ERROR(NumericError, text, FeatureManifold(set_of(1, {0, 1.2e154, 0, 0}), {.neighbour = 1}).contains(near));
+  CHECK(FeatureManifold(set_of(1, {0, 3e153, 6e153}), {.neighbour = 1}).contains(near).size() == 4);
+}
+
 TEST_CASE("precision and recall refuse what does not fit") {
   const FeatureSet set = real_features(), other(3);
   CHECK_ERROR(ConfigError, "FeatureManifold: neighbour: expected at least 1, got 0",
               FeatureManifold(set, {.neighbour = 0}));
-  CHECK_ERROR(DataError, "FeatureManifold: set: expected at least 4 vectors, got 3",
-              precision_recall(set, sine_features(3, 1, 0)));
+  CHECK_ERROR(ConfigError, "FeatureManifold: neighbour: expected at least 1, got 0",
+              precision_recall(set, set, {.neighbour = 0}));
+  const FeatureSet few = sine_features(3, 1, 0);
+  CHECK_ERROR(DataError, "FeatureManifold: set: expected at least 4 vectors, got 3", FeatureManifold(few));
+  CHECK_ERROR(DataError, "precision_recall: real: expected at least 4 vectors, got 3", precision_recall(few, set));
+  CHECK_ERROR(DataError, "precision_recall: generated: expected at least 4 vectors, got 3", precision_recall(set, few));
   CHECK_ERROR(ShapeError, "FeatureManifold: set: expected 4 features, got 3", FeatureManifold(set).contains(other));
   CHECK_ERROR(ShapeError, "precision_recall: generated: expected 4 features, got 3", precision_recall(set, other));
 }

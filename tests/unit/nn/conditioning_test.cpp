@@ -28,6 +28,8 @@ TEST_CASE("class indices out of range are refused") {
               one_hot_labels<B>(std::vector<std::int64_t>{0, 3}, 3, {}));
   CHECK_ERROR(DataError, "one_hot_labels: labels: expected values in [0, 3), got -1 at sample 0",
               one_hot_labels<B>(std::vector<std::int64_t>{-1}, 3, {}));
+  CHECK_ERROR(ConfigError, "one_hot_labels: label_dim: expected at least 0, got -1",
+              one_hot_labels<B>(std::vector<std::int64_t>{0}, -1, {}));
 }
 
 TEST_CASE("conditioning without labels keeps the rest, and joins sample by sample") {

@@ -195,8 +195,10 @@ TEST_CASE("ODESampler refuses requests that do not fit the model") {
   const GaussianDenoiser<B> images{.shape = {1, 6, 7}};
   const ODESampler sampler;
   CHECK_ERROR(ShapeError, "ODESampler: seeds: expected at least one seed, got none", sampler(images, {}));
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
   for (const Window window : {Window{-1, 0, 2, 2}, Window{0, -1, 2, 2}, Window{5, 0, 2, 2}, Window{0, 6, 2, 2},
-                              Window{0, 0, 0, 2}, Window{0, 0, 2, 0}}) {
+                              Window{0, 0, 0, 2}, Window{0, 0, 2, 0}, Window{most, 0, 1, 2}, Window{0, most, 2, 1},
+                              Window{1, 0, most, 2}, Window{0, 1, 2, most}}) {
     CHECK_ERROR(ShapeError,
                 fmt::format("ODESampler: window: expected a window inside 6x7, got {}x{} at top {}, left {}",
                             window.height, window.width, window.top, window.left),

@@ -292,6 +292,8 @@ TEST_CASE("solvers refuse settings that cannot work") {
   CHECK_ERROR(ConfigError, "DPMSolverPP2M: eta: expected a finite value >= 0, got nan", DPMSolverPP2M(nan));
   CHECK_ERROR(ConfigError, "Churn: s_churn: expected a value >= 0, got -1", Churn({.s_churn = -1}));
   CHECK_ERROR(ConfigError, "Churn: s_churn: expected a value >= 0, got nan", Churn({.s_churn = nan}));
+  CHECK_ERROR(ConfigError, "Churn: s_tmin: expected a noise level, got nan", Churn({.s_tmin = nan}));
+  CHECK_ERROR(ConfigError, "Churn: s_tmax: expected a noise level, got nan", Churn({.s_tmax = nan}));
   CHECK_ERROR(ConfigError, "Churn: s_noise: expected a finite value >= 0, got -0.5", Churn({.s_noise = -0.5}));
   CHECK_ERROR(ConfigError, "Churn: s_noise: expected a finite value >= 0, got inf", Churn({.s_noise = infinity}));
   CHECK_ERROR(ConfigError, "PredictorCorrector: signal_to_noise: expected a finite value > 0, got 0",

@@ -225,7 +225,7 @@ TEST_CASE("the corrector's step by hand: its size follows from the norms of nois
     for (const double x : predicted.values) score.push_back((to.scale * 0.3 - x) / variance);
     const double ratio = std::hypot(0.5, 0.9) / std::hypot(score[0], score[1]);
     const double a = from.scale * from.scale / (to.scale * to.scale), size = 2 * a * 0.3 * 0.3 * ratio * ratio;
-    for (const std::size_t i : {0, 1}) {
+    for (const std::size_t i : {0U, 1U}) {
       const double noise = i == 0 ? 0.5 : 0.9;
       const double expected = predicted.values[i] + size * score[i] + std::sqrt(2 * size) * noise;
       CHECK(corrected.values[i] == Approx(expected).epsilon(1e-9));
@@ -272,6 +272,32 @@ TEST_CASE("churn raises the noise level between s_tmin and s_tmax, by a factor o
     run(0);
     run(1);
     run(1000);
+  }
+}
+
+TEST_CASE("DPM-Solver++(2M) under churn extrapolates from estimates of higher noise alone") {
+  const GaussianDenoiser<B> image{.shape = {1, 1, 1}, .mean = 0.3};
+  const auto clean = [](double x, double sigma) { return (0.25 * x + sigma * sigma * 0.3) / (0.25 + sigma * sigma); };
+  // The second of the steps 10, 8, 1 is raised to below, to just, and to above the level of the first.
+  for (const double gamma : {0.1, 0.25, 0.4}) {
+    CAPTURE(gamma);
+    double end = 0;
+    ODESampler({.num_steps = 3, .schedule = SigmaSchedule::list({10, 8, 1})},
+               Churn({.s_churn = 3 * gamma, .s_tmin = 2, .s_tmax = 9}, DPMSolverPP2M{}))
+        .solve(
+            image, filled<B>({1, 1, 1, 1}, 0.7), Places::whole({1, 1}, 1), {},
+            [](std::int64_t, std::int64_t) {
+              return filled<B>({1, 1, 1, 1}, 0.5);
+            },
+            [&](const SamplingProgress<B>& progress) {
+              end = progress.x.values[0];
+              return progress.step < 2 ? Flow::proceed : Flow::stop;
+            });
+    const double first = clean(7, 10), after_first = 0.8 * 7 + 0.2 * first;
+    const double raised = 8 * (1 + gamma), x = after_first + 0.5 * std::sqrt(raised * raised - 64);
+    double second = clean(x, raised);
+    if (gamma == 0.1) second += (second - first) * std::log(raised) / (2 * std::log(10 / raised));
+    CHECK(end == Approx(x / raised + (1 - 1 / raised) * second).epsilon(1e-9));
   }
 }
 

@@ -4,8 +4,11 @@
 #include <cstdint>
 #include <set>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
+
+#include <fmt/core.h>
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/sampling/heun.hpp>
@@ -173,6 +176,23 @@ TEST_CASE("TiledDenoiser refuses what cannot work") {
               tiled(filled<B>({2, 1, 9, 8}, 0), sigma, Places::whole({9, 8}, 2)));
   CHECK_ERROR(ShapeError, "TiledDenoiser: places: expected patches of 9x8, got 9x7",
               tiled(filled<B>({1, 1, 9, 8}, 0), sigma, Places::whole({9, 7}, 1)));
+  const auto told = [&](const Conditioning<B>& conditioning) {
+    return tiled(filled<B>({2, 1, 9, 8}, 0), std::vector<double>{1, 1}, Places::whole({9, 8}, 2), conditioning);
+  };
+  for (const std::int64_t rows : {1, 3}) {
+    const std::string got = fmt::format("[{}, 4]", rows);
+    CHECK_ERROR(ShapeError, "TiledDenoiser: class_labels: expected 2 rows, got " + got,
+                told({.class_labels = filled<B>({rows, 4}, 0)}));
+    CHECK_ERROR(ShapeError, "TiledDenoiser: augment_labels: expected 2 rows, got " + got,
+                told({.augment_labels = filled<B>({rows, 4}, 0)}));
+  }
+  for (const Shape& shape : {Shape{3, 1, 9, 8}, Shape{2, 1, 18, 16}, Shape{2, 1, 9, 9}, Shape{2, 9, 8}}) {
+    CHECK_ERROR(ShapeError, "TiledDenoiser: fields: expected [2, F, 9, 8], got " + to_string(shape),
+                told({.fields = filled<B>(shape, 0)}));
+  }
+  CHECK(B::shape(told({.class_labels = filled<B>({2, 4}, 0),
+                       .fields = filled<B>({2, 3, 9, 8}, 0),
+                       .augment_labels = filled<B>({2, 5}, 0)})) == Shape{2, 1, 9, 8});
 }
 
 }  // namespace

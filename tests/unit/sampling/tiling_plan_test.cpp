@@ -122,6 +122,9 @@ TEST_CASE("the seam score compares jumps across borders with those elsewhere") {
   CHECK(seam_score<B>(tensor<B>({1, 1, 128, 1}, halved), halves).rows == Approx(5));
   const WindowGrid whole{WindowAxis({.extent = 130, .length = 130}), WindowAxis({.extent = 4, .length = 4})};
   CHECK(seam_score<B>(tensor<B>({1, 1, 130, 4}, values), whole).rows == 1);
+  const SeamScore constant = seam_score<B>(filled<B>({1, 1, 130, 4}, 0.5), grid);
+  CHECK(constant.rows == 1);
+  CHECK(constant.columns == 1);
   CHECK_ERROR(ShapeError, "seam_score: images: expected images of 130x4, as the grid's, got [1, 1, 4, 130]",
               seam_score<B>(tensor<B>({1, 1, 4, 130}, values), grid));
 }

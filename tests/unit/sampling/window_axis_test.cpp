@@ -3,9 +3,11 @@
 #include <cstdint>
 #include <vector>
 
+#include <patchdiff/core/error.hpp>
 #include <patchdiff/sampling/window_axis.hpp>
 
 #include "support/catch.hpp"
+#include "support/errors.hpp"
 
 namespace patchdiff {
 namespace {
@@ -81,6 +83,18 @@ TEST_CASE("a shifted grid covers each pixel once, by windows that are moved insi
   CHECK(axis.shares(0) == std::vector<double>{1, 0, 0, 0});
   CHECK(axis.shares(3) == std::vector<double>{0, 0, 0, 1});
   CHECK(starts(WindowAxis({.extent = 4, .length = 4, .shift = 3, .fusion = Fusion::shifted})) == Pixels{0});
+}
+
+TEST_CASE("WindowAxis refuses settings that cannot work") {
+  const auto make = [](const WindowAxisOptions& options) { return WindowAxis(options); };
+  CHECK_ERROR(ConfigError, "WindowAxis: overlap: expected 0 to 3, got 4",
+              make({.extent = 10, .length = 4, .overlap = 4}));
+  CHECK_ERROR(ConfigError, "WindowAxis: overlap: expected 0 to 3, got -1",
+              make({.extent = 10, .length = 4, .overlap = -1}));
+  CHECK_ERROR(ConfigError, "WindowAxis: length: expected 1 to 3, got 4", make({.extent = 3, .length = 4}));
+  CHECK_ERROR(ConfigError, "WindowAxis: length: expected 1 to 10, got 0", make({.extent = 10}));
+  CHECK_ERROR(ConfigError, "WindowAxis: shift: expected 0 to 3, got 4",
+              make({.extent = 10, .length = 4, .shift = 4, .fusion = Fusion::shifted}));
 }
 
 }  // namespace

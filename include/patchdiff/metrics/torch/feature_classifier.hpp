@@ -18,6 +18,7 @@
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/random_stream.hpp>
+#include <patchdiff/core/shape.hpp>
 #include <patchdiff/metrics/feature_extractor.hpp>
 #include <patchdiff/nn/torch/torch_parameters.hpp>
 #include <patchdiff/nn/torch/unet_layers.hpp>
@@ -63,13 +64,13 @@ class FeatureClassifier : public TorchParameters {
     linears_.emplace_back(make, "output", units, options.classes);
   }
 
-  /// The 64 units of each image, [N, 64], without gradients.
+  /// The 64 units of each image, [N, 64], without gradients. Errors: ShapeError for images of another size.
   at::Tensor features(const at::Tensor& images) const {
     const at::NoGradGuard no_grad;
     return hidden(images);
   }
 
-  /// One logit per class, [N, classes], for training.
+  /// One logit per class, [N, classes], for training. Errors: ShapeError for images of another size.
   at::Tensor logits(const at::Tensor& images) const { return linears_[1](hidden(images)); }
 
   std::int64_t dimension() const noexcept { return units; }
@@ -79,6 +80,11 @@ class FeatureClassifier : public TorchParameters {
   static constexpr std::int64_t units = 64;
 
   at::Tensor hidden(const at::Tensor& images) const {
+    const auto [channels, height, width] = options_.image;
+    if (images.dim() != 4 || images.sizes().slice(1) != at::IntArrayRef({channels, height, width})) {
+      throw ShapeError("FeatureClassifier", "images", fmt::format("[N, {}, {}, {}]", channels, height, width),
+                       to_string(images.sizes().vec()));
+    }
     at::Tensor x = images;
     for (const unet::Conv2d& convolution : convolutions_) x = at::max_pool2d(at::relu(convolution(x)), {2, 2});
     return at::relu(linears_[0](x.flatten(1)));

@@ -15,8 +15,8 @@
 #include <patchdiff/backend/eigen/eigen_backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/nn/check_arguments.hpp>
 #include <patchdiff/nn/conditioning.hpp>
-#include <patchdiff/nn/eigen/check_arguments.hpp>
 #include <patchdiff/nn/eigen/inference/image_view.hpp>
 #include <patchdiff/nn/eigen/inference/sample_song_unet.hpp>
 #include <patchdiff/nn/eigen/inference/scratch_pool.hpp>
@@ -57,7 +57,7 @@ class EigenSongUNet {
 
   Tensor operator()(const Tensor& input, std::span<const double> c_noise, const Conditioning<Backend>& conditioning,
                     const Pass& pass) const {
-    layers::check_arguments(*this, input, c_noise, conditioning);
+    unet::check_arguments(name, *this, input, c_noise, conditioning);
     check(pass);
     Tensor output({input.size(0), options_.out_channels, input.size(2), input.size(3)}, device_);
     const ImageSize size{input.size(2), input.size(3)};

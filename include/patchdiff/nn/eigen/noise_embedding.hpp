@@ -11,6 +11,7 @@
 #include <patchdiff/nn/eigen/feature_map.hpp>
 #include <patchdiff/nn/eigen/linear.hpp>
 #include <patchdiff/nn/eigen/norm_silu.hpp>
+#include <patchdiff/nn/eigen/silu.hpp>
 #include <patchdiff/nn/eigen/weights.hpp>
 
 namespace patchdiff::layers {

@@ -6,14 +6,9 @@
 #include <utility>
 
 #include <patchdiff/nn/eigen/feature_map.hpp>
+#include <patchdiff/nn/eigen/silu.hpp>
 
 namespace patchdiff::layers {
-
-/// x sigmoid(x), of any array.
-template <class Array>
-auto silu(const Array& x) {
-  return x / (typename Array::Scalar(1) + (-x).exp());
-}
 
 /// The derivative of `silu`.
 template <class Array>

@@ -18,8 +18,8 @@
 #include <patchdiff/core/precision.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/nn/check_arguments.hpp>
 #include <patchdiff/nn/conditioning.hpp>
-#include <patchdiff/nn/eigen/check_arguments.hpp>
 #include <patchdiff/nn/eigen/feature_map.hpp>
 #include <patchdiff/nn/eigen/sample_unet.hpp>
 #include <patchdiff/nn/eigen/small_unet_options.hpp>
@@ -141,7 +141,7 @@ class SmallUNet {
 
   Tensor run(const Tensor& input, std::span<const double> c_noise, const Conditioning<Backend>& conditioning,
              const Pass& pass, std::span<typename layers::SampleUNet<Scalar>::Record> records) const {
-    layers::check_arguments(*this, input, c_noise, conditioning);
+    unet::check_arguments(name, *this, input, c_noise, conditioning);
     check(pass);
     Tensor output({input.size(0), options_.out_channels, input.size(2), input.size(3)}, device());
     device().executor.parallel_for(input.size(0), [&](std::int64_t n) {

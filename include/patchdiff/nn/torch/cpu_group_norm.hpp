@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string_view>
 #include <tuple>
 
 #include <ATen/Parallel.h>
@@ -13,6 +14,8 @@
 #include <ATen/ops/native_group_norm.h>
 #include <ATen/ops/silu.h>
 
+#include <patchdiff/core/error.hpp>
+#include <patchdiff/core/shape.hpp>
 #include <patchdiff/nn/torch/cpu_activations.hpp>
 #include <patchdiff/nn/torch/differentiable.hpp>
 #include <patchdiff/nn/torch/norm_gradient_kernels.hpp>
@@ -20,11 +23,20 @@
 
 namespace patchdiff::unet {
 
-/// Group norm of activations in float or bfloat16, of a multiple of 16 channels; `shift` without values means none.
+/// Group norm of activations in float or bfloat16, of a multiple of 16 channels; an empty list as `shift` means none.
 class CpuGroupNorm final : public Differentiable {
  public:
+  /// Errors: ShapeError for a shift, scale or offset that is not [N, channels].
   static at::Tensor apply(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale,
                           const at::Tensor& offset, std::int64_t groups, double epsilon, bool silu) {
+    const Shape expected{x.size(0), x.size(1)};
+    const auto require = [&](std::string_view argument, const at::Tensor& by_channel) {
+      if (by_channel.sizes() == at::IntArrayRef(expected)) return;
+      throw ShapeError("CpuGroupNorm", argument, to_string(expected), to_string(by_channel.sizes().vec()));
+    };
+    if (shift.dim() != 1 || shifted(shift)) require("shift", shift);
+    require("scale", scale);
+    require("offset", offset);
     return recorded<CpuGroupNorm>({x, shift, scale, offset}, groups, epsilon, silu);
   }
 

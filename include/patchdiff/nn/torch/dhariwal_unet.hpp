@@ -19,6 +19,7 @@
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/nn/attention.hpp>
+#include <patchdiff/nn/check_arguments.hpp>
 #include <patchdiff/nn/conditioning.hpp>
 #include <patchdiff/nn/network.hpp>
 #include <patchdiff/nn/torch/autograd_network.hpp>
@@ -58,6 +59,7 @@ struct DhariwalUNetOptions {
 /// Attention has one head for each 64 channels; a level narrower than that has none, as published.
 /// Shapes: [N, in_channels, h, w] to [N, out_channels, h, w], h and w divisible by 2^(levels - 1); labels
 /// [N, label_dim], augmentation labels [N, augment_dim]; labels that are not given count as zeros.
+/// Errors: ShapeError for arguments that do not fit.
 /// Draws: initial weights from the key that the constructor is given, dropout from the pass.
 /// Source: Dhariwal and Nichol (arXiv 2105.05233), section 3; EDM (arXiv 2206.00364), appendix F.
 class DhariwalUNet : public AutogradNetwork<DhariwalUNet> {
@@ -83,6 +85,7 @@ class DhariwalUNet : public AutogradNetwork<DhariwalUNet> {
   /// Differentiable, for hosts that want more than the gradients that `record` and `backward` give.
   at::Tensor forward(const at::Tensor& input, std::span<const double> c_noise,
                      const Conditioning<TorchBackend>& conditioning, const Pass& pass) const {
+    unet::check_arguments(name, *this, input, c_noise, conditioning);
     const auto [stem, embedding] =
         unet::in_float32(device(), [&] { return std::pair((*stem_)(input), embedded(c_noise, conditioning)); });
     std::vector<at::Tensor> skips = levels_.encode(unet::rounded(stem, pass.precision), embedding, pass,

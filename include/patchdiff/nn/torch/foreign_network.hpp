@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <exception>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -17,6 +19,7 @@
 #include <patchdiff/backend/torch/torch_reason.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/nn/check_arguments.hpp>
 #include <patchdiff/nn/conditioning.hpp>
 #include <patchdiff/nn/network.hpp>
 #include <patchdiff/nn/torch/autograd_network.hpp>
@@ -54,12 +57,14 @@ struct NetworkInput {
 ///
 /// Dropout and other draws of such a network are its own: unless they follow `NetworkInput::pass`, a run that is
 /// resumed is not repeated to the bit.
-/// Errors of a call: DataError where the network throws, or gives anything but [N, output_channels, h, w].
+/// Errors of a call: ShapeError for arguments that do not fit; DataError where the network throws, or gives anything
+/// but [N, output_channels, h, w].
 template <class Derived>
 class ForeignNetwork : public AutogradNetwork<Derived> {
  public:
   at::Tensor forward(const at::Tensor& images, std::span<const double> c_noise,
                      const Conditioning<TorchBackend>& conditioning, const Pass& pass) const {
+    unet::check_arguments(source_, *this, images, c_noise, conditioning);
     const std::int64_t count = images.size(0);
     const auto labels = [&](const std::optional<at::Tensor>& given, std::int64_t width) {
       if (width == 0) return at::Tensor();
@@ -116,9 +121,17 @@ class ForeignNetwork : public AutogradNetwork<Derived> {
     }
   }
 
+  /// Puts a module into the mode of a call; one thread at a time, so that none sees it half changed.
+  template <class Module>
+  void set_mode(Module& module, bool training) const {
+    const std::lock_guard lock(*mode_mutex_);
+    if (module.is_training() != training) module.train(training);
+  }
+
  private:
   NetworkShape shape_;
   std::string source_;
+  std::unique_ptr<std::mutex> mode_mutex_ = std::make_unique<std::mutex>();
 };
 
 }  // namespace patchdiff

@@ -26,18 +26,19 @@ class ModuleNetwork : public ForeignNetwork<ModuleNetwork<Module>> {
  public:
   using Call = std::function<at::Tensor(Module& module, const NetworkInput& input)>;
 
-  /// Moves the module to the device. Errors: ConfigError for a shape that cannot be.
+  /// Moves the module to the device. Errors: ConfigError for no module, and a shape that cannot be.
   ModuleNetwork(std::shared_ptr<Module> module, NetworkShape shape, Call call, TorchDevice device = {})
       : ForeignNetwork<ModuleNetwork>(shape, "ModuleNetwork", device),
         module_(std::move(module)),
         call_(std::move(call)) {
+    if (!module_) throw ConfigError("ModuleNetwork", "module", "a module", "none");
     module_->to(device.device, device.scalar);
     for (const auto& item : module_->named_parameters()) this->add(item.key(), item.value());
     for (const auto& item : module_->named_buffers()) this->add(item.key(), item.value());
   }
 
   at::Tensor call(const NetworkInput& input) const {
-    if (module_->is_training() != input.pass.training) module_->train(input.pass.training);
+    this->set_mode(*module_, input.pass.training);
     return call_(*module_, input);
   }
 
@@ -49,6 +50,7 @@ class ModuleNetwork : public ForeignNetwork<ModuleNetwork<Module>> {
     } catch (const std::exception& error) {
       throw ConfigError("ModuleNetwork", "module", "a torch::nn::Cloneable", torch_reason(error));
     }
+    if (!copy) throw ConfigError("ModuleNetwork", "module", "a torch::nn::Cloneable of its own class", "one of a base");
     const auto values = module_->named_parameters();
     for (auto& item : copy->named_parameters()) item.value().set_requires_grad(values[item.key()].requires_grad());
     return {std::move(copy), this->shape(), call_, this->device()};

@@ -55,7 +55,7 @@ class ScriptNetwork : public ForeignNetwork<ScriptNetwork> {
       : ScriptNetwork(load_script(file, device, component), std::move(options), file.string(), device) {}
 
   at::Tensor call(const NetworkInput& input) const {
-    if (module_.is_training() != input.pass.training) module_.train(input.pass.training);
+    set_mode(module_, input.pass.training);
     std::unordered_map<std::string, at::IValue> arguments{{options_.images, input.images},
                                                           {options_.noise, input.noise}};
     if (!options_.class_labels.empty()) arguments.emplace(options_.class_labels, input.class_labels);

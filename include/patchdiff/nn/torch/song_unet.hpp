@@ -20,6 +20,7 @@
 #include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/core/random_stream.hpp>
+#include <patchdiff/nn/check_arguments.hpp>
 #include <patchdiff/nn/conditioning.hpp>
 #include <patchdiff/nn/network.hpp>
 #include <patchdiff/nn/song_unet_options.hpp>
@@ -36,6 +37,7 @@ namespace patchdiff {
 ///
 /// Shapes: [N, in_channels, h, w] to [N, out_channels, h, w], h and w divisible by 2^(levels - 1); labels
 /// [N, label_dim], augmentation labels [N, augment_dim]; labels that are not given count as zeros.
+/// Errors: ShapeError for arguments that do not fit.
 /// Draws: initial weights from the key that the constructor is given, dropout from the pass.
 /// Source: Song et al. (arXiv 2011.13456), appendix H; EDM (arXiv 2206.00364), appendix F.
 class SongUNet : public AutogradNetwork<SongUNet> {
@@ -62,6 +64,7 @@ class SongUNet : public AutogradNetwork<SongUNet> {
   /// Differentiable, for hosts that want more than the gradients that `record` and `backward` give.
   at::Tensor forward(const at::Tensor& input, std::span<const double> c_noise,
                      const Conditioning<TorchBackend>& conditioning, const Pass& pass) const {
+    unet::check_arguments(name, *this, input, c_noise, conditioning);
     const auto [stem, embedding] = unet::in_float32(device(), [&] {
       at::Tensor x = input;
       for (const unet::Conv2d& layer : implicit_) x = at::silu(layer(x));

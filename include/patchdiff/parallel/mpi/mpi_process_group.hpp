@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cmath>
 #include <cstddef>
 #include <span>
 #include <string_view>
@@ -31,12 +30,13 @@ class MPIProcessGroup {
     std::vector<MPI_Request> requests_{};  ///< more than one where MPI's counts of 32 bits are too small
   };
 
-  /// Units: the time-out in seconds, > 0; every process must enter a sum within it, so it must be longer than one of
-  /// them works alone, as on a checkpoint.
+  /// Units: the time-out in seconds, > 0 and at most 1e9; every process must enter a sum within it, so it must be
+  /// longer than one of them works alone, as on a checkpoint.
   /// Errors: ConfigError for a time-out that cannot work or where MPI is not initialised; ProcessError.
   explicit MPIProcessGroup(double timeout_seconds, MPI_Comm communicator = MPI_COMM_WORLD) : timeout_(timeout_seconds) {
-    if (!(timeout_seconds > 0) || !std::isfinite(timeout_seconds)) {
-      throw ConfigError("MPIProcessGroup", "timeout_seconds", "a finite value > 0", fmt::format("{}", timeout_seconds));
+    if (!(timeout_seconds > 0 && timeout_seconds <= 1e9)) {  // in nanoseconds a clock's 64 bits hold 9.2e9
+      throw ConfigError("MPIProcessGroup", "timeout_seconds", "a value > 0 and at most 1e9",
+                        fmt::format("{}", timeout_seconds));
     }
     if (!usable())
       throw ConfigError("MPIProcessGroup", "communicator", "MPI between MPI_Init and MPI_Finalize", "none");

@@ -15,7 +15,7 @@
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/nn/eigen/inference/buffer.hpp>
 #include <patchdiff/nn/eigen/inference/image_view.hpp>
-#include <patchdiff/nn/eigen/inference/noise_embedding.hpp>
+#include <patchdiff/nn/eigen/silu.hpp>
 
 namespace patchdiff::inference {
 
@@ -80,7 +80,7 @@ class GroupNorm {
           Map to(out.pixel(y, column), channels);
           if constexpr (Silu) {
             to = from * scale + shift;
-            to = silu(to);
+            to = layers::silu(to);
           } else {
             to = from * scale + shift;
           }

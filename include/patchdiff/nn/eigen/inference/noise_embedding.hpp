@@ -11,15 +11,10 @@
 #include <patchdiff/backend/eigen/eigen_tensor.hpp>
 #include <patchdiff/nn/eigen/inference/image_view.hpp>
 #include <patchdiff/nn/eigen/inference/linear.hpp>
+#include <patchdiff/nn/eigen/silu.hpp>
 #include <patchdiff/nn/song_unet_options.hpp>
 
 namespace patchdiff::inference {
-
-/// x sigmoid(x).
-template <class Array>
-auto silu(const Array& x) {
-  return x / (typename Array::Scalar(1) + (-x).exp());
-}
 
 /// Tells a sample's noise level and labels to the blocks of SongUNet.
 ///
@@ -58,7 +53,7 @@ class NoiseEmbedding {
       embedding += label_->bias();
     }
     if (augment_ && augment_labels != nullptr) embedding += (*augment_)(row(augment_labels, *augment_));
-    return silu(layer1_(silu(layer0_(embedding)).eval())).eval();
+    return layers::silu(layer1_(layers::silu(layer0_(embedding)).eval())).eval();
   }
 
   template <class Visitor>

@@ -19,6 +19,7 @@
 #include <patchdiff/nn/eigen/inference/noise_embedding.hpp>
 #include <patchdiff/nn/eigen/inference/resample.hpp>
 #include <patchdiff/nn/eigen/inference/residual_block.hpp>
+#include <patchdiff/nn/eigen/silu.hpp>
 #include <patchdiff/nn/song_unet_options.hpp>
 #include <patchdiff/nn/unet_plan.hpp>
 
@@ -136,7 +137,7 @@ class SampleSongUNet {
       layer(x, y, executor);
       for (std::int64_t row = 0; row < y.size.height; ++row) {
         auto values = Values<Scalar>::Map(y.row(row), y.row_values());
-        values = silu(values);
+        values = layers::silu(values);
       }
       x = y;
       turn = 1 - turn;

@@ -12,16 +12,17 @@
 #include <patchdiff/core/shape.hpp>
 #include <patchdiff/nn/conditioning.hpp>
 
-namespace patchdiff::layers {
+namespace patchdiff::unet {
 
-/// Checks what a network on Eigen is called with. Errors: ShapeError of the network for what does not fit.
+/// Checks what a network is called with. Errors: ShapeError of the component `network` for what does not fit.
 template <class Net>
-void check_arguments(const Net& net, const typename Net::Tensor& input, std::span<const double> c_noise,
-                     const Conditioning<typename Net::Backend>& conditioning) {
-  const auto require = [](bool holds, std::string_view argument, std::string_view expected, std::string_view got) {
-    if (!holds) throw ShapeError(Net::name, argument, expected, got);
+void check_arguments(std::string_view network, const Net& net, const typename Net::Tensor& input,
+                     std::span<const double> c_noise, const Conditioning<typename Net::Backend>& conditioning) {
+  using B = typename Net::Backend;
+  const auto require = [&](bool holds, std::string_view argument, std::string_view expected, std::string_view got) {
+    if (!holds) throw ShapeError(network, argument, expected, got);
   };
-  const Shape shape = input.shape();
+  const Shape shape = B::shape(input);
   const std::int64_t divisor = net.size_divisor();
   require(shape.size() == 4 && shape[1] == net.input_channels() && shape[2] >= 1 && shape[3] >= 1 &&
               shape[2] % divisor == 0 && shape[3] % divisor == 0,
@@ -32,7 +33,7 @@ void check_arguments(const Net& net, const typename Net::Tensor& input, std::spa
   const auto require_rows = [&](std::string_view argument, const std::optional<typename Net::Tensor>& rows,
                                 std::int64_t width) {
     const Shape expected{shape[0], width};
-    if (rows) require(rows->shape() == expected, argument, to_string(expected), to_string(rows->shape()));
+    if (rows) require(B::shape(*rows) == expected, argument, to_string(expected), to_string(B::shape(*rows)));
   };
   require_rows("class_labels", conditioning.class_labels, net.label_dim());
   if constexpr (requires { net.augment_dim(); }) {
@@ -40,4 +41,4 @@ void check_arguments(const Net& net, const typename Net::Tensor& input, std::spa
   }
 }
 
-}  // namespace patchdiff::layers
+}  // namespace patchdiff::unet
