@@ -2,6 +2,7 @@
 // Options of the command line that come from described settings.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <functional>
 #include <set>
@@ -82,6 +83,12 @@ class GivenSettings {
 
   /// The options that were given.
   const std::vector<std::string>& names() const noexcept { return names_; }
+
+  /// Refuses an option that would do nothing, if it was given; `expected` says why. Errors: ConfigError.
+  void require_none(std::string_view component, const std::string& option, std::string_view expected) const {
+    if (std::find(names_.begin(), names_.end(), option) == names_.end()) return;
+    throw patchdiff::ConfigError(component, option, expected, "one");
+  }
 
   void apply() const {
     for (const auto& assign : assignments_) assign();

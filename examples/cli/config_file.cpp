@@ -116,23 +116,24 @@ class ConfigFile {
 
 std::vector<std::string> with_config(const CLI::App& command, std::vector<std::string> words) {
   if (command.get_option_no_throw(std::string(flag)) == nullptr) return words;
+  std::vector<std::string> paths;
   for (std::size_t index = 0; index < words.size(); ++index) {
-    std::string path;
-    if (words[index] == flag && index + 1 < words.size()) path = words[index + 1];
-    if (words[index].starts_with(fmt::format("{}=", flag))) path = words[index].substr(flag.size() + 1);
-    if (path.empty()) continue;
-    std::vector<std::string> all = ConfigFile(command, path).words();
-    const auto given = [&](const std::string& option) {
-      return std::any_of(words.begin(), words.end(),
-                         [&](const std::string& word) { return word == option || word.starts_with(option + "="); });
-    };
-    for (const auto& [option, other] : alternatives) {
-      if (given(other)) std::erase_if(all, [&](const std::string& word) { return word.starts_with(option + "="); });
-    }
-    all.insert(all.end(), words.begin(), words.end());
-    return all;
+    if (words[index] == flag && index + 1 < words.size()) paths.push_back(words[index + 1]);
+    if (words[index].starts_with(fmt::format("{}=", flag))) paths.push_back(words[index].substr(flag.size() + 1));
   }
-  return words;
+  std::erase(paths, std::string());
+  if (paths.empty()) return words;
+  if (paths.size() > 1) throw UsageError(command.get_name(), flag, "one file", fmt::format("{}", paths.size()));
+  std::vector<std::string> all = ConfigFile(command, paths.front()).words();
+  const auto given = [&](const std::string& option) {
+    return std::any_of(words.begin(), words.end(),
+                       [&](const std::string& word) { return word == option || word.starts_with(option + "="); });
+  };
+  for (const auto& [option, other] : alternatives) {
+    if (given(other)) std::erase_if(all, [&](const std::string& word) { return word.starts_with(option + "="); });
+  }
+  all.insert(all.end(), words.begin(), words.end());
+  return all;
 }
 
 std::string ConfigText::quoted(const std::string& text) {

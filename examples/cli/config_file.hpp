@@ -22,7 +22,7 @@
 ///
 /// Of `--images` and `--minutes`, the command line's takes the place of the file's. A key is an option's name with `_`
 /// for `-`, at the top, or in a table named as the option's group. Errors: UsageError for a key or a value that is not
-/// known; FileError and DataError for a file that cannot be read.
+/// known, and for a second file; FileError and DataError for a file that cannot be read.
 std::vector<std::string> with_config(const CLI::App& command, std::vector<std::string> words);
 
 /// The text of such a file.

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -43,6 +44,30 @@ struct DrawingOptions {
   patchdiff::Normalization normalization{};  ///< undone in what is drawn; empty: none
 };
 
+/// The part of each image that is drawn.
+inline patchdiff::Window window_of(patchdiff::ImageShape image, const WindowSettings& windows) {
+  const auto& part = windows.window;
+  if (part.empty()) return {0, 0, image.height, image.width};
+  return {part[0], part[1], part[2], part[3]};
+}
+
+/// What is to be drawn of a model's images, without values yet. Errors: std::bad_alloc for more than any memory holds.
+inline Drawn planned(patchdiff::ImageShape image, const DrawingOptions& options) {
+  const patchdiff::Window window = window_of(image, options.windows);
+  const std::int64_t count = options.sampling.count;
+  double values = static_cast<double>(image.channels * std::max<std::int64_t>(1, std::ssize(options.classes)));
+  for (const std::int64_t factor : {count, window.height, window.width}) values *= static_cast<double>(factor);
+  if (values > 0x1p60) throw std::bad_alloc{};  // sizes of 64 bits count no further
+  Drawn drawn{.shape = {count, image.channels, window.height, window.width}};
+  if (options.classes.empty()) {
+    drawn.columns = static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(count))));
+  } else {
+    drawn.shape[0] *= std::ssize(options.classes);
+    drawn.columns = count;
+  }
+  return drawn;
+}
+
 /// Samples of seeds from the settings' seed on, `count` of each class, a class a row; of a model without classes, a
 /// square.
 template <patchdiff::Denoiser Model>
@@ -50,19 +75,10 @@ class Drawing {
  public:
   /// Takes the memory of all images. Errors: those of the components that draw.
   Drawing(const Model& model, const DrawingOptions& options, const patchdiff::Log& log)
-      : options_(options), sampler_(model, options.sampling, options.windows, labels(options), log) {
-    const patchdiff::ImageShape image = model.image();
-    const auto& part = options.windows.window;
-    window_ = part.empty() ? patchdiff::Window{0, 0, image.height, image.width}
-                           : patchdiff::Window{part[0], part[1], part[2], part[3]};
-    const std::int64_t count = options.sampling.count;
-    drawn_.shape = {count, image.channels, window_.height, window_.width};
-    if (options.classes.empty()) {
-      drawn_.columns = static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(count))));
-    } else {
-      drawn_.shape[0] *= std::ssize(options.classes);
-      drawn_.columns = count;
-    }
+      : options_(options),
+        window_(window_of(model.image(), options.windows)),
+        drawn_(planned(model.image(), options)),
+        sampler_(model, options.sampling, options.windows, labels(options), log) {
     drawn_.values.resize(static_cast<std::size_t>(patchdiff::element_count(drawn_.shape)));
   }
 
@@ -108,7 +124,7 @@ class Drawing {
   }
 
   DrawingOptions options_;
+  patchdiff::Window window_;
+  Drawn drawn_;
   ImageSampler<Model> sampler_;
-  patchdiff::Window window_{};
-  Drawn drawn_{};
 };

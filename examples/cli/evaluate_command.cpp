@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -26,6 +27,7 @@
 
 #include "as_stored.hpp"
 #include "commands.hpp"
+#include "different_files.hpp"
 #include "evaluation.hpp"
 #include "feature_network.hpp"
 #include "image_sampler.hpp"
@@ -34,6 +36,7 @@
 #include "progress.hpp"
 #include "read_images.hpp"
 #include "run_processes.hpp"
+#include "setting_text.hpp"
 #include "settings.hpp"
 
 namespace pd = patchdiff;
@@ -41,6 +44,9 @@ namespace pd = patchdiff;
 namespace {
 
 constexpr const char* component = "evaluate";
+
+/// How samples are drawn.
+const std::array<std::string, 4> of_sampling{"--solver", "--steps", "--guidance", "--seed"};
 
 void warn(std::string_view message) { fmt::print(stderr, "patchdiff: {}\n", message); }
 
@@ -89,9 +95,16 @@ class Evaluate {
   void run(RunProcesses& processes) {
     given_.apply();
     evaluation_.check();
+    if (model_.empty()) {
+      for (const std::string& option : of_sampling) given_.require_none(component, option, "none without --model");
+    }
+    require_different_files(component, "--out", out_, "--model", model_);
+    require_different_files(component, "--out", out_, "--features", features_.features);
     const pd::TorchDevice device = prepare_device(execution_, component);
     std::optional<Model> model;
     if (!model_.empty()) model = load_model(model_, device);
+    const bool guided = model && model->denoiser.label_dim() > 0;
+    if (!guided) given_.require_none(component, "--guidance", "none, as the model has no classes");
     std::optional<pd::AtomicFile> out;  // refuses what cannot be written before the work
     if (!out_.empty() && processes.leads()) out.emplace(out_, component);
 
@@ -110,10 +123,11 @@ class Evaluate {
       test_source->tell_skipped();
       if (drawn) drawn->tell_skipped();
     }
-    require_images("test images", test, training.shape());
-    require_images("training images", training, training.shape(), evaluation_.count);
-    if (drawn) require_images("drawn images", drawn->images, training.shape(), evaluation_.count);
+    require_images("test images", test, training.shape(), Evaluation::least);
+    require_images("training images", training, training.shape(), evaluation_.count, ", as of --count");
+    if (drawn) require_images("drawn images", drawn->images, training.shape(), evaluation_.count, ", as of --count");
     if (model) require_shape("--model", model->denoiser.image(), training.shape());
+    if (guided) require_classes(training, model->denoiser.label_dim());
     const std::vector<std::string> names = class_names(model, source.fingerprint, training.class_count());
     const auto classes = static_cast<std::int64_t>(names.size());
     if (classes > 0) require_labels("test images", test.class_count(), classes);
@@ -146,8 +160,8 @@ class Evaluate {
         reference, {.resamples = evaluation_.bootstrap, .class_names = names, .executor = threads, .log = warn});
     std::vector<Judgement> judgements;
     for (const ImageFeatures& images : judged) judgements.push_back(evaluation.judge(images));
-    print(judgements, names, network, test.size());
-    if (out) write(*out, judgements, names, network, test.size());
+    print(judgements, names, network, test.size(), guided);
+    if (out) write(*out, judgements, names, network, test.size(), guided);
   }
 
   /// There may be a border around what images of training show.
@@ -159,11 +173,18 @@ class Evaluate {
   }
 
   static void require_images(std::string_view argument, const pd::AnyDataset& images, pd::ImageShape training,
-                             std::int64_t count = 0) {
+                             std::int64_t count, std::string_view reason = "") {
     require_shape(argument, images.shape(), training);
     if (images.size() >= count) return;
-    throw pd::DataError(component, argument, fmt::format("at least {}, as of --count", count),
+    throw pd::DataError(component, argument, fmt::format("at least {}{}", count, reason),
                         fmt::format("{}", images.size()));
+  }
+
+  /// Samples of a model with classes have the labels of the training images.
+  static void require_classes(const pd::AnyDataset& training, std::int64_t classes) {
+    if (training.class_count() == classes) return;
+    throw pd::DataError(component, "--data", fmt::format("images in {} classes, as of the model", classes),
+                        fmt::format("{}", training.class_count()));
   }
 
   static void require_labels(std::string_view argument, std::int64_t got, std::int64_t classes) {
@@ -221,15 +242,8 @@ class Evaluate {
   template <class Advance>
   ImageFeatures sample_features(const Model& model, const pd::AnyDataset& training, const FeatureNetwork& network,
                                 RunProcesses& processes, const Advance& advance) const {
-    const std::int64_t classes = model.denoiser.label_dim();
     std::vector<std::int64_t> labels;
-    if (classes > 0) {
-      if (training.class_count() != classes) {
-        throw pd::DataError(component, "--data", fmt::format("images in {} classes, as of the model", classes),
-                            fmt::format("{}", training.class_count()));
-      }
-      labels = labels_in_shares(training, evaluation_.count);
-    }
+    if (model.denoiser.label_dim() > 0) labels = labels_in_shares(training, evaluation_.count);
     const ImageSampler sampler(model.denoiser,
                                {.solver = evaluation_.solver,
                                 .steps = evaluation_.steps,
@@ -250,21 +264,27 @@ class Evaluate {
   }
 
   void print(const std::vector<Judgement>& judgements, const std::vector<std::string>& names,
-             const FeatureNetwork& network, std::int64_t reference) const {
+             const FeatureNetwork& network, std::int64_t reference, bool guided) const {
     fmt::print("{} features of {}, beside {} test images", network.dimension(), network.name(), reference);
     if (!model_.empty()) {
       fmt::print("; samples by {} steps of {}, guidance {}, from seed {}", evaluation_.steps,
-                 pd::name_of(evaluation_.solver), evaluation_.guidance, evaluation_.seed);
+                 pd::name_of(evaluation_.solver), guided ? setting_text(evaluation_.guidance) : "none",
+                 evaluation_.seed);
     }
     fmt::print("\n{}", table_of(judgements, names));
   }
 
   void write(pd::AtomicFile& file, const std::vector<Judgement>& judgements, const std::vector<std::string>& names,
-             const FeatureNetwork& network, std::int64_t reference) const {
+             const FeatureNetwork& network, std::int64_t reference, bool guided) const {
     pd::settings_json::Json json{{"features", {{"network", network.name()}, {"dimension", network.dimension()}}},
                                  {"test_images", reference},
                                  {"settings", pd::settings_json::write(evaluation_)}};
-    if (!model_.empty()) json["model"] = model_;
+    if (!guided) json["settings"].erase("guidance");
+    if (model_.empty()) {
+      for (const char* key : {"solver", "steps", "seed"}) json["settings"].erase(key);
+    } else {
+      json["model"] = model_;
+    }
     if (!images_.empty()) json["images"] = images_;
     json["judged"] = json_of(judgements, names);
     file.write(json.dump(2) + '\n');

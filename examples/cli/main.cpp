@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <new>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -53,6 +55,8 @@ void run(CLI::App& program, const std::vector<Command>& commands, std::vector<st
   throw UsageError("command line", "command", fmt::format("{}", fmt::join(names, ", ")), "none");
 }
 
+constexpr const char* no_memory = "memory: expected enough for the command, got none";
+
 /// One line on standard error; LibTorch's messages have more.
 int refuse(const std::string& message, int code) {
   fmt::print(stderr, "patchdiff: {}\n", message.substr(0, message.find('\n')));
@@ -77,6 +81,10 @@ int main(int argc, char** argv) {
     return refuse(fmt::format("command line: arguments: expected a sound command line, got \"{}\"", error.what()), 2);
   } catch (const UsageError& error) {
     return refuse(error.what(), 2);
+  } catch (const std::bad_alloc&) {
+    return refuse(no_memory, 1);
+  } catch (const std::length_error&) {  // more than could ever be
+    return refuse(no_memory, 1);
   } catch (const std::exception& error) {
     return refuse(error.what(), 1);
   }

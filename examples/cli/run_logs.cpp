@@ -80,6 +80,10 @@ void RunLogs::write_table(const pd::TrainState& state) {
                              row.loss, row.gradient_norm});
   }
   table_.reset();
+  losses_.sync();
+  losses_by_sigma_.sync();
+  if (json_lines_) json_lines_->sync();
+  if (tensorboard_) tensorboard_->sync();
 }
 
 void RunLogs::add_samples(const Denoiser& averaged, std::uint64_t step) {

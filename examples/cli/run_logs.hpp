@@ -34,7 +34,8 @@ class RunLogs {
   void add(const patchdiff::StepReport<B>& report, const patchdiff::TrainState& state, double learning_rate,
            double seconds);
 
-  /// Writes the losses by noise level since the last time; to be called just before a checkpoint, and at the end.
+  /// Writes the losses by noise level since the last time, and waits until all logs are on the disk; to be called just
+  /// before a checkpoint, and at the end.
   void write_table(const patchdiff::TrainState& state);
 
   /// Whether samples are to be drawn after that step.

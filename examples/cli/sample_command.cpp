@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -18,9 +17,11 @@
 
 #include "class_names.hpp"
 #include "commands.hpp"
+#include "different_files.hpp"
 #include "draw_samples.hpp"
 #include "model.hpp"
 #include "progress.hpp"
+#include "setting_text.hpp"
 #include "settings.hpp"
 #include "stop_signal.hpp"
 #include "window_settings.hpp"
@@ -58,6 +59,9 @@ class Sample {
   void run() {
     require_given(*command_, "--model");
     require_given(*command_, "--out");
+    require_different_files(component, "--out", out_, "--model", model_);
+    require_different_files(component, "--npy", npy_, "--model", model_);
+    require_different_files(component, "--npy", npy_, "--out", out_);
     if (preview_every_ < 0) {
       throw pd::ConfigError(component, "--preview-every", "at least 0", setting_text(preview_every_));
     }
@@ -67,18 +71,23 @@ class Sample {
     given_.apply();
     sampling_.check();
     windows_.check();
+    const bool guided = model.denoiser.label_dim() > 0;
+    if (!guided) given_.require_none(component, "--guidance", "none, as the model has no classes");
     const std::vector<std::int64_t> classes =
         classes_.empty() ? all_classes(model.denoiser.label_dim()) : classes_of(classes_, model.record.class_names);
 
-    for (const std::string& file : {out_, npy_}) {  // refuses what cannot be written before the work
+    // Refuses what cannot be written before the work.
+    for (const std::string& file : {out_, npy_}) {
       if (!file.empty()) const pd::AtomicFile probe(file, component);
     }
-    const Drawn drawn = draw(model, classes);
+    const DrawingOptions options{
+        .classes = classes, .sampling = sampling_, .windows = windows_, .normalization = model.record.normalization};
+    require_picture(planned(model.denoiser.image(), options));
+    const Drawn drawn = draw(model, options);
     if (!npy_.empty()) write_array(npy_, drawn);
     pd::write_png(out_, picture_of(drawn));
-    fmt::print("wrote {}: {} images, {} steps of {}, guidance {}, seed {}\n", out_,
-               sampling_.count * std::max<std::int64_t>(1, static_cast<std::int64_t>(classes.size())), sampling_.steps,
-               pd::name_of(sampling_.solver), sampling_.guidance, sampling_.seed);
+    fmt::print("wrote {}: {} images, {} steps of {}, guidance {}, seed {}\n", out_, drawn.shape[0], sampling_.steps,
+               pd::name_of(sampling_.solver), guided ? setting_text(sampling_.guidance) : "none", sampling_.seed);
     for (std::size_t row = 0; row < classes.size(); ++row) {
       fmt::print("row {:2}  {}\n", row + 1, model.record.class_names[static_cast<std::size_t>(classes[row])]);
     }
@@ -86,7 +95,7 @@ class Sample {
 
  private:
   /// Draws with a progress bar and, if they are wanted, previews. Errors: Stopped.
-  Drawn draw(const Model& model, const std::vector<std::int64_t>& classes) const {
+  Drawn draw(const Model& model, const DrawingOptions& options) const {
     const StopSignal stop;
     Progress progress;
     std::int64_t previewed = 0;  // the last step of which `out_` is the estimate
@@ -109,10 +118,7 @@ class Sample {
                                               : fmt::format("{} is not written", out_)));
     };
     const auto log = [](std::string_view message) { fmt::print(stderr, "patchdiff: {}\n", message); };
-    return draw_samples(
-        model.denoiser,
-        {.classes = classes, .sampling = sampling_, .windows = windows_, .normalization = model.record.normalization},
-        log, watch);
+    return draw_samples(model.denoiser, options, log, watch);
   }
 
   CLI::App* command_;

@@ -67,7 +67,7 @@ std::string text_of(const pd::Checkpoint::Settings& settings, const std::string&
   return found == settings.end() ? "none" : found->second;
 }
 
-/// Errors: ConfigError where an option is not given as the run that is resumed had it.
+/// Errors: ConfigError where an option, or what follows from some, is not as the run that is resumed had it.
 void require_as_begun(const std::string& option, const std::string& begun, const std::string& given) {
   if (given == begun) return;
   throw pd::ConfigError(component, option, fmt::format("{}, as in the run to resume", begun), given);
@@ -195,6 +195,12 @@ class Train {
     pd::Checkpoint::Settings settings{{"from_images", fmt::format("{}", start.record.images)},
                                       {"data", start.record.data},
                                       {"class_names", setting_text(start.record.class_names)}};
+    if (from_.empty()) settings["image_scaling"] = setting_text(new_model_.image_scaling);
+    const pd::Normalization& normalization = start.record.normalization;
+    settings["normalization"] = normalization.mean.empty()
+                                    ? "none"
+                                    : fmt::format("mean {}, deviation {}", setting_text(normalization.mean),
+                                                  setting_text(normalization.deviation));
     const auto add = [&](std::string_view key, const auto& value, std::string_view) {
       if constexpr (requires { setting_text(value); }) settings[std::string(key)] = setting_text(value);
     };
@@ -214,8 +220,26 @@ class Train {
     if (!found) return found;
     pd::Checkpoint::Settings expected = found->settings();
     for (const char* of_length : {"total", "minutes"}) expected.erase(of_length);
-    for (const auto& [key, value] : expected) require_as_begun(option_name(key), value, text_of(settings, key));
+    require_all_as_begun(expected, settings);
     return found;
+  }
+
+  /// Names what is at fault: the data, from which much follows, then options, then what follows from those.
+  void require_all_as_begun(const pd::Checkpoint::Settings& begun, const pd::Checkpoint::Settings& given) const {
+    const auto require = [&](const std::string& argument, const std::string& key) {
+      require_as_begun(argument, text_of(begun, key), text_of(given, key));
+    };
+    const auto is_option = [&](const std::string& key) {
+      return command_->get_option_no_throw(option_name(key)) != nullptr;
+    };
+    require("--data", "data");
+    require("images seen by the model of --from", "from_images");
+    for (const auto& [key, value] : begun) {
+      if (is_option(key)) require(option_name(key), key);
+    }
+    for (const auto& [key, value] : begun) {
+      if (!is_option(key)) require("the model's " + key, key);
+    }
   }
 
   /// The length that a run was begun with. Errors: ConfigError where another one is given.

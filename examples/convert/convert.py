@@ -18,7 +18,7 @@ import re
 import sys
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 WEIGHTS = ["diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"]
@@ -36,6 +36,14 @@ def read_safetensors(path):
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
 
 
+def readable(path, expected, read, *errors):
+    """What `read` gives of a file, with the errors that a damaged one, or one of another kind, raises there as a Refusal."""
+    try:
+        return read(path)
+    except errors as error:
+        raise Refusal(f"{path}: expected {expected}, got {str(error) or type(error).__name__}") from error
+
+
 def read_source(path):
     """Weights by name, without `model.` before it, and what else the file says."""
     facts = {}
@@ -47,17 +55,19 @@ def read_source(path):
         facts = json.loads(config.read_text()).get("patchdiff", {}) if config.exists() else {}
         path = files[0]
     if path.suffix == ".safetensors":
-        weights, metadata = read_safetensors(path)
+        weights, metadata = readable(path, "a safetensors file", read_safetensors, SafetensorError)
         facts = facts or metadata
     elif path.suffix == ".pkl":
-        with path.open("rb") as file:
-            network = pickle.load(file)
+        load = lambda path: pickle.loads(path.read_bytes())
+        network = readable(path, "a pickle", load, EOFError, pickle.UnpicklingError)
         network = network.get("ema", network.get("net")) if isinstance(network, dict) else network
         if not isinstance(network, torch.nn.Module):
             raise Refusal(f"{path}: expected a network, or one as \"ema\", got {type(network).__name__}")
         weights, facts = network.state_dict(), {"sigma_data": getattr(network, "sigma_data", None)}
     else:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        load = lambda path: torch.load(path, map_location="cpu", weights_only=True)
+        weights = readable(path, "a state dict of PyTorch", load, RuntimeError, EOFError, ValueError,
+                           pickle.UnpicklingError)
         weights = weights.get("state_dict", weights) if isinstance(weights, dict) else {}
     weights = {name.removeprefix("model."): value for name, value in weights.items() if torch.is_tensor(value)}
     return {name: value.detach().cpu().contiguous() for name, value in weights.items()}, facts
@@ -76,18 +86,18 @@ def write(path, write_to):
 # -- What the weights tell -----------------------------------------------------------------------------------------------
 
 
-def network_settings(weights):
-    """The network's kind and settings, as patchdiff's model files have them."""
+def network_settings(weights, where=""):
+    """The network's kind and settings, as patchdiff's model files have them; `where` is said before errors."""
     found = {tuple(map(int, match.groups())) for match in map(re.compile(r"enc\.(\d+)x(\d+)_").match, weights) if match}
     sides = sorted(found, reverse=True)
     if not sides or any(low != (high[0] // 2, high[1] // 2) for high, low in zip(sides, sides[1:])):
         first = ", ".join(list(weights)[:3]) or "none"
-        raise Refusal(f"expected weights named as enc.32x32_conv.weight, with halved sides, got {first}")
+        raise Refusal(f"{where}expected weights named as enc.32x32_conv.weight, with halved sides, got {first}")
     levels = [f"{height}x{width}_" for height, width in sides]
 
     def shape(name):
         if name not in weights:
-            raise Refusal(f"expected weights {name}, got none")
+            raise Refusal(f"{where}expected weights {name}, got none")
         return list(weights[name].shape)
 
     def width_of(name):
@@ -170,9 +180,11 @@ def to_patchdiff(source, model, like, sigma_data, null_label_trained):
     weights, facts = read_source(source)
     metadata = facts if (facts.get("format"), facts.get("version")) == ("patchdiff", "1") else {}  # else from the weights
     if like:
-        metadata = read_safetensors(like)[1]
+        metadata = readable(like, "a safetensors file", read_safetensors, SafetensorError)[1]
+    if metadata and (sigma_data is not None or null_label_trained):
+        raise Refusal(f"{like or source}: expected no --sigma-data or --null-label-trained, as it has all settings, got one")
     if not metadata:
-        kind, settings = network_settings(weights)
+        kind, settings = network_settings(weights, f"{source}: ")
         weights, settings = with_coordinates(weights, settings)
         metadata = metadata_of(kind, settings, sigma_data or facts.get("sigma_data") or 0.5, null_label_trained)
     weights = {"model." + name: value for name, value in weights.items()}
@@ -180,7 +192,7 @@ def to_patchdiff(source, model, like, sigma_data, null_label_trained):
 
 
 def from_patchdiff(model, target):
-    weights, metadata = read_safetensors(model)
+    weights, metadata = readable(model, "a safetensors file", read_safetensors, SafetensorError)
     if metadata.get("format") != "patchdiff" or not all(name.startswith("model.") for name in weights):
         raise Refusal(f"{model}: expected a patchdiff model, got {len(weights)} tensors and metadata {sorted(metadata)}")
     weights = {name.removeprefix("model."): value for name, value in weights.items()}
@@ -218,5 +230,5 @@ def main(arguments):
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except (Refusal, OSError, pickle.UnpicklingError) as error:
+    except (Refusal, OSError) as error:
         sys.exit(f"convert.py: {error}")

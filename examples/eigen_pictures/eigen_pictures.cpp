@@ -2,6 +2,7 @@
 // A model inside another program: answers each line "SEED [CLASS]" on standard input with a picture on standard output,
 // a binary PGM or PPM. Needs a compiler, Eigen, fmt and the header-only nlohmann-json, no LibTorch and no libpng.
 
+#include <charconv>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
@@ -12,6 +13,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include <fmt/format.h>
@@ -60,10 +62,17 @@ class PictureMaker {
 
 void answer(const PictureMaker& make, const std::string& line) {
   std::istringstream words(line);
+  std::string first, second, more;
+  words >> first >> second >> more;
+  const auto is_number = [](const std::string& text, auto& number) {
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    return error == std::errc{} && end == text.data() + text.size();
+  };
   std::uint64_t seed = 0;
-  if (!(words >> seed)) throw pd::DataError("eigen_pictures", "request", "SEED [CLASS]", '"' + line + '"');
   std::optional<std::int64_t> label;
-  if (std::int64_t given = 0; words >> given) label = given;
+  if (!is_number(first, seed) || !(second.empty() || is_number(second, label.emplace())) || !more.empty()) {
+    throw pd::DataError("eigen_pictures", "request", "SEED [CLASS]", '"' + line + '"');
+  }
   const pd::Picture picture = make(seed, label);  // whole before its first byte is written
   const auto& [channels, height, width] = picture.shape;
   std::cout << fmt::format("P{}\n{} {}\n255\n", channels == 1 ? 5 : 6, width, height);

@@ -8,6 +8,7 @@
 #include <exception>
 #include <filesystem>
 #include <new>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -26,6 +27,7 @@
 
 #include "cli/class_names.hpp"
 #include "cli/command_line.hpp"
+#include "cli/different_files.hpp"
 #include "cli/drawing.hpp"
 #include "cli/read_record.hpp"
 #include "cli/settings.hpp"
@@ -59,6 +61,9 @@ void run(Settings& settings) {
   if (settings.out.empty() && settings.npy.empty()) {
     throw pd::ConfigError("eigen_sampler", "--out or --npy", "a file to write", "none");
   }
+  require_different_files("eigen_sampler", "--out", settings.out, "--model", settings.model);
+  require_different_files("eigen_sampler", "--npy", settings.npy, "--model", settings.model);
+  require_different_files("eigen_sampler", "--npy", settings.npy, "--out", settings.out);
   pd::ThreadExecutor pool(settings.threads);
   const pd::SafetensorsReader file{std::filesystem::path(settings.model)};
   // Behind one type, so that samplers are compiled once.
@@ -69,19 +74,26 @@ void run(Settings& settings) {
   settings.given.apply();
   settings.sampling.check();
   settings.windows.check();
+  if (model.label_dim() == 0) {
+    settings.given.require_none("eigen_sampler", "--guidance", "none, as the model has no classes");
+  }
   const std::vector<std::int64_t> classes =
       settings.classes.empty() ? all_classes(model.label_dim()) : classes_of(settings.classes, record.class_names);
 
-  const auto log = [](std::string_view message) { fmt::print(stderr, "eigen_sampler: {}\n", message); };
-  const Drawn drawn = Drawing(model,
-                              {.classes = classes,
+  const DrawingOptions options{.classes = classes,
                                .sampling = settings.sampling,
                                .windows = settings.windows,
-                               .normalization = record.normalization},
-                              log)
-                          .draw();
+                               .normalization = record.normalization};
+  if (!settings.out.empty()) require_picture(planned(model.image(), options));
+  const auto log = [](std::string_view message) { fmt::print(stderr, "eigen_sampler: {}\n", message); };
+  const Drawn drawn = Drawing(model, options, log).draw();
   if (!settings.npy.empty()) write_array(settings.npy, drawn);
   if (!settings.out.empty()) pd::write_png(settings.out, picture_of(drawn));
+}
+
+int refuse_memory() {
+  fmt::print(stderr, "eigen_sampler: memory: expected enough for the model and its images, got none\n");
+  return 1;
 }
 
 }  // namespace
@@ -96,8 +108,9 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error);
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "eigen_sampler: memory: expected enough for the model and its images, got none\n");
-    return 1;
+    return refuse_memory();
+  } catch (const std::length_error&) {  // more than could ever be
+    return refuse_memory();
   } catch (const std::exception& error) {
     fmt::print(stderr, "eigen_sampler: {}\n", error.what());
     return 1;

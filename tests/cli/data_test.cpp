@@ -107,9 +107,44 @@ TEST_CASE("The same images train the same model, whatever files they come in") {
   const fs::path array = write_array(folder);
   CHECK(trained(pictures, folder / "c") == trained(array, folder / "d"));
   CHECK(trained(pictures, folder / "e", {"--x-flip"}) == trained(array, folder / "f", {"--x-flip"}));
-  CHECK(metadata_of(folder / "c/model.safetensors", "patchdiff_program")["class_names"].empty());
+  const fs::path model = folder / "c/model.safetensors";
+  CHECK(metadata_of(model, "patchdiff_program")["class_names"].empty());
   CHECK(refusal(train(array, folder / "g", {"--workers", "2"})) ==
         "train: --workers: expected 1, as one thread reads the patches of an NPY file, got 2");
+
+  // Without classes there is no guidance.
+  const std::string none = "--guidance: expected none, as the model has no classes, got one";
+  const std::vector<std::string> sample{"sample",  "--model", model,       "--out", folder / "a.png", "--count", "1",
+                                        "--steps", "1",       "--threads", "1"};
+  CHECK(refusal(joined(sample, {"--guidance", "3"})) == "sample: " + none);
+  const Finished drawn = run_patchdiff(sample);
+  CHECK(drawn.code == 0);
+  CHECK_THAT(drawn.out, ContainsSubstring(": 1 images, 1 steps of heun, guidance none, seed 1\n"));
+  CHECK(ChildProcess({PATCHDIFF_EIGEN_SAMPLER, "--model", model, "--out", folder / "a.png", "--guidance", "3"})
+            .wait()
+            .err == "eigen_sampler: eigen_sampler: " + none + "\n");
+  const std::vector<std::string> evaluate{"evaluate",
+                                          "--data",
+                                          pictures,
+                                          "--test",
+                                          pictures,
+                                          "--model",
+                                          model,
+                                          "--count",
+                                          "4",
+                                          "--steps",
+                                          "1",
+                                          "--out",
+                                          folder / "figures.json",
+                                          "--threads",
+                                          "1"};
+  CHECK(refusal(joined(evaluate, {"--guidance", "1"})) == "evaluate: " + none);
+  const Finished judged = run_patchdiff(evaluate);
+  CHECK(judged.code == 0);
+  CHECK_THAT(judged.out, ContainsSubstring("samples by 1 steps of heun, guidance none, from seed 0\n"));
+  const auto settings = nlohmann::json::parse(folder.read("figures.json"))["settings"];
+  CHECK(settings["steps"] == 1);
+  CHECK_FALSE(settings.contains("guidance"));
 }
 
 TEST_CASE("Augmented images train the same model whatever the number of workers") {

@@ -124,9 +124,29 @@ TEST_CASE("the sampler without LibTorch writes nothing where it refuses") {
         "eigen_sampler: sample: --window: expected top,left,height,width with sides of at least 1, got 0,0,8,0\n");
   CHECK(refused({"--npy", folder / "a.npy", "--overlap", "8"}) ==
         "eigen_sampler: sample: --overlap: expected 0 without --tile, got 8\n");
-  // A picture that no memory holds.
-  CHECK(refused({"--out", folder / "a.png", "--count", "1000000000000"}) ==
-        "eigen_sampler: memory: expected enough for the model and its images, got none\n");
+  // Images that no memory holds, and such as no picture shows.
+  for (const std::string count : {"1000000000000", "9223372036854775807"}) {
+    CHECK(refused({"--npy", folder / "a.npy", "--count", count}) ==
+          "eigen_sampler: memory: expected enough for the model and its images, got none\n");
+  }
+  CHECK(refused({"--out", folder / "a.png", "--count", "20000"}) ==
+        "eigen_sampler: sample: --count: expected a picture of at most 1000000 pixels a side and 65536 images in a "
+        "row, got 296x1960002 with 20000 in a row\n");
+  CHECK(refused({"--out", folder / "a", "--npy", folder / "b/../a"}) ==
+        "eigen_sampler: eigen_sampler: --npy: expected another file than --out, got \"" + (folder / "b/../a").string() +
+            "\"\n");
+}
+
+TEST_CASE("the sampler without LibTorch never writes over its model") {
+  const TemporaryFolder folder;
+  const std::filesystem::path model = folder / "model.safetensors";
+  std::filesystem::copy_file(SmallRun::get().model, model);
+  for (const std::string option : {"--out", "--npy"}) {
+    CHECK(run_sampler({"--model", model, option, folder / "./model.safetensors", "--steps", "1", "--count", "1"}).err ==
+          "eigen_sampler: eigen_sampler: " + option + ": expected another file than --model, got \"" +
+              (folder / "./model.safetensors").string() + "\"\n");
+  }
+  CHECK(bytes_of(model) == bytes_of(SmallRun::get().model));
 }
 
 TEST_CASE("the sampler without LibTorch says where memory ends, and then writes nothing") {
@@ -159,7 +179,8 @@ TEST_CASE("the sampler without LibTorch says where memory ends, and then writes 
 TEST_CASE("a program of another kind makes pictures on demand") {
   const TemporaryFolder folder;
   const std::string output = folder / "pictures", errors = folder / "errors";
-  const std::string requests = folder.add("requests", "7 1\nnonsense\n7 1\n8\n7 9\n");
+  const std::string requests =
+      folder.add("requests", "7 1\nnonsense\n7 1\n8\n7 9\n7 trousers\n7 1 junk\n-1\n\n7 1.5\n");
   const Finished finished =
       ChildProcess({"/bin/sh", "-c", "'" PATCHDIFF_EIGEN_PICTURES "' \"$0\" < \"$1\" > \"$2\" 2> \"$3\"",
                     SmallRun::get().model, requests, output, errors})
@@ -167,7 +188,12 @@ TEST_CASE("a program of another kind makes pictures on demand") {
   CHECK(finished.code == 0);
   CHECK(folder.read("errors") ==
         "eigen_pictures: eigen_pictures: request: expected SEED [CLASS], got \"nonsense\"\n"
-        "eigen_pictures: one_hot_labels: labels: expected values in [0, 3), got 9 at sample 0\n");
+        "eigen_pictures: one_hot_labels: labels: expected values in [0, 3), got 9 at sample 0\n"
+        "eigen_pictures: eigen_pictures: request: expected SEED [CLASS], got \"7 trousers\"\n"
+        "eigen_pictures: eigen_pictures: request: expected SEED [CLASS], got \"7 1 junk\"\n"
+        "eigen_pictures: eigen_pictures: request: expected SEED [CLASS], got \"-1\"\n"
+        "eigen_pictures: eigen_pictures: request: expected SEED [CLASS], got \"\"\n"
+        "eigen_pictures: eigen_pictures: request: expected SEED [CLASS], got \"7 1.5\"\n");
   const std::string header = "P5\n32 32\n255\n", pictures = folder.read("pictures");
   const std::size_t size = header.size() + 32 * 32;
   REQUIRE(pictures.size() == 3 * size);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -173,6 +174,7 @@ TEST_CASE("evaluate's figures are those of plain formulas, for all images and fo
   const Json json = json_of(folder / "figures.json");
   CHECK(json["features"]["dimension"] == 2);
   CHECK(json["test_images"] == 120);
+  CHECK(json["settings"] == Json{{"count", 100}, {"bootstrap", 0}});  // of no samples
   REQUIRE(json["judged"].size() == 1);
   const Json& judged = json["judged"][0];
   CHECK(judged["name"] == "training images");
@@ -190,7 +192,7 @@ TEST_CASE("evaluate's figures are those of plain formulas, for all images and fo
     return chosen;
   };
   REQUIRE(judged["classes"].size() == 2);
-  for (const std::size_t label : {0, 1}) {
+  for (const std::size_t label : {0U, 1U}) {
     CHECK(judged["classes"][label]["class"] == std::to_string(label));
     check_figures(judged["classes"][label], of_class(test.features, 120, label), of_class(train.features, 100, label));
   }
@@ -253,6 +255,7 @@ TEST_CASE("evaluate judges a model's samples and a folder of drawn images") {
   const Json json = judged({});
   CHECK(json["model"] == run.model.string());
   CHECK(json["settings"]["steps"] == 2);
+  CHECK(json["settings"]["guidance"] == 1);
   REQUIRE(json["judged"].size() == 3);
   Json training = json["judged"][0], samples = json["judged"][1], drawn = json["judged"][2];
   CHECK(training["name"] == "training images");
@@ -361,6 +364,14 @@ TEST_CASE("evaluate refuses what it cannot judge") {
   CHECK(with({"--count", "3"}) == "evaluate: --count: expected at least 4, got 3");
   CHECK(with({"--bootstrap", "1"}) == "evaluate: --bootstrap: expected 0, or at least 2, got 1");
   CHECK(with({"--guidance", "inf"}) == "evaluate: --guidance: expected a finite value, got inf");
+  for (const auto& [option, value] : {std::pair<std::string, std::string>{"--solver", "euler"},
+                                      {"--steps", "3"},
+                                      {"--guidance", "2"},
+                                      {"--seed", "5"}}) {
+    CHECK(with({option, value}) == "evaluate: " + option + ": expected none without --model, got one");
+  }
+  CHECK(with({"--model", run.model, "--out", run.model}) ==
+        "evaluate: --out: expected another file than --model, got \"" + run.model.string() + "\"");
   CHECK(refusal(evaluate(data, {"--count", "500"}), 1) ==
         "evaluate: training images: expected at least 500, as of --count, got 120");
   CHECK_THAT(
@@ -380,6 +391,19 @@ TEST_CASE("evaluate refuses what it cannot judge") {
   for (const char* name : {"b.png", "c.png", "d.png"}) fs::copy(folder / "drawn/small.png", folder / "drawn" / name);
   CHECK(with({"--images", folder / "drawn", "--count", "4", "--per-class"}) ==
         "evaluate: drawn images: expected labels of at most 3 classes, got none");
+
+  // Before any features are computed.
+  write_plain(folder / "few", "train", PlainImages(20, 5, 2));
+  write_plain(folder / "few", "t10k", PlainImages(3, 5, 2));
+  CHECK(refusal(evaluate(folder / "few", {"--count", "10"})) == "evaluate: test images: expected at least 4, got 3");
+  const std::string trained_on =
+      Json::parse(SafetensorsReader(run.model).metadata().at("patchdiff_program"))["data"].get<std::string>();
+  const fs::path of_any_data = changed_model(folder, "patchdiff_program", trained_on, "");
+  write_plain(folder / "few", "t10k", PlainImages(20, 5, 2));
+  CHECK(refusal(evaluate(folder / "few", {"--count", "10", "--model", of_any_data})) ==
+        "evaluate: --data: expected images in 3 classes, as of the model, got 2");
+  fs::remove(of_any_data);
+  fs::remove_all(folder / "few");
 
   fs::remove(data / "train-labels-idx1-ubyte");
   CHECK(with({"--per-class", "--count", "4"}) == "evaluate: --per-class: expected images with labels, got none");

@@ -116,6 +116,13 @@ TEST_CASE("sample refuses what its model cannot draw") {
   };
   CHECK(with({"--steps", "0"}) == "sample: --steps: expected at least 1, got 0");
   CHECK(with({"--count", "0"}) == "sample: --count: expected at least 1, got 0");
+  for (const std::string count : {"20000", "1000000000000"}) {
+    CHECK_THAT(with({"--count", count}),
+               ContainsSubstring("sample: --count: expected a picture of at most 1000000 pixels a side and 65536 "
+                                 "images in a row, got 296x") &&
+                   ContainsSubstring(" with " + count + " in a row"));
+  }
+  CHECK(with({"--count", "9223372036854775807"}) == "memory: expected enough for the command, got none");
   CHECK(with({"--guidance", "nan"}) == "sample: --guidance: expected a finite value, got nan");
   CHECK(with({"--preview-every", "-1"}) == "sample: --preview-every: expected at least 0, got -1");
   CHECK(with({"--class", "1,3"}) == "sample: --class: expected a class from 0 to 2, got \"3\"");
@@ -124,6 +131,13 @@ TEST_CASE("sample refuses what its model cannot draw") {
         "sample: --class: expected a class of the model such as \"trousers\", got \"trouser\"");
   CHECK(refusal({"sample", "--model", SmallRun::get().model, "--out", folder / "grid.png", "--threads", "0"}) ==
         "sample: --threads: expected 1 to 4096, got 0");
+  // A file that is read, and one that is written too.
+  const fs::path model = SmallRun::get().model;
+  CHECK(refusal(sample(model, model)) ==
+        "sample: --out: expected another file than --model, got \"" + model.string() + "\"");
+  CHECK(with({"--npy", model}) == "sample: --npy: expected another file than --model, got \"" + model.string() + "\"");
+  CHECK(with({"--npy", folder / "./grid.png"}) ==
+        "sample: --npy: expected another file than --out, got \"" + (folder / "./grid.png").string() + "\"");
   CHECK(folder.count() == 0);
   CHECK_THAT(refusal(sample(SmallRun::get().model, folder / "none/grid.png")),
              ContainsSubstring("sample: " + (folder / "none/grid.png").string() + ": expected a writable folder"));

@@ -198,7 +198,32 @@ TEST_CASE("A run is not resumed with other settings or other data") {
   CHECK(refusal({"--minutes", "1"}) == "patchdiff: train: --minutes: expected none, as in the run to resume, got 1\n");
   CHECK_THAT(refusal({"--data", write_small_data(folder / "other", 90)}),
              ContainsSubstring("train: --data: expected 120 images of 1x28x28 in 3 classes, crc32 "));
+  // Other data have other classes, and much else follows from options.
+  const fs::path unlabelled = write_small_data(folder / "unlabelled");
+  fs::remove(unlabelled / "train-labels-idx1-ubyte");
+  CHECK_THAT(refusal({"--data", unlabelled}),
+             ContainsSubstring("train: --data: expected 120 images of 1x28x28 in 3 classes, crc32 "));
+  CHECK(refusal({"--augment-probability", "0.1"}) ==
+        "patchdiff: train: --augment-probability: expected 0, as in the run to resume, got 0.1\n");
+  CHECK(refusal({"--sigma-data", "0.4"}) ==
+        "patchdiff: train: the model's formulation: expected edm, sigma_data 0.5, as in the run to resume, got edm, "
+        "sigma_data 0.4\n");
+  CHECK(refusal({"--image-scaling", "measured"}) ==
+        "patchdiff: train: --image-scaling: expected as_stored, as in the run to resume, got measured\n");
+  const Finished other_model = run_patchdiff({"train", "--data", SmallRun::get().data, "--from", SmallRun::get().model,
+                                              "--images", "1600", "--batch", "4", "--out", out, "--resume"});
+  CHECK(other_model.err.starts_with(
+      "patchdiff: train: images seen by the model of --from: expected 0, as in the run to resume, got "));
   CHECK(run_patchdiff(train(recipe, out, {"--resume"})).code == 0);
+}
+
+TEST_CASE("A run on normalised images is not resumed on images as they are stored") {
+  const TemporaryFolder folder;
+  const fs::path recipe = write_recipe(folder), out = folder / "out";
+  interrupted(recipe, out, SIGKILL, {"--image-scaling", "normalized"});
+  CHECK(run_patchdiff(train(recipe, out, {"--resume", "--image-scaling", "as_stored", "--sigma-data", "1"})).err ==
+        "patchdiff: train: --image-scaling: expected normalized, as in the run to resume, got as_stored\n");
+  CHECK(run_patchdiff(train(recipe, out, {"--resume", "--image-scaling", "normalized"})).code == 0);
 }
 
 TEST_CASE("A run by time is resumed for the time that it was begun with") {
@@ -241,5 +266,7 @@ TEST_CASE("A configuration that is not understood is refused with the nearest wo
   CHECK(run_patchdiff({"train", "--config", folder / "none.toml", "--out", folder / "out"}).err ==
         "patchdiff: train: " + (folder / "none.toml").string() +
             ": expected a readable file, got \"No such file or directory\"\n");
+  CHECK(run_patchdiff(train(folder / "c.toml", folder / "out", {"--config=" + path})).err ==
+        "patchdiff: train: --config: expected one file, got 2\n");
   CHECK_FALSE(fs::exists(folder / "out"));
 }

@@ -171,8 +171,8 @@ for golden in sorted(pathlib.Path(sys.argv[3]).glob("net_*.safetensors")):
 refused("expected diffusion_pytorch_model.safetensors or diffusion_pytorch_model.bin, got neither", convert.main,
         ["to-patchdiff", str(folder), str(guessed)])
 save_file({"conv_in.weight": torch.zeros(1)}, folder / "foreign.safetensors")
-refused("expected weights named as enc.32x32_conv.weight, with halved sides, got conv_in.weight", convert.main,
-        ["to-patchdiff", str(folder / "foreign.safetensors"), str(guessed)])
+refused("foreign.safetensors: expected weights named as enc.32x32_conv.weight, with halved sides, got conv_in.weight",
+        convert.main, ["to-patchdiff", str(folder / "foreign.safetensors"), str(guessed)])
 refused("expected a patchdiff model, got 1 tensors and metadata []", convert.main,
         ["from-patchdiff", str(folder / "foreign.safetensors"), str(folder / "state.pt")])
 refused("expected weights enc.8x16_block0.conv1.weight, got none", convert.network_settings,
@@ -182,6 +182,22 @@ refused("expected a patchdiff model, version 1", Denoiser, folder / "foreign.saf
 refused("published classes: expected square images, got 16x32", convert.published_arguments, metadata)
 save_file({"model.w": torch.zeros(1)}, folder / "foreign.safetensors", metadata | {"network": "SmallUNet"})
 refused("expected network SongUNet or DhariwalUNet, got SmallUNet", Denoiser, folder / "foreign.safetensors")
+
+# Options that would do nothing, and files of another kind or cut off.
+for option in [["--sigma-data", "0.3"], ["--null-label-trained"]]:
+    for source in [["state.safetensors", "--like", str(model)], ["folder"]]:
+        refused("expected no --sigma-data or --null-label-trained, as it has all settings, got one", convert.main,
+                ["to-patchdiff", str(folder / source[0]), str(guessed), *source[1:], *option])
+(folder / "text.safetensors").write_text("This is a text and no weights.")
+whole = (folder / "state.pt").read_bytes()
+(folder / "cut.pt").write_bytes(whole[:len(whole) // 2])
+(folder / "empty.pt").write_bytes(b"")
+(folder / "cut.pkl").write_bytes((folder / "snapshot.pkl").read_bytes()[:1000])
+for name, expected in [("text.safetensors", "a safetensors file"), ("cut.pt", "a state dict of PyTorch"),
+                       ("empty.pt", "a state dict of PyTorch"), ("cut.pkl", "a pickle")]:
+    refused(f"{folder / name}: expected {expected}, got ", convert.main, ["to-patchdiff", str(folder / name), str(guessed)])
+refused(f"{folder / 'text.safetensors'}: expected a safetensors file, got ", convert.main,
+        ["from-patchdiff", str(folder / "text.safetensors"), str(folder / "state.pt")])
 
 # A file of another version of ours is made anew from its weights, as the error of the library says.
 save_file(weights, folder / "older.safetensors", metadata | {"version": "0"})

@@ -51,8 +51,10 @@ struct Moments {
 /// Parts merged in one order give the same bits; other orders agree to rounding.
 class DatasetStatistics {
  public:
-  explicit DatasetStatistics(std::int64_t channels) : channels_(static_cast<std::size_t>(channels)) {
+  /// Errors: ConfigError for fewer than one channel.
+  explicit DatasetStatistics(std::int64_t channels) {
     if (channels < 1) throw ConfigError("DatasetStatistics", "channels", "at least 1", fmt::format("{}", channels));
+    channels_.resize(static_cast<std::size_t>(channels));
   }
 
   /// Adds one image, [C, H, W]. Errors: ShapeError for values that do not divide into the channels.
@@ -89,7 +91,7 @@ class DatasetStatistics {
   }
 
  private:
-  std::vector<Moments> channels_;
+  std::vector<Moments> channels_{};
 };
 
 /// Reads all images of a data set and measures them. Errors: DataError for values that are not finite.

@@ -12,6 +12,7 @@
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/shape.hpp>
 #include <patchdiff/data/dataset.hpp>
 #include <patchdiff/data/dataset_statistics.hpp>
 #include <patchdiff/io/npy_writer.hpp>
@@ -23,8 +24,8 @@ namespace patchdiff {
 ///
 /// MappedArray reads the file, `Normalization::of(statistics, sigma_data)` is the scale and shift of latents that
 /// brings them to a deviation of sigma_data by channel, and RelabelledDataset gives them the images' classes.
-/// `at_once`: images in a call of the codec. Errors: FileError; ShapeError, DataError of the codec and the data set,
-/// also for latents that are not finite; after any of them no file is written.
+/// `at_once`: images in a call of the codec. Errors: FileError; ShapeError for latents that are not of `latent_shape`,
+/// DataError for latents that are not finite, and those of the codec and the data set; after any no file is written.
 template <Codec C, Dataset Source>
 DatasetStatistics encode_dataset(const C& codec, const Source& source, const std::filesystem::path& path,
                                  std::int64_t at_once = 64) {
@@ -45,6 +46,11 @@ DatasetStatistics encode_dataset(const C& codec, const Source& source, const std
     }
     const auto encoded = codec.encode(B::from_host(std::span<const float>(images),
                                                    {count, image.channels, image.height, image.width}, codec.device()));
+    const Shape expected{count, latent.channels, latent.height, latent.width};
+    if (B::shape(encoded) != expected) {
+      throw ShapeError("encode_dataset", "codec", fmt::format("latents of {}", to_string(expected)),
+                       to_string(B::shape(encoded)));
+    }
     const std::vector<double> values = B::to_host(encoded);
     const std::vector<float> latents(values.begin(), values.end());
     for (std::int64_t index = 0; index < count; ++index) {

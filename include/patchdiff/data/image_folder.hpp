@@ -88,7 +88,7 @@ class ImageFolder {
   /// Writes an image as [C, H, W] floats, from -1 for black to 1 for white.
   ///
   /// Errors: DataError for an index out of range, and for a file that was changed or that `read_picture` refuses;
-  /// ShapeError for an `out` of another size.
+  /// FileError for one that cannot be read; ShapeError for an `out` of another size.
   void read(std::int64_t index, std::span<float> out) const {
     const std::filesystem::path path = path_of(name(index));
     if (out.size() != static_cast<std::size_t>(value_count(shape_))) {

@@ -41,7 +41,8 @@ struct LoaderOptions {
 /// `TrainState::images`. No image repeats within an epoch. Augmented images come with the maps of their coordinates
 /// and, where Augmentation has some, labels. What is handed out does not depend on the number of workers. The data set
 /// must outlive the loader; the threads end with it.
-/// Errors: DataError for an image that is not finite; what the data set throws, from `take`.
+/// Errors: DataError for an image that is not finite; what the data set throws, from `take`. It may be repeated: the
+/// images are then read again.
 template <Backend B, Dataset Source>
 class Loader {
  public:

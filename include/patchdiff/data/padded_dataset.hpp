@@ -40,8 +40,12 @@ class PaddedDataset {
   std::int64_t class_count() const requires LabelledDataset<Source> { return source_->class_count(); }
   std::int64_t label(std::int64_t index) const requires LabelledDataset<Source> { return source_->label(index); }
 
-  /// Writes an image as [C, H, W] floats. Errors: what the data set throws.
+  /// Writes an image as [C, H, W] floats. Errors: ShapeError for an `out` of another size; what the data set throws.
   void read(std::int64_t index, std::span<float> out) const {
+    if (static_cast<std::int64_t>(out.size()) != value_count(shape())) {
+      throw ShapeError("PaddedDataset", "out", fmt::format("{} values", value_count(shape())),
+                       fmt::format("{}", out.size()));
+    }
     const ImageShape inner = source_->shape();
     if (inner.size() == size_) return source_->read(index, out);
     std::vector<float> stored(static_cast<std::size_t>(value_count(inner)));

@@ -45,11 +45,13 @@ class Prefetcher {
   Prefetcher(const Prefetcher&) = delete;
   Prefetcher& operator=(const Prefetcher&) = delete;
 
-  /// Goes on at a position. What was made ahead is kept from there on where it reaches that far, else thrown away.
+  /// Goes on at a position. What was made ahead is kept from there on where it reaches that far, else thrown away; the
+  /// next position is made again where `next` has thrown for it.
   void seek(std::uint64_t position) {
     {
       const std::lock_guard lock(mutex_);
-      if (position == next_) return;
+      if (position == next_ && !failed_) return;
+      failed_ = false;
       if (position > next_ && position <= begun_) {
         while (next_ < position) slot_of(next_++) = {};
       } else {
@@ -61,14 +63,15 @@ class Prefetcher {
     wake_workers_.notify_all();
   }
 
-  /// The value of the next position. Errors: what `make` threw for it, again at each call.
+  /// The value of the next position. Errors: what `make` threw for it, again at each call until `seek`.
   Value next() {
     std::optional<Value> value;
     {
       std::unique_lock lock(mutex_);
       Slot& slot = slot_of(next_);
       wake_host_.wait(lock, [&] { return slot.value || slot.error; });
-      if (slot.error) std::rethrow_exception(slot.error);
+      failed_ = slot.error != nullptr;
+      if (failed_) std::rethrow_exception(slot.error);
       value.swap(slot.value);
       ++next_;
     }
@@ -122,6 +125,7 @@ class Prefetcher {
   std::uint64_t next_ = 0;        ///< the position that is handed out next
   std::uint64_t begun_ = 0;       ///< the position that a worker makes next
   std::uint64_t generation_ = 0;  ///< counts seeks, so that a value made for an old position is dropped
+  bool failed_ = false;           ///< whether the host has been told the error of `next_`
   bool ending_ = false;
   std::vector<std::thread> threads_{};
 };

@@ -18,10 +18,17 @@
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/io/read_file.hpp>
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+
 namespace patchdiff {
 
-/// A file that grows by whole records; whoever reads it meanwhile, or after the program was killed, sees whole ones.
+/// A file that grows by whole records, each of one write.
 ///
+/// Whoever reads it meanwhile, or after the program was killed, sees whole records; the last one may be there in part
+/// where it lies on several pages of memory (of 4 KiB, as a rule). Where the machine stops, what came since the last
+/// `sync` may be lost.
 /// Errors: FileError with the path as argument, after which the file still ends with its last whole record.
 class AppendFile {
  public:
@@ -45,6 +52,14 @@ class AppendFile {
       refuse(fmt::format("a complete {}", record_), reason);
     }
     size_ += record.size();
+  }
+
+  /// Waits until the records are on the disk.
+  void sync() const {
+#if defined(__unix__) || defined(__APPLE__)
+    if (::fsync(::fileno(file_.get())) == 0 || errno == EINVAL) return;  // pipes and devices cannot be synced
+    refuse("a working disk", {errno, std::generic_category()});
+#endif
   }
 
   /// What the file holds; of a device, nothing.

@@ -101,9 +101,11 @@ class CheckpointFolder {
   std::map<std::string, std::filesystem::path> files() const {
     std::map<std::string, std::filesystem::path> found;
     std::error_code refused;
-    for (const auto& entry : std::filesystem::directory_iterator(folder_, refused)) {
-      std::string name = entry.path().filename().string();
-      if (name.starts_with(stem)) found.emplace(std::move(name), entry.path());
+    std::filesystem::directory_iterator entry(folder_, refused);
+    while (!refused && entry != std::filesystem::directory_iterator{}) {
+      std::string name = entry->path().filename().string();
+      if (name.starts_with(stem)) found.emplace(std::move(name), entry->path());
+      entry.increment(refused);
     }
     if (refused) {
       throw FileError("CheckpointFolder", folder_.string(), "a readable folder",

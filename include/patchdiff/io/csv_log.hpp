@@ -18,7 +18,7 @@
 
 namespace patchdiff {
 
-/// A table of numbers that grows by one line per call, as CSV; whoever reads it meanwhile sees whole lines.
+/// A table of numbers that grows by one line per call, as CSV; others see of it what they see of an AppendFile.
 ///
 /// A file that has the same columns is continued (a last line without an end is cut off); any other is refused.
 /// Numbers are written in the shortest form that reads back as the same value; `nan` and `inf` are written so.
@@ -63,6 +63,9 @@ class CsvLog {
     line.back() = '\n';
     file_.append(line);
   }
+
+  /// Waits until the lines are on the disk.
+  void sync() const { file_.sync(); }
 
  private:
   static std::size_t checked_count(const std::vector<std::string>& columns) {

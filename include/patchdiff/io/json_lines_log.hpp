@@ -21,8 +21,8 @@
 
 namespace patchdiff {
 
-/// A log that grows by one JSON object per call, each on a line of its own; whoever reads it meanwhile sees whole
-/// lines.
+/// A log that grows by one JSON object per call, each on a line of its own; others see of it what they see of an
+/// AppendFile.
 ///
 /// A file of such lines is continued, and any other refused; a last line without an end gets one if it is an object, or
 /// is cut off.
@@ -79,6 +79,9 @@ class JsonLinesLog {
     }
     file_.append(fmt::format("{{{}}}\n", fmt::join(items, ",")));
   }
+
+  /// Waits until the lines are on the disk.
+  void sync() const { file_.sync(); }
 
  private:
   static constexpr const char* component = "JsonLinesLog";

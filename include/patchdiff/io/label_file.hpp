@@ -48,6 +48,8 @@ inline std::optional<FileLabels> read_label_file(const std::filesystem::path& pa
     json = Json::parse(text);
   } catch (const Json::parse_error& error) {
     refuse("JSON", fmt::format("an error at byte {}", error.byte));
+  } catch (const Json::exception& error) {
+    refuse("JSON of numbers that double holds", error.what());
   }
   if (!json.is_object() || !json.contains("labels")) refuse("an object with \"labels\"", excerpt(json));
   const Json& entries = json["labels"];

@@ -139,8 +139,18 @@ class MappedFile {
   /// What changes when a file is written to.
   struct Version {
     Version() = default;
-    explicit Version(const struct stat& status)
-        : bytes(status.st_size), seconds(status.st_mtim.tv_sec), nanoseconds(status.st_mtim.tv_nsec) {}
+    template <class Stat>
+    explicit Version(const Stat& status) : bytes(status.st_size) {
+      const auto note = [this](const ::timespec& written) {
+        seconds = written.tv_sec;
+        nanoseconds = written.tv_nsec;
+      };
+      if constexpr (requires { status.st_mtim; }) {
+        note(status.st_mtim);
+      } else {
+        note(status.st_mtimespec);  // macOS
+      }
+    }
     std::int64_t bytes = 0, seconds = 0, nanoseconds = 0;
     friend bool operator==(const Version&, const Version&) = default;
   };

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -79,7 +79,10 @@ inline void read(const Json& json, bool& value) { value = json.get<bool>(); }
 inline void read(const Json& json, double& value) { value = json.get<double>(); }
 inline void read(const Json& json, std::string& value) { value = json.get<std::string>(); }
 inline void read(const Json& json, std::int64_t& value) {
-  if (!json.is_number_integer()) throw Json::type_error::create(302, "not an integer", &json);
+  constexpr auto largest = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+  if (!json.is_number_integer() || (json.is_number_unsigned() && json.get<std::uint64_t>() > largest)) {
+    throw Json::type_error::create(302, "not an integer of 64 bits", &json);
+  }
   value = json.get<std::int64_t>();
 }
 inline void read(const Json& json, std::uint64_t& value) {
@@ -88,15 +91,20 @@ inline void read(const Json& json, std::uint64_t& value) {
 }
 template <class Item>
 void read(const Json& json, std::vector<Item>& value) {
+  if (!json.is_array()) throw Json::type_error::create(302, "not a list", &json);
   value.clear();
   for (const Json& item : json) read(item, value.emplace_back());
 }
 inline void read(const Json& json, ImageSize& value) {
-  const auto sizes = json.get<std::array<std::int64_t, 2>>();
+  std::vector<std::int64_t> sizes;
+  read(json, sizes);
+  if (sizes.size() != 2) throw Json::type_error::create(302, "not two sizes", &json);
   value = {sizes[0], sizes[1]};
 }
 inline void read(const Json& json, ImageShape& value) {
-  const auto sizes = json.get<std::array<std::int64_t, 3>>();
+  std::vector<std::int64_t> sizes;
+  read(json, sizes);
+  if (sizes.size() != 3) throw Json::type_error::create(302, "not three sizes", &json);
   value = {sizes[0], sizes[1], sizes[2]};
 }
 template <NamedEnum Enum>

@@ -36,7 +36,7 @@ struct TensorBoardLogOptions {
 /// Numbers and pictures over the steps of a run, as an event file that TensorBoard opens.
 ///
 /// A file is never continued: a run that goes on writes another in the same folder, and TensorBoard shows both as one.
-/// Whoever reads the file meanwhile sees whole records.
+/// Others see of the file what they see of an AppendFile.
 /// Errors: ConfigError for options; DataError for a tag that is empty or not UTF-8; those of `encode_png`; FileError,
 /// after which the file still ends with its last whole record.
 /// Source: TensorFlow's event.proto and summary.proto; records as in its record_writer.
@@ -72,6 +72,9 @@ class TensorBoardLog {
     image.add_integer(3, picture.shape.channels).add_bytes(4, {reinterpret_cast<const char*>(png.data()), png.size()});
     append(event(step).add_message(5, ProtobufMessage().add_message(1, value_of(tag).add_message(4, image))));
   }
+
+  /// Waits until the records are on the disk.
+  void sync() const { file_.sync(); }
 
   const std::filesystem::path& path() const noexcept { return path_; }
 

@@ -68,6 +68,7 @@ TEST_CASE("DatasetStatistics of parts, merged, are those of the whole") {
 TEST_CASE("DatasetStatistics refuse what does not fit") {
   DatasetStatistics statistics(2);
   CHECK_ERROR(ConfigError, "DatasetStatistics: channels: expected at least 1, got 0", DatasetStatistics(0));
+  CHECK_ERROR(ConfigError, "DatasetStatistics: channels: expected at least 1, got -1", DatasetStatistics(-1));
   CHECK_ERROR(ShapeError, "DatasetStatistics: image: expected a multiple of 2 values, got 3",
               statistics.add(std::vector<float>(3)));
   CHECK_ERROR(ShapeError, "DatasetStatistics: other: expected 2 channels, got 1",

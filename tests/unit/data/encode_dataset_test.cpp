@@ -95,6 +95,20 @@ TEST_CASE("encode_dataset writes the latents of all images, whatever comes at on
   CHECK(patch == std::vector<float>{latent[4], latent[5], latent[10], latent[11]});
 }
 
+/// Latents that are one row short of what it says.
+struct Short : Corners {
+  Tensor encode(const Tensor& images) const {
+    return Backend::zeros({images.shape[0], 2, images.shape[2] / 2 - 1, images.shape[3] / 2}, {});
+  }
+};
+
+TEST_CASE("Latents of another shape than the codec says leave no file") {
+  const TemporaryFolder folder;
+  CHECK_ERROR(ShapeError, "encode_dataset: codec: expected latents of [2, 2, 2, 3], got [2, 2, 1, 3]",
+              encode_dataset(Short{}, images(), folder / "latents.npy", 2));
+  CHECK(folder.count() == 0);
+}
+
 TEST_CASE("Latents that are not finite leave no file") {
   const TemporaryFolder folder;
   const Corners codec{.factor = std::numeric_limits<float>::infinity()};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -147,6 +148,26 @@ TEST_CASE("Loader passes on what is wrong with an image") {
   const Numbered missing{.missing = 4};
   Loader<B, Numbered> of_missing(missing, {}, {.seed = 3});
   CHECK_THROWS_WITH(of_missing.take(plan_of(0, 10)), "gone");
+}
+
+TEST_CASE("Loader reads an image again that could not be read once") {
+  /// Images of which the first one that is read cannot be.
+  struct FailsOnce : Numbered {
+    std::atomic<bool>* failed = nullptr;
+    void read(std::int64_t index, std::span<float> out) const {
+      if (!failed->exchange(true)) throw std::runtime_error("busy");
+      Numbered::read(index, out);
+    }
+  };
+  const Numbered sound;
+  Loader<B, Numbered> expected(sound, {}, {.seed = 3});
+  std::atomic<bool> failed{false};
+  FailsOnce source;
+  source.failed = &failed;
+  Loader<B, FailsOnce> loader(source, {}, {.seed = 3, .prefetch = 4});
+  const PatchPlan plan = plan_of(0, 6);
+  CHECK_THROWS_WITH(loader.take(plan), "busy");
+  CHECK(B::to_host(loader.take(plan).images) == B::to_host(expected.take(plan).images));
 }
 
 TEST_CASE("Loader refuses settings that cannot work") {

@@ -57,6 +57,7 @@ TEST_CASE("PaddedDataset puts images on the middle of black") {
       }
     }
   }
+  CHECK_ERROR(ShapeError, "PaddedDataset: out: expected 40 values, got 12", images.read(1, plain));
   CHECK_ERROR(ConfigError, "PaddedDataset: size: expected at least 2x3, got 2x2", PaddedDataset(stored, {2, 2}));
 }
 

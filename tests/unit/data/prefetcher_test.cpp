@@ -87,6 +87,25 @@ TEST_CASE("what a worker throws is thrown at its turn, as it was and as often as
   }
 }
 
+TEST_CASE("a position that failed is made again where it is sought") {
+  for (const std::size_t workers : {1U, 2U, 5U}) {
+    for (const std::uint64_t bad : {0U, 3U}) {
+      std::atomic<bool> failed{false};
+      Prefetcher<std::uint64_t> values(
+          [&](std::uint64_t position) {
+            if (position == bad && !failed.exchange(true)) throw std::runtime_error("once");
+            return position;
+          },
+          {.ahead = 4, .workers = workers});
+      for (std::uint64_t n = 0; n < bad; ++n) CHECK(values.next() == n);
+      CHECK_THROWS_WITH(values.next(), "once");
+      CHECK_THROWS_WITH(values.next(), "once");
+      values.seek(bad);
+      for (std::uint64_t n = bad; n < 10; ++n) CHECK(values.next() == n);
+    }
+  }
+}
+
 /// A position that tells when it is thrown away.
 struct Tracked {
   std::uint64_t position = 0;

@@ -175,7 +175,7 @@ TEST_CASE("a folder keeps the last checkpoints, and goes back to an older one wh
   const CheckpointFolder checkpoints(folder.path(), 2);
   CHECK_FALSE(checkpoints.latest());
   Run<B> run(1);
-  for (const std::uint64_t step : {8, 9, 10, 100}) {
+  for (const std::uint64_t step : {8U, 9U, 10U, 100U}) {
     run.state.step = step;
     checkpoints.save(run.parts(), run.state);
   }
@@ -193,7 +193,7 @@ TEST_CASE("a folder keeps the last checkpoints, and goes back to an older one wh
   CHECK_THAT(messages[0], ContainsSubstring("checkpoint-100.safetensors"));
 
   // The run goes on from step 10; what it writes replaces the damaged file in the end.
-  for (const std::uint64_t step : {20, 30, 100}) {
+  for (const std::uint64_t step : {20U, 30U, 100U}) {
     run.state.step = step;
     checkpoints.save(run.parts(), run.state);
     if (step == 20) CHECK(fs::exists(folder / "checkpoint-10.safetensors"));
@@ -210,7 +210,7 @@ TEST_CASE(
   const TemporaryFolder folder;
   const CheckpointFolder checkpoints(folder.path());
   Run<B> run(1);
-  for (const std::uint64_t step : {8, 9}) {
+  for (const std::uint64_t step : {8U, 9U}) {
     run.state.step = step;
     checkpoints.save(run.parts(), run.state);
   }

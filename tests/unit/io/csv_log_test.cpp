@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <filesystem>
 #include <limits>
 #include <string>
 #include <vector>
@@ -47,6 +48,16 @@ TEST_CASE("CsvLog writes numbers that read back as the same value") {
   log.append({std::int64_t{-9223372036854775807}});
   CHECK(folder.read("log.csv") ==
         "x\n0.1\n0.3333333333333333\n5e-324\n1.7976931348623157e+308\n-0\n0.1\nnan\ninf\n-9223372036854775807\n");
+}
+
+TEST_CASE("CsvLog can be put on the disk between lines, and on what is no disk") {
+  const TemporaryFolder folder;
+  CsvLog log{folder / "log.csv", {"x"}};
+  log.append({1});
+  log.sync();
+  log.append({2});
+  CHECK(folder.read("log.csv") == "x\n1\n2\n");
+  if (std::filesystem::exists("/dev/null")) CsvLog{"/dev/null", {"x"}}.sync();
 }
 
 TEST_CASE("CsvLog continues a log with the same columns") {

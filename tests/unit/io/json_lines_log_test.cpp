@@ -28,6 +28,7 @@ TEST_CASE("JsonLinesLog shows each object at once, in the order of its fields") 
                             "\n";
   CHECK(folder.read("log.jsonl") == first);
   log.append({});
+  log.sync();
   log.append({{"b", 2}, {"a", std::string("line\n\"ä\"")}});
   CHECK(folder.read("log.jsonl") == first + "{}\n{\"b\":2,\"a\":\"line\\n\\\"ä\\\"\"}\n");
 }

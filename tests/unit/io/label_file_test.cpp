@@ -28,6 +28,12 @@ TEST_CASE("read_label_file refuses what is no list of labels") {
   };
   refuses("", "expected JSON, got an error at byte 1");
   refuses(R"({"labels": [["a.png", 6])", "expected JSON, got an error at byte 25");
+  refuses(R"({"labels": [["a.png", 1e999]]})",
+          "expected JSON of numbers that double holds, got "
+          "[json.exception.out_of_range.406] number overflow parsing '1e999'");
+  refuses(R"({"labels": null, "x": 1e400})",
+          "expected JSON of numbers that double holds, got "
+          "[json.exception.out_of_range.406] number overflow parsing '1e400'");
   refuses("[]", "expected an object with \"labels\", got []");
   refuses(R"({"label": []})", R"(expected an object with "labels", got {"label":[]})");
   refuses(R"({"labels": {"a.png": 6}})", R"(expected a list or null as "labels", got {"a.png":6})");

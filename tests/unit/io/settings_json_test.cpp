@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <string>
 
 #include <patchdiff/core/average_info.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/image_size.hpp>
 #include <patchdiff/data/normalization.hpp>
 #include <patchdiff/diffusion/denoiser_wrapper.hpp>
 #include <patchdiff/diffusion/edm.hpp>
@@ -13,6 +15,7 @@
 #include <patchdiff/diffusion/ve.hpp>
 #include <patchdiff/diffusion/vp.hpp>
 #include <patchdiff/io/settings_json.hpp>
+#include <patchdiff/nn/song_unet_options.hpp>
 
 #include "support/catch.hpp"
 #include "support/errors.hpp"
@@ -69,6 +72,41 @@ TEST_CASE("a formulation in a file that cannot work is refused") {
       read(R"({"name":"vp"})"));
   CHECK_ERROR(ConfigError, "VP: beta_d: expected a finite value > 0, got -1",
               read(R"({"name":"vp","beta_d":-1.0,"beta_min":0.1})"));
+}
+
+TEST_CASE("lists and sizes in a file are read as they are, or refused") {
+  const auto refuses = [](const std::string& text, const std::string& key) {
+    CAPTURE(text);
+    SongUNetOptions options;
+    CHECK_THROWS_WITH(settings_json::read(settings_json::parse(text), options, "here", settings_json::Keys::some),
+                      Catch::Matchers::StartsWith("settings: here: expected a sound value of \"" + key + "\" ("));
+  };
+  for (const std::string value : {"4", "null", "{\"a\":1,\"b\":2}", "[1,2.5]", "[\"1\"]", "[9223372036854775808]"}) {
+    refuses("{\"channel_mult\":" + value + "}", "channel_mult");
+  }
+  for (const std::string value : {"28", "[28]", "[28,28,28]", "[28.0,28]", "{\"a\":28,\"b\":28}"}) {
+    refuses("{\"image\":" + value + "}", "image");
+  }
+  for (const std::string value : {"9223372036854775808", "18446744073709551615", "64.0"}) {
+    refuses("{\"model_channels\":" + value + "}", "model_channels");
+  }
+  for (const std::string value : {"[28,28]", "[3.9,28.7,28.2]", "[3,28,28,99]", "[3,28,18446744073709551615]"}) {
+    CAPTURE(value);
+    DenoiserOptions options;
+    CHECK_THROWS_WITH(
+        settings_json::read(settings_json::parse("{\"image\":" + value + "}"), options, "here",
+                            settings_json::Keys::some),
+        "settings: here: expected a sound value of \"image\" (channels, height and width of full images), "
+        "got " +
+            value);
+  }
+  SongUNetOptions options;
+  settings_json::read(
+      settings_json::parse(R"({"image":[28,32],"channel_mult":[],"model_channels":9223372036854775807})"), options,
+      "here", settings_json::Keys::some);
+  CHECK(options.image == ImageSize{28, 32});
+  CHECK(options.channel_mult.empty());
+  CHECK(options.model_channels == std::numeric_limits<std::int64_t>::max());
 }
 
 TEST_CASE("settings that are not finite are not written, as they could not be read") {

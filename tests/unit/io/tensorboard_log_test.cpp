@@ -65,6 +65,7 @@ TEST_CASE("TensorBoardLog writes records as TensorBoard reads them") {
   CHECK(content() == version_record);
   now = 2;
   log.append(300, {{"loss", 0.5}});
+  log.sync();
   CHECK(content() == version_record + loss_record);
 }
 
