@@ -4,6 +4,7 @@
 // medians of ratios by the clock and, with --json, writes every figure.
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -58,6 +59,37 @@ struct CropCase {
   std::size_t bytes() const { return static_cast<std::size_t>(batch * (channels + 2) * patch * patch) * sizeof(float); }
 };
 
+/// Errors: runtime_error for another patch or place than the definition gives.
+template <class B>
+void require_right(const CropCase& given, const std::vector<float>& pixels, const pd::PatchBatch<B>& patches,
+                   const typename B::Tensor& coordinates) {
+  const std::vector<double> got = B::to_host(patches.images), where = B::to_host(coordinates);
+  const std::int64_t side = given.resolution, patch = given.patch;
+  const auto coordinate = [&](std::int64_t pixel) {
+    return 2.0 * static_cast<double>(pixel) / static_cast<double>(side - 1) - 1;
+  };
+  auto value = got.begin();
+  for (std::int64_t sample = 0; sample < given.batch; ++sample) {
+    const pd::Place& place = patches.places.at[static_cast<std::size_t>(sample)];
+    for (std::int64_t channel = 0; channel < given.channels; ++channel) {
+      for (std::int64_t row = 0; row < patch; ++row, value += patch) {
+        const std::int64_t plane = sample * given.channels + channel;
+        const auto from = pixels.begin() + (plane * side + place.top + row) * side + place.left;
+        if (!std::equal(from, from + patch, value)) throw std::runtime_error("wrong crop");
+      }
+    }
+    auto x = where.begin() + sample * 2 * patch * patch, y = x + patch * patch;
+    for (std::int64_t row = 0; row < patch; ++row) {
+      for (std::int64_t column = 0; column < patch; ++column, ++x, ++y) {
+        if (std::abs(*x - coordinate(place.left + column)) > 1e-6 ||
+            std::abs(*y - coordinate(place.top + row)) > 1e-6) {
+          throw std::runtime_error("wrong coordinates");
+        }
+      }
+    }
+  }
+}
+
 /// `copy(bytes)` returns work that copies as many bytes on the backend's device, by as many threads.
 template <class B, class Copy>
 Json crop(const Settings& settings, const std::string& backend, const CropCase& given, typename B::Device device,
@@ -71,14 +103,8 @@ Json crop(const Settings& settings, const std::string& backend, const CropCase& 
   const pd::PatchSampler<B> sampler;
   const pd::CoordEncoder<B> encoder(image);
   const pd::PatchPlan plan{.patch = {given.patch, given.patch}, .key = {1}};
-  const auto places = sampler.places(plan, image, given.batch);
-  const std::vector<double> first = B::to_host(sampler(batch, places).images);
-  const auto& place = places.at.front();
-  for (std::int64_t row = 0; row < given.patch; ++row) {
-    const float* from = pixels.data() + (place.top + row) * image.width + place.left;
-    if (!std::equal(from, from + given.patch, first.begin() + row * given.patch))
-      throw std::runtime_error("wrong crop");
-  }
+  const auto cut = sampler(batch, sampler.places(plan, image, given.batch));
+  require_right<B>(given, pixels, cut, encoder(cut.places, device));
   const Comparison result = settings.compare(
       [&] {
         const auto drawn = sampler.places(plan, image, given.batch);
@@ -96,6 +122,12 @@ Json normals(const Settings& settings, std::int64_t batch, std::int64_t values) 
   const pd::PatchPlan plan{.key = {1}};
   const pd::Shape shape{batch, values};
   const pd::TorchDevice device = settings.device.torch_device();
+  const auto [deviation, mean] = at::std_mean(pd::training_noise<pd::TorchBackend>(plan, 0, shape, device));
+  const double standard_error = 1 / std::sqrt(static_cast<double>(batch * values));
+  if (std::abs(mean.item<double>()) > 5 * standard_error ||
+      std::abs(deviation.item<double>() - 1) > 5 * standard_error) {
+    throw std::runtime_error("training noise is not of mean 0 and deviation 1");
+  }
   const Comparison result = settings.compare([&] { pd::training_noise<pd::TorchBackend>(plan, 0, shape, device); },
                                              [&] { at::randn(shape, device.options()); });
   const std::string what = fmt::format("normal numbers, {} of {}", batch, values);
@@ -131,6 +163,13 @@ Json update(const Settings& settings, std::int64_t values) {
   at::Tensor value = at::randn({values}, options), mean = at::zeros_like(value), square = at::zeros_like(value);
   at::Tensor average = value.clone(), to = value.clone();
   const at::Tensor gradient = at::randn({values}, options), count = at::ones({}, options), flag = at::ones({}, options);
+  const at::Tensor before = value.clone();
+  B::adam_update(value, mean, square, gradient, count, flag, {});  // the first step is the rate's, against the sign
+  B::blend(average, value, 1e-3);
+  if (!at::allclose(value, before - 1e-3 * gradient.sign(), 0, 1e-5) ||
+      !at::allclose(average, before + 1e-3 * (value - before), 0, 1e-6)) {
+    throw std::runtime_error("wrong weights or average");
+  }
   const Comparison result = settings.compare(
       [&] {
         B::adam_update(value, mean, square, gradient, count, flag, {});
@@ -184,7 +223,6 @@ void run(const Settings& settings) {
   write_figures(settings.json, "component_bench",
                 {{"benchmark", "component"},
                  {"libtorch", TORCH_VERSION},
-                 {"compiler", __VERSION__},
                  {"device", settings.device.name()},
                  {"threads", settings.threads},
                  {"repeats", settings.repeats},

@@ -143,7 +143,6 @@ void run(const Settings& settings) {
   write_figures(settings.json, "convolution_bench",
                 {{"benchmark", "convolution"},
                  {"libtorch", TORCH_VERSION},
-                 {"compiler", __VERSION__},
                  {"threads", settings.threads},
                  {"dtype", pd::name_of(settings.precision)},
                  {"results", results}});

@@ -104,7 +104,6 @@ void run(const Settings& settings) {
                 {{"benchmark", "deployment"},
                  {"libtorch", TORCH_VERSION},
                  {"simd", Eigen::SimdInstructionSetsInUse()},
-                 {"compiler", __VERSION__},
                  {"threads", settings.threads},
                  {"side", settings.side},
                  {"calls", settings.calls},

@@ -114,7 +114,6 @@ void run(const Settings& settings) {
   const Json figures{{"benchmark", "eigen_conv"},
                      {"eigen", fmt::format("{}.{}.{}", EIGEN_WORLD_VERSION, EIGEN_MAJOR_VERSION, EIGEN_MINOR_VERSION)},
                      {"simd", Eigen::SimdInstructionSetsInUse()},
-                     {"compiler", __VERSION__},
                      {"threads", settings.threads},
                      {"model_channels", settings.model_channels},
                      {"channel_mult", settings.channel_mult},

@@ -149,7 +149,6 @@ void run(const Settings& settings) {
   write_figures(settings.json, "load_bench",
                 {{"benchmark", "load"},
                  {"libtorch", TORCH_VERSION},
-                 {"compiler", __VERSION__},
                  {"threads", settings.threads},
                  {"model_channels", settings.model_channels},
                  {"repeats", settings.repeats},

@@ -7,8 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <ctime>
+#include <fstream>
 #include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <fmt/format.h>
@@ -95,11 +97,24 @@ struct Comparison {
   }
 };
 
-/// Writes every figure of a benchmark, unless the path is empty.
+/// What Linux calls the processor; elsewhere empty.
+inline std::string processor_name() {
+  std::ifstream description("/proc/cpuinfo");
+  for (std::string line; std::getline(description, line);) {
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  }
+  return {};
+}
+
+/// Writes every figure of a benchmark and what it ran on, unless the path is empty.
 inline void write_figures(const std::string& path, const std::string& component, const Json& figures) {
   if (path.empty()) return;
+  Json all{{"processor", processor_name()},
+           {"hardware_threads", std::thread::hardware_concurrency()},
+           {"compiler", __VERSION__}};
+  all.update(figures);
   patchdiff::AtomicFile file(path, component);
-  file.write(figures.dump(2) + "\n");
+  file.write(all.dump(2) + "\n");
   file.commit();
 }
 

@@ -69,22 +69,9 @@ class Networks {
     if (backward) output.backward(cotangent_);
   }
 
-  /// Errors: runtime_error for outputs or gradients that differ by more, relative to the largest value.
-  void check_equal(double tolerance) {
-    const auto check = [&](std::string_view what, const at::Tensor& got, const at::Tensor& expected) {
-      const double error = ((got - expected).abs().max() / expected.abs().max()).template item<double>();
-      if (error <= tolerance) return;
-      throw std::runtime_error(
-          fmt::format("{}: {} differs from the plain network's by {:.2g}", Net::name, what, error));
-    };
-    const at::NoGradGuard no_grad;
-    check("output", ours_(images_, c_noise_, {}, {}), plain_.forward(images_, noise_, {}));
-    ours(true);
-    plain(true);
-    const auto weights = plain_.named_parameters();
-    ours_.visit_parameters([&](std::string_view name, at::Tensor&, at::Tensor& gradient) {
-      check(fmt::format("gradient of {}", name), gradient, weights[std::string(name)].grad());
-    });
+  /// Errors: runtime_error where ours differs from the plain one by more than `tolerance`.
+  void check_equal(pd::Precision precision, double tolerance) {
+    plain::require_equal(ours_, plain_, {images_, noise_, cotangent_}, precision, tolerance);
   }
 
  private:
@@ -117,8 +104,9 @@ Json compare(const Settings& settings, std::string_view label, const Work& first
 template <class Net>
 Json measure(const Settings& settings, const std::string& name, const typename Net::Options& options) {
   Networks<Net> in_float32(settings, options, at::kFloat), in_float64(settings, options, at::kDouble);
-  in_float32.check_equal(1e-4);
-  in_float64.check_equal(1e-10);
+  in_float32.check_equal(pd::Precision::float32, 1e-4);
+  in_float32.check_equal(pd::Precision::bfloat16, 0.1);
+  in_float64.check_equal(pd::Precision::float32, 1e-10);
   const auto ours = [](Networks<Net>& networks, pd::Precision precision = pd::Precision::float32) {
     return [&networks, precision](bool backward) { networks.ours(backward, precision); };
   };
@@ -170,7 +158,6 @@ void run(const Settings& settings) {
   write_figures(settings.json, "network_bench",
                 {{"benchmark", "network"},
                  {"libtorch", TORCH_VERSION},
-                 {"compiler", __VERSION__},
                  {"threads", settings.threads},
                  {"side", settings.side},
                  {"batch", settings.batch},

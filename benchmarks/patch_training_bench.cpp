@@ -326,7 +326,6 @@ void run(const Settings& settings) {
   const auto figures = [&] {
     return Json{{"benchmark", "patch_training"},
                 {"libtorch", TORCH_VERSION},
-                {"compiler", __VERSION__},
                 {"threads", settings.threads},
                 {"precision", pd::name_of(settings.precision)},
                 {"training_images", train.size()},

@@ -9,7 +9,9 @@
 #include <cstdint>
 #include <memory>
 #include <numbers>
+#include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -19,6 +21,9 @@
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 
+#include <patchdiff/backend/torch/torch_backend.hpp>
+#include <patchdiff/core/precision.hpp>
+#include <patchdiff/nn/conditioning.hpp>
 #include <patchdiff/nn/song_unet_options.hpp>
 #include <patchdiff/nn/torch/dhariwal_unet.hpp>
 
@@ -217,5 +222,42 @@ class UNet : public torch::nn::Module {
   torch::nn::Conv2d stem_{nullptr};
   std::vector<Level> levels_;
 };
+
+/// What both networks are given, and the gradient of what they give.
+struct Example {
+  at::Tensor images, c_noise, cotangent;
+  patchdiff::Conditioning<patchdiff::TorchBackend> conditioning{};
+};
+
+/// Errors: runtime_error where the output or a gradient of a network in `precision` differs from the plain one's in
+/// float32 or float64 by more than `tolerance`, relative to the largest value.
+template <class Network>
+void require_equal(Network& network, UNet& plain, const Example& example, patchdiff::Precision precision,
+                   double tolerance) {
+  const auto check = [&](const std::string& what, const at::Tensor& got, const at::Tensor& expected) {
+    const double error = ((got - expected).abs().max() / expected.abs().max()).template item<double>();
+    if (error <= tolerance) return;
+    throw std::runtime_error(
+        fmt::format("{}: {} differs from the plain network's by {:.2g}", Network::name, what, error));
+  };
+  network.visit_parameters([](std::string_view, at::Tensor&, at::Tensor& gradient) {
+    if (gradient.defined()) gradient.zero_();
+  });
+  plain.zero_grad();
+  const auto record = network.record(example.images, patchdiff::TorchBackend::to_host(example.c_noise),
+                                     example.conditioning, {.training = true, .precision = precision});
+  network.backward(record, example.cotangent);
+  const at::AutoGradMode with_gradients(true);
+  const at::Tensor expected =
+      plain.forward(example.images, example.c_noise, example.conditioning.class_labels.value_or(at::Tensor()));
+  expected.backward(example.cotangent);
+
+  const at::NoGradGuard no_grad;
+  check("output", record.root, expected);
+  const auto weights = plain.named_parameters();
+  network.visit_parameters([&](std::string_view name, at::Tensor&, at::Tensor& gradient) {
+    check(fmt::format("gradient of {}", name), gradient, weights[std::string(name)].grad());
+  });
+}
 
 }  // namespace plain

@@ -56,9 +56,11 @@ void run(const Settings& settings) {
           {{"solver", pd::name_of(name)}, {"calls", calls}, {"steps", steps}, {"frechet_distance", distance}});
     }
   }
-  const Json figures{{"benchmark", "solver_quality"}, {"libtorch", TORCH_VERSION},
-                     {"compiler", __VERSION__},       {"model", settings.model.filename().string()},
-                     {"samples", settings.count},     {"results", results}};
+  const Json figures{{"benchmark", "solver_quality"},
+                     {"libtorch", TORCH_VERSION},
+                     {"model", settings.model.filename().string()},
+                     {"samples", settings.count},
+                     {"results", results}};
   write_figures(settings.json, "solver_quality_bench", figures);
 }
 

@@ -118,7 +118,6 @@ void run(const Settings& settings) {
   for (const std::int64_t side : settings.sides) results.push_back(measure(settings, side));
   const Json figures{{"benchmark", "tiled_sampling"},
                      {"libtorch", TORCH_VERSION},
-                     {"compiler", __VERSION__},
                      {"threads", settings.threads},
                      {"dtype", pd::name_of(settings.precision)},
                      {"model_channels", settings.model_channels},

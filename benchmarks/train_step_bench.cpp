@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // A whole TrainStep beside forward, backward and LibTorch's Adam on prepared tensors of the same shapes, step by step
-// in turns: of the same network, of the same network written plainly with LibTorch's modules in float32, and the step's
-// convolutions and matrix products alone. Prints medians of processor time, which other work on the machine disturbs
-// least, or of the time by the clock on other devices, and, with --json, writes every figure.
+// in turns: of the same network, of the same network written plainly with LibTorch's modules in float32 (and under
+// LibTorch's autocast), and the step's convolutions and matrix products alone. Outputs and gradients are compared
+// before. Prints medians of processor time, which other work on the machine disturbs least, or of the time by the clock
+// on other devices, and, with --json, writes every figure.
 
 #include <cstdint>
 #include <functional>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +16,7 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/optim/adam.h>
 
+#include <patchdiff/nn/torch/autocast_guard.hpp>
 #include <patchdiff/torch.hpp>
 
 #include "measure.hpp"
@@ -60,7 +61,8 @@ class Steps {
     noise_ = at::full({n}, -0.3, options);
     c_noise_.assign(static_cast<std::size_t>(n), -0.3);
     plain_.copy_weights(raw_);
-    check_equal();
+    plain::require_equal(raw_, plain_, {input_, noise_, target_, conditioning_}, settings.precision,
+                         settings.precision == pd::Precision::float32 ? 1e-4 : 0.1);
   }
 
   /// All that a host pays for: plan, crop, coordinates, noise, loss, backward, check, Adam, average.
@@ -77,9 +79,12 @@ class Steps {
     });
   }
 
-  /// The network as a host would write it with LibTorch alone.
-  void plain() {
-    take(plain_adam_, [&] { return plain_.forward(input_, noise_, batch_.class_labels.value_or(at::Tensor())); });
+  /// The network as a host would write it with LibTorch alone, under its autocast where that is not float32.
+  void plain(pd::Precision precision) {
+    take(plain_adam_, [&] {
+      const pd::AutocastGuard autocast(input_.device().type(), precision);
+      return plain_.forward(input_, noise_, batch_.class_labels.value_or(at::Tensor()));
+    });
   }
 
  private:
@@ -90,13 +95,6 @@ class Steps {
     const at::Tensor loss = (forward() - target_).square().sum() / static_cast<double>(settings_.batch);
     torch::autograd::backward({loss}, {});
     adam.step();
-  }
-
-  void check_equal() {
-    const at::NoGradGuard no_grad;
-    const at::Tensor expected = plain_.forward(input_, noise_, batch_.class_labels.value_or(at::Tensor()));
-    const at::Tensor got = raw_(input_, c_noise_, conditioning_, {});
-    if (!at::allclose(got, expected, 1e-4, 1e-6)) throw std::runtime_error("the plain network gives another result");
   }
 
   Settings settings_;
@@ -121,8 +119,10 @@ Json figures_of(const Times& times) {
 Json measure(const Settings& settings, std::int64_t patch) {
   Steps steps(settings, patch);
   const OperatorReplay products([&] { steps.raw(); });
-  const std::vector<std::function<void()>> kinds{[&] { steps.whole(); }, [&] { steps.raw(); }, [&] { steps.plain(); },
-                                                 [&] { products(); }};
+  const bool by_autocast = settings.precision != pd::Precision::float32;
+  std::vector<std::function<void()>> kinds{[&] { steps.whole(); }, [&] { steps.raw(); },
+                                           [&] { steps.plain(pd::Precision::float32); }, [&] { products(); }};
+  if (by_autocast) kinds.push_back([&] { steps.plain(settings.precision); });
   std::vector<Times> times(kinds.size());
   constexpr std::int64_t warm_up = 3;
   for (std::int64_t step = -warm_up; step < settings.steps; ++step) {
@@ -144,16 +144,24 @@ Json measure(const Settings& settings, std::int64_t patch) {
       "products alone {:.0f} % of it; beyond the raw network {:+.1f} %; {:.0f} images/s\n",
       patch, 1e3 * spread_of(judged(whole)).median, gain, 1e3 * spread_of(judged(plain)).median, 100 * share,
       100 * overhead, images);
+  Json figures{{"patch", patch},
+               {"step", figures_of(whole)},
+               {"raw", figures_of(raw)},
+               {"plain", figures_of(plain)},
+               {"products", figures_of(alone)},
+               {"gain_over_plain", gain},
+               {"products_share", share},
+               {"overhead_percent", 100 * overhead},
+               {"images_per_second", images}};
+  if (by_autocast) {
+    const double beside_autocast = ratio(times[4], whole);
+    fmt::print("            {:.2f} times as fast as plain LibTorch under its autocast ({:.2f} ms)\n", beside_autocast,
+               1e3 * spread_of(judged(times[4])).median);
+    figures["plain_autocast"] = figures_of(times[4]);
+    figures["gain_over_autocast"] = beside_autocast;
+  }
   std::fflush(stdout);
-  return {{"patch", patch},
-          {"step", figures_of(whole)},
-          {"raw", figures_of(raw)},
-          {"plain", figures_of(plain)},
-          {"products", figures_of(alone)},
-          {"gain_over_plain", gain},
-          {"products_share", share},
-          {"overhead_percent", 100 * overhead},
-          {"images_per_second", images}};
+  return figures;
 }
 
 void run(Settings& settings) {

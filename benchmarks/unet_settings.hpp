@@ -80,7 +80,6 @@ struct UNetSettings {
   Json described(const std::string& benchmark) const {
     return {{"benchmark", benchmark},
             {"libtorch", TORCH_VERSION},
-            {"compiler", __VERSION__},
             {"device", device.name()},
             {"threads", threads},
             {"resolution", resolution},
