@@ -21,7 +21,8 @@ for run in runs:
 
 pyplot.figure(figsize=(7.2, 4.4), dpi=110)
 for arm, by_minutes in curves.items():
-    minutes = sorted(by_minutes)
+    seeds = max(map(len, by_minutes.values()))
+    minutes = sorted(at for at in by_minutes if len(by_minutes[at]) == seeds)  # medians of fewer seeds would jump
     distances = [by_minutes[at] for at in minutes]
     (line,) = pyplot.plot(minutes, [statistics.median(d) for d in distances], marker="o", markersize=3, label=arm)
     pyplot.fill_between(minutes, [min(d) for d in distances], [max(d) for d in distances], color=line.get_color(), alpha=0.2)
