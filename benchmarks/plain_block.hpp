@@ -59,6 +59,11 @@ struct Style {
   at::Tensor sum(const at::Tensor& x, const at::Tensor& y) const { return adm ? x + y : (x + y) * std::sqrt(0.5); }
 };
 
+/// In the weights' type: under autocast LibTorch 1.13 takes no other.
+inline at::Tensor normed(torch::nn::GroupNorm& norm, const at::Tensor& x) {
+  return norm(x.to(norm->weight.scalar_type()));
+}
+
 inline torch::nn::Conv2d convolution(std::int64_t in, std::int64_t out, std::int64_t kernel,
                                      std::int64_t more_padding = 0) {
   return torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, kernel).padding(kernel / 2 + more_padding));
@@ -84,13 +89,13 @@ class Block : public torch::nn::Module {
   }
 
   at::Tensor forward(const at::Tensor& x, const at::Tensor& embedding) {
-    at::Tensor h = conv0_(style_.resampler(at::silu(norm0_(x)), direction_));
+    at::Tensor h = conv0_(style_.resampler(at::silu(normed(norm0_, x)), direction_));
     const at::Tensor told = affine_(embedding).unsqueeze(2).unsqueeze(3);
     if (style_.adm) {
       const auto halves = told.chunk(2, 1);
-      h = at::addcmul(halves[1], norm1_(h), halves[0] + 1);
+      h = at::addcmul(halves[1], normed(norm1_, h), halves[0] + 1);
     } else {
-      h = norm1_(h + told);
+      h = normed(norm1_, h + told);
     }
     const at::Tensor passed = style_.resampler(x, direction_);
     h = style_.sum(conv1_(at::silu(h)), skip_ ? skip_(passed) : passed);
@@ -100,7 +105,7 @@ class Block : public torch::nn::Module {
  private:
   at::Tensor attended(const at::Tensor& h) {
     const std::int64_t channels = h.size(1) / heads_;
-    const auto qkv = qkv_(norm2_(h)).reshape({h.size(0) * heads_, channels, 3, -1}).unbind(2);
+    const auto qkv = qkv_(normed(norm2_, h)).reshape({h.size(0) * heads_, channels, 3, -1}).unbind(2);
     const at::Tensor weights =
         at::softmax(at::bmm(qkv[0].transpose(1, 2), qkv[1] / std::sqrt(static_cast<double>(channels))), 2);
     return at::bmm(qkv[2], weights.transpose(1, 2)).reshape(h.sizes());

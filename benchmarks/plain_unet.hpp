@@ -65,7 +65,7 @@ class UNet : public torch::nn::Module {
         skips.pop_back();
       }
       if (!level->last) continue;
-      const at::Tensor output = level->last(at::silu(level->norm(h)));
+      const at::Tensor output = level->last(at::silu(normed(level->norm, h)));
       sum = sum.defined() ? style_.resampler.doubled(sum) + output : output;
     }
     return sum;
