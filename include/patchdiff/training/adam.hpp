@@ -66,7 +66,7 @@ class Adam {
     net.visit_parameters([&](std::string_view name, Tensor& value, Tensor&) {
       if (index >= moments_.size() || moments_[index].name != name) refuse(fmt::format("\"{}\"", name));
       const Shape shape = B::shape(value);
-      if (B::shape(moments_[index].mean) != shape) refuse(fmt::format("\"{}\" of {}", name, to_string(shape)));
+      if (moments_[index].shape != shape) refuse(fmt::format("\"{}\" of {}", name, to_string(shape)));
       ++index;
     });
     if (index != moments_.size()) refuse(fmt::format("{} of {} parameters", index, moments_.size()));
@@ -92,6 +92,7 @@ class Adam {
  private:
   struct Moments {
     std::string name;
+    Shape shape;
     Tensor mean;
     Tensor square;
   };
@@ -100,8 +101,9 @@ class Adam {
   void allocate(Net& net) {
     moments_.clear();
     net.visit_parameters([&](std::string_view name, Tensor& value, Tensor&) {
-      const Tensor zeros = B::zeros(B::shape(value), B::device(value));
-      moments_.push_back({std::string(name), zeros, B::clone(zeros)});
+      const Shape shape = B::shape(value);
+      const Tensor zeros = B::zeros(shape, B::device(value));
+      moments_.push_back({std::string(name), shape, zeros, B::clone(zeros)});
     });
     if (moments_.empty()) return;
     count_ = B::finite_flag(std::array{moments_.front().mean});  // of the flag's scalar type, as they are added
