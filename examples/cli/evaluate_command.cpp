@@ -46,7 +46,7 @@ namespace {
 constexpr const char* component = "evaluate";
 
 /// How samples are drawn.
-const std::array<std::string, 4> of_sampling{"--solver", "--steps", "--guidance", "--seed"};
+const std::array<std::string, 4> of_sampling{"solver", "steps", "guidance", "seed"};
 
 void warn(std::string_view message) { fmt::print(stderr, "patchdiff: {}\n", message); }
 
@@ -96,7 +96,9 @@ class Evaluate {
     given_.apply();
     evaluation_.check();
     if (model_.empty()) {
-      for (const std::string& option : of_sampling) given_.require_none(component, option, "none without --model");
+      for (const std::string& key : of_sampling) {
+        given_.require_none(component, option_name(key), "none without --model");
+      }
     }
     require_different_files(component, "--out", out_, "--model", model_);
     require_different_files(component, "--out", out_, "--features", features_.features);
@@ -281,7 +283,7 @@ class Evaluate {
                                  {"settings", pd::settings_json::write(evaluation_)}};
     if (!guided) json["settings"].erase("guidance");
     if (model_.empty()) {
-      for (const char* key : {"solver", "steps", "seed"}) json["settings"].erase(key);
+      for (const std::string& key : of_sampling) json["settings"].erase(key);
     } else {
       json["model"] = model_;
     }
