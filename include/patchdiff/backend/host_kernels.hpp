@@ -31,29 +31,42 @@ inline void copy_rows(const std::byte* from, std::size_t stride, std::int64_t ro
   }
 }
 
+/// Which of a patch's rows or columns lie in the image: [begin, end), counted from the patch's own first one.
+struct Overlap {
+  std::int64_t corner;  ///< of the patch in the image; farther outside than by its length shows no more of it
+  std::int64_t begin, end;
+
+  /// Sums with a corner at the ends of the integers would overflow.
+  constexpr Overlap(std::int64_t place, std::int64_t length, std::int64_t extent) noexcept
+      : corner(std::clamp(place, -length, extent)),
+        begin(std::max<std::int64_t>(-corner, 0)),
+        end(std::clamp(extent - corner, begin, length)) {}
+
+  constexpr bool empty() const noexcept { return begin == end; }
+};
+
 /// Copies the patch at a place out of one plane, with zeros where it lies outside; pixels of any type, by their bytes.
 inline void crop_plane(const std::byte* plane, ImageSize image, const Place& place, ImageSize patch,
                        std::int64_t pixel_bytes, std::byte* out) noexcept {
   const auto in_bytes = [pixel_bytes](std::int64_t pixels) { return static_cast<std::size_t>(pixels * pixel_bytes); };
   const std::size_t row_bytes = in_bytes(patch.width);
-  // A corner that lies farther outside shows no more of the image, and sums with it could overflow.
-  const std::int64_t top = std::clamp(place.top, -patch.height, image.height);
-  const std::int64_t left = std::clamp(place.left, -patch.width, image.width);
-  if (top >= 0 && left >= 0 && top + patch.height <= image.height && left + patch.width <= image.width) {
-    const std::byte* from = plane + in_bytes(top * image.width + left);
-    return copy_rows(from, in_bytes(image.width), patch.height, row_bytes, out);
+  const auto pixel = [&](std::int64_t row, std::int64_t column) {
+    return plane + in_bytes(row * image.width + column);
+  };
+  if (place.top >= 0 && place.left >= 0 && place.top <= image.height - patch.height &&
+      place.left <= image.width - patch.width) {
+    return copy_rows(pixel(place.top, place.left), in_bytes(image.width), patch.height, row_bytes, out);
   }
-  const std::int64_t first = std::clamp<std::int64_t>(-left, 0, patch.width);
-  const std::int64_t last = std::clamp<std::int64_t>(image.width - left, first, patch.width);
+  const Overlap rows(place.top, patch.height, image.height), columns(place.left, patch.width, image.width);
   for (std::int64_t row = 0; row < patch.height; ++row, out += row_bytes) {
-    const std::int64_t from_row = top + row;
-    if (from_row < 0 || from_row >= image.height || first == last) {
+    if (row < rows.begin || row >= rows.end || columns.empty()) {
       std::memset(out, 0, row_bytes);
       continue;
     }
-    std::memset(out, 0, in_bytes(first));
-    std::memcpy(out + in_bytes(first), plane + in_bytes(from_row * image.width + left + first), in_bytes(last - first));
-    std::memset(out + in_bytes(last), 0, in_bytes(patch.width - last));
+    std::memset(out, 0, in_bytes(columns.begin));
+    std::memcpy(out + in_bytes(columns.begin), pixel(rows.corner + row, columns.corner + columns.begin),
+                in_bytes(columns.end - columns.begin));
+    std::memset(out + in_bytes(columns.end), 0, in_bytes(patch.width - columns.end));
   }
 }
 
@@ -61,17 +74,12 @@ inline void crop_plane(const std::byte* plane, ImageSize image, const Place& pla
 template <class Scalar>
 void accumulate_plane(const Scalar* patch, ImageSize size, const Place& place, ImageSize image,
                       Scalar* plane) noexcept {
-  const std::int64_t top = std::clamp(place.top, -size.height, image.height);
-  const std::int64_t left = std::clamp(place.left, -size.width, image.width);
-  const std::int64_t first_row = std::clamp<std::int64_t>(-top, 0, size.height);
-  const std::int64_t end_row = std::clamp<std::int64_t>(image.height - top, first_row, size.height);
-  const std::int64_t first = std::clamp<std::int64_t>(-left, 0, size.width);
-  const std::int64_t end = std::clamp<std::int64_t>(image.width - left, first, size.width);
-  if (first == end) return;
-  for (std::int64_t row = first_row; row < end_row; ++row) {
+  const Overlap rows(place.top, size.height, image.height), columns(place.left, size.width, image.width);
+  if (columns.empty()) return;
+  for (std::int64_t row = rows.begin; row < rows.end; ++row) {
     const Scalar* from = patch + row * size.width;
-    Scalar* to = plane + (top + row) * image.width + (left + first);
-    for (std::int64_t column = first; column < end; ++column) *to++ += from[column];
+    Scalar* to = plane + (rows.corner + row) * image.width + columns.corner + columns.begin;
+    for (std::int64_t column = columns.begin; column < columns.end; ++column) *to++ += from[column];
   }
 }
 

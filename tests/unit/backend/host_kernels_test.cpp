@@ -22,8 +22,15 @@ TEST_CASE("coordinates of a patch without pixels write nothing") {
   }
 }
 
+constexpr std::int64_t least = std::numeric_limits<std::int64_t>::min(),
+                       most = std::numeric_limits<std::int64_t>::max();
+
+// As constants, since these may not overflow.
+static_assert(host_kernels::Overlap(least, 2, 3).empty() && host_kernels::Overlap(most, 2, 3).empty());
+static_assert(host_kernels::Overlap(-1, 2, 3).begin == 1 && host_kernels::Overlap(-1, 2, 3).end == 2);
+static_assert(host_kernels::Overlap(2, 2, 3).begin == 0 && host_kernels::Overlap(2, 2, 3).end == 1);
+
 TEST_CASE("a patch at the ends of the integers lies outside") {
-  constexpr std::int64_t least = std::numeric_limits<std::int64_t>::min(), most = -(least + 1);
   const Pixels image{1, 2, 3, 4};
   for (const std::int64_t far : {least, most - 1, most}) {
     for (const Place& place : {Place::at(far, 0), Place::at(0, far), Place::at(far, far)}) {

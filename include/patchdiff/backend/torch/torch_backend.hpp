@@ -16,6 +16,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <patchdiff/backend/backend.hpp>
+#include <patchdiff/backend/host_kernels.hpp>
 #include <patchdiff/backend/primitive_checks.hpp>
 #include <patchdiff/backend/torch/cpu_kernels.hpp>
 #include <patchdiff/backend/torch/operators.hpp>
@@ -342,13 +343,11 @@ struct TorchBackend {
     for (std::int64_t sample = 0; sample < places.count(); ++sample) {
       const Place& place = places.at[static_cast<std::size_t>(sample)];
       Tensor in_image = images.select(0, sample), in_patch = patches.select(0, sample);
-      const auto keep_inside = [&](std::int64_t dimension, std::int64_t place_corner, std::int64_t length) {
-        const std::int64_t extent = images.size(dimension + 1);
-        const std::int64_t corner = std::clamp(place_corner, -length, extent);
-        const std::int64_t first = std::clamp<std::int64_t>(corner, 0, extent);
-        const std::int64_t count = std::clamp<std::int64_t>(corner + length, first, extent) - first;
-        in_image = in_image.narrow(dimension, first, count);
-        in_patch = in_patch.narrow(dimension, std::clamp<std::int64_t>(first - corner, 0, length - count), count);
+      const auto keep_inside = [&](std::int64_t dimension, std::int64_t corner, std::int64_t length) {
+        const host_kernels::Overlap inside(corner, length, images.size(dimension + 1));
+        const std::int64_t count = inside.end - inside.begin;
+        in_image = in_image.narrow(dimension, inside.corner + inside.begin, count);
+        in_patch = in_patch.narrow(dimension, inside.begin, count);
       };
       keep_inside(1, place.top, places.patch.height);
       keep_inside(2, place.left, places.patch.width);
