@@ -164,9 +164,11 @@ Json update(const Settings& settings, std::int64_t values) {
   at::Tensor average = value.clone(), to = value.clone();
   const at::Tensor gradient = at::randn({values}, options), count = at::ones({}, options), flag = at::ones({}, options);
   const at::Tensor before = value.clone();
-  B::adam_update(value, mean, square, gradient, count, flag, {});  // the first step is the rate's, against the sign
+  const pd::AdamSettings adam;
+  B::adam_update(value, mean, square, gradient, count, flag, adam);
   B::blend(average, value, 1e-3);
-  if (!at::allclose(value, before - 1e-3 * gradient.sign(), 0, 1e-5) ||
+  const at::Tensor first_step = adam.learning_rate * gradient / (gradient.abs() + adam.epsilon);
+  if (!at::allclose(value, before - first_step, 0, 1e-5) ||
       !at::allclose(average, before + 1e-3 * (value - before), 0, 1e-6)) {
     throw std::runtime_error("wrong weights or average");
   }
