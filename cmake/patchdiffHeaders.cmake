@@ -2,7 +2,7 @@
 # Every public header, below include/, by the target that provides it. The test `headers.list` fails when this differs
 # from the files on disk, and `layers` when a header includes one that its target does not provide.
 
-# patchdiff::patchdiff: needs fmt alone.
+# patchdiff::patchdiff: needs nothing but the compiler.
 set(PATCHDIFF_CORE_HEADERS
     patchdiff/backend/backend.hpp
     patchdiff/backend/host_kernels.hpp
@@ -27,6 +27,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/core/random_stream.hpp
     patchdiff/core/shape.hpp
     patchdiff/core/share.hpp
+    patchdiff/core/str.hpp
     patchdiff/core/train_state.hpp
     patchdiff/data/any_dataset.hpp
     patchdiff/data/array_dataset.hpp

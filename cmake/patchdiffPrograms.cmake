@@ -8,6 +8,17 @@ target_compile_options(
   INTERFACE $<$<CXX_COMPILER_ID:GNU,Clang,AppleClang>:-Wall -Wextra -Wpedantic -Wconversion -Wshadow>
             $<$<AND:$<BOOL:${PATCHDIFF_WARNINGS_AS_ERRORS}>,$<CXX_COMPILER_ID:GNU,Clang,AppleClang>>:-Werror>)
 
+# What programs write they format with fmt. LibTorch's wheel brings headers of another fmt, which a compiled libfmt would
+# clash with; Conan's fmt has no target for its headers alone.
+add_library(patchdiff_fmt INTERFACE)
+get_target_property(fmt_folder fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+if(patchdiff_torch_FOUND AND EXISTS "${PATCHDIFF_LIBTORCH_ROOT}/include/fmt" AND NOT fmt_folder STREQUAL
+                                                                                 "${PATCHDIFF_LIBTORCH_ROOT}/include")
+  target_compile_definitions(patchdiff_fmt INTERFACE FMT_HEADER_ONLY=1)
+else()
+  target_link_libraries(patchdiff_fmt INTERFACE fmt::fmt)
+endif()
+
 # A LibTorch file costs 20 s; with this header, made once, 3 s.
 if(patchdiff_torch_FOUND AND PATCHDIFF_USE_PCH)
   add_library(patchdiff_torch_pch OBJECT EXCLUDE_FROM_ALL ${PROJECT_SOURCE_DIR}/cmake/torch_pch.cpp)
@@ -23,7 +34,7 @@ endif()
 function(patchdiff_link name)
   cmake_parse_arguments(PARSE_ARGV 1 link "TORCH" "" "")
   set_target_properties(${name} PROPERTIES CXX_EXTENSIONS OFF)
-  target_link_libraries(${name} PRIVATE patchdiff::patchdiff patchdiff::eigen patchdiff::io patchdiff_warnings)
+  target_link_libraries(${name} PRIVATE patchdiff::patchdiff patchdiff::eigen patchdiff::io patchdiff_fmt patchdiff_warnings)
   if(link_TORCH)
     target_link_libraries(${name} PRIVATE patchdiff::torch)
     if(TARGET patchdiff_torch_pch)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A model inside another program: answers each line "SEED [CLASS]" on standard input with a picture on standard output,
-// a binary PGM or PPM. Needs a compiler, Eigen, fmt and the header-only nlohmann-json, no LibTorch and no libpng.
+// a binary PGM or PPM. Needs a compiler, Eigen and the header-only nlohmann-json, no LibTorch and no libpng.
 
 #include <charconv>
 #include <cstdint>
@@ -15,8 +15,6 @@
 #include <string>
 #include <system_error>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include <patchdiff/backend/eigen/eigen_backend.hpp>
 #include <patchdiff/backend/eigen/thread_executor.hpp>
@@ -75,7 +73,7 @@ void answer(const PictureMaker& make, const std::string& line) {
   }
   const pd::Picture picture = make(seed, label);  // whole before its first byte is written
   const auto& [channels, height, width] = picture.shape;
-  std::cout << fmt::format("P{}\n{} {}\n255\n", channels == 1 ? 5 : 6, width, height);
+  std::cout << (channels == 1 ? "P5\n" : "P6\n") << width << ' ' << height << "\n255\n";
   std::cout.write(reinterpret_cast<const char*>(picture.pixels.data()), std::ssize(picture.pixels)).flush();
 }
 
@@ -83,7 +81,7 @@ void answer(const PictureMaker& make, const std::string& line) {
 
 int main(int argc, char** argv) {
   if (argc != 2) {
-    fmt::print(stderr, "usage: eigen_pictures MODEL < requests\n");
+    std::cerr << "usage: eigen_pictures MODEL < requests\n";
     return 2;
   }
   try {
@@ -93,13 +91,13 @@ int main(int argc, char** argv) {
       try {
         answer(make, line);
       } catch (const std::bad_alloc&) {
-        fmt::print(stderr, "eigen_pictures: memory: expected enough for a picture, got none\n");
+        std::cerr << "eigen_pictures: memory: expected enough for a picture, got none\n";
       } catch (const pd::Error& error) {
-        fmt::print(stderr, "eigen_pictures: {}\n", error.what());
+        std::cerr << "eigen_pictures: " << error.what() << '\n';
       }
     }
   } catch (const std::exception& error) {
-    fmt::print(stderr, "eigen_pictures: {}\n", error.what());
+    std::cerr << "eigen_pictures: " << error.what() << '\n';
     return 1;
   }
 }

@@ -44,11 +44,10 @@ class PatchdiffRecipe(ConanFile):
         return bool(self.options.cli) or bool(getattr(self.options, f"with_{component}"))
 
     def requirements(self):
-        # ConanCenter's LibTorch asks for fmt 10 and Eigen 3.
-        self.requires("fmt/[>=9 <11]" if self._needs("torch") else "fmt/[>=9 <13]")
         if self._needs("torch"):
             self.requires("libtorch/[>=1.13 <3]")
         if self._needs("eigen"):
+            # ConanCenter's LibTorch asks for Eigen 3.
             self.requires("eigen/[>=3.4 <4]" if self._needs("torch") else "eigen/[>=3.4 <6]")
         if self._needs("io"):
             self.requires("libjpeg-turbo/[>=2.1 <4]")
@@ -57,6 +56,7 @@ class PatchdiffRecipe(ConanFile):
             self.requires("zlib/[>=1.2 <2]")
         if self.options.cli:
             self.requires("cli11/[>=2.1 <3]", visible=False)
+            self.requires("fmt/[>=9 <11]", visible=False)  # ConanCenter's LibTorch asks for fmt 10
             self.requires("tomlplusplus/[>=3.3 <4]", visible=False)
 
     def validate(self):

@@ -9,11 +9,10 @@
 #include <string>
 #include <string_view>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -35,30 +34,30 @@ class PrimitiveChecks {
   }
 
   void rank(std::string_view primitive, std::size_t rank, Sizes x) const {
-    if (x.size() != rank) refuse(primitive, fmt::format("rank {}", rank), x);
+    if (x.size() != rank) refuse(primitive, str("rank ", rank), x);
   }
 
   void coefficients(std::string_view primitive, std::span<const double> a, Sizes x) const {
     if (x.empty() || x[0] != static_cast<std::int64_t>(a.size())) {
-      refuse(primitive, fmt::format("{} samples, one per coefficient", a.size()), x);
+      refuse(primitive, str(a.size(), " samples, one per coefficient"), x);
     }
   }
 
   void from_host(std::size_t values, const Shape& shape) const {
     if (static_cast<std::int64_t>(values) != element_count(shape)) {
-      refuse("from_host", fmt::format("a shape of {} values", values), shape);
+      refuse("from_host", str("a shape of ", values, " values"), shape);
     }
   }
 
   void crop(Sizes x, const Places& places) const {
     if (x.size() != 4 || x[0] != places.count()) {
-      refuse("crop", fmt::format("[{}, C, H, W], one image per place", places.count()), x);
+      refuse("crop", str('[', places.count(), ", C, H, W], one image per place"), x);
     }
   }
 
   void accumulate_patches(Sizes images, Sizes patches, const Places& places) const {
     if (images.size() != 4 || images[0] != places.count()) {
-      refuse("accumulate_patches", fmt::format("[{}, C, H, W], one image per place", places.count()), images);
+      refuse("accumulate_patches", str('[', places.count(), ", C, H, W], one image per place"), images);
     }
     const std::array expected{images[0], images[1], places.patch.height, places.patch.width};
     same("accumulate_patches", expected, patches);
@@ -67,19 +66,19 @@ class PrimitiveChecks {
   /// For each part, where `head` is the first.
   void concat(Sizes head, Sizes part, std::int64_t dimension) const {
     if (dimension < 0 || dimension >= static_cast<std::int64_t>(head.size())) {
-      refuse("concat", fmt::format("tensors with dimension {}", dimension), head);
+      refuse("concat", str("tensors with dimension ", dimension), head);
     }
     const auto joined = static_cast<std::size_t>(dimension);
     if (part.size() != head.size() || !equal(head.first(joined), part.first(joined)) ||
         !equal(head.subspan(joined + 1), part.subspan(joined + 1))) {
-      refuse("concat", fmt::format("{} outside of dimension {}", to_string(head), dimension), part);
+      refuse("concat", str(to_string(head), " outside of dimension ", dimension), part);
     }
   }
 
   void slice(Sizes x, std::int64_t dimension, std::int64_t first, std::int64_t count) const {
     if (dimension < 0 || dimension >= static_cast<std::int64_t>(x.size()) || first < 0 || count < 0 ||
         count > x[static_cast<std::size_t>(dimension)] - first) {
-      refuse("slice", fmt::format("a tensor that holds {} from {} on in dimension {}", count, first, dimension), x);
+      refuse("slice", str("a tensor that holds ", count, " from ", first, " on in dimension ", dimension), x);
     }
   }
 

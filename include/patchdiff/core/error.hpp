@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include <fmt/core.h>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -15,7 +15,7 @@ namespace patchdiff {
 class Error : public std::runtime_error {
  public:
   Error(std::string_view component, std::string_view argument, std::string_view expected, std::string_view got)
-      : std::runtime_error(fmt::format("{}: {}: expected {}, got {}", component, argument, expected, got)),
+      : std::runtime_error(str(component, ": ", argument, ": expected ", expected, ", got ", got)),
         component_(component),
         argument_(argument) {}
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include <fmt/core.h>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -39,11 +39,9 @@ inline bool fits(ImageSize inner, ImageSize outer) noexcept {
 }
 
 /// Writes a size as `32x64` (height first).
-inline std::string to_string(ImageSize size) { return fmt::format("{}x{}", size.height, size.width); }
+inline std::string to_string(ImageSize size) { return str(size.height, 'x', size.width); }
 
 /// Writes an image's shape as `3x32x64` (channels, height, width).
-inline std::string to_string(ImageShape shape) {
-  return fmt::format("{}x{}x{}", shape.channels, shape.height, shape.width);
-}
+inline std::string to_string(ImageShape shape) { return str(shape.channels, 'x', shape.height, 'x', shape.width); }
 
 }  // namespace patchdiff

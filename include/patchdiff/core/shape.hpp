@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <patchdiff/core/str.hpp>
+
 namespace patchdiff {
 
 /// The sizes of a tensor, outermost first; images are [N, C, H, W].
@@ -19,13 +21,6 @@ inline std::int64_t element_count(const Shape& shape) noexcept {
 }
 
 /// Writes a shape as `[2, 3, 64, 64]`.
-inline std::string to_string(std::span<const std::int64_t> shape) {
-  std::string text = "[";
-  for (const std::int64_t size : shape) {
-    if (text.size() > 1) text += ", ";
-    text += std::to_string(size);
-  }
-  return text + ']';
-}
+inline std::string to_string(std::span<const std::int64_t> shape) { return str('[', join(shape, ", "), ']'); }
 
 }  // namespace patchdiff

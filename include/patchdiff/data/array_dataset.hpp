@@ -8,10 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -37,8 +36,7 @@ class ArrayDataset {
     }
     stride_ = static_cast<std::size_t>(value_count(images_.shape));
     if (images_.pixels.empty() || images_.pixels.size() % stride_ != 0) {
-      throw ShapeError("ArrayDataset", "pixels", fmt::format("a multiple of {} bytes", stride_),
-                       fmt::format("{}", images_.pixels.size()));
+      throw ShapeError("ArrayDataset", "pixels", str("a multiple of ", stride_, " bytes"), str(images_.pixels.size()));
     }
     require_labels();
   }
@@ -68,7 +66,7 @@ class ArrayDataset {
   void read(std::int64_t index, std::span<float> out) const {
     const std::span<const std::uint8_t> stored = pixels(index);
     if (out.size() != stride_) {
-      throw ShapeError("ArrayDataset", "out", fmt::format("{} values", stride_), fmt::format("{}", out.size()));
+      throw ShapeError("ArrayDataset", "out", str(stride_, " values"), str(out.size()));
     }
     std::transform(stored.begin(), stored.end(), out.begin(),
                    [](std::uint8_t value) { return static_cast<float>(value) / 127.5F - 1.0F; });
@@ -79,23 +77,23 @@ class ArrayDataset {
 
   void require_index(std::int64_t index) const {
     if (index >= 0 && index < size()) return;
-    throw DataError("ArrayDataset", "index", fmt::format("0 to {}", size() - 1), fmt::format("{}", index));
+    throw DataError("ArrayDataset", "index", str("0 to ", size() - 1), str(index));
   }
 
   void require_labels() {
     auto& [shape, pixels, labels, class_count] = images_;
     if (labels.empty()) {
-      if (class_count != 0) throw ShapeError("ArrayDataset", "labels", fmt::format("{} labels", size()), "0");
+      if (class_count != 0) throw ShapeError("ArrayDataset", "labels", str(size(), " labels"), "0");
       return;
     }
     if (labels.size() != static_cast<std::size_t>(size())) {
-      throw ShapeError("ArrayDataset", "labels", fmt::format("{} labels", size()), fmt::format("{}", labels.size()));
+      throw ShapeError("ArrayDataset", "labels", str(size(), " labels"), str(labels.size()));
     }
     const auto [smallest, largest] = std::minmax_element(labels.begin(), labels.end());
-    if (*smallest < 0) throw DataError("ArrayDataset", "labels", "0 or more", fmt::format("{}", *smallest));
+    if (*smallest < 0) throw DataError("ArrayDataset", "labels", "0 or more", str(*smallest));
     const std::int64_t limit = class_count == 0 ? maximum_classes : class_count;
     if (*largest >= limit) {
-      throw DataError("ArrayDataset", "labels", fmt::format("less than {}", limit), fmt::format("{}", *largest));
+      throw DataError("ArrayDataset", "labels", str("less than ", limit), str(*largest));
     }
     if (class_count == 0) class_count = *largest + 1;
   }

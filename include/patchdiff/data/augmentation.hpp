@@ -7,12 +7,11 @@
 #include <numbers>
 #include <span>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/pixel_map.hpp>
 #include <patchdiff/core/random_stream.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -51,7 +50,7 @@ class Augmentation {
   /// Errors: ConfigError for a probability outside of [0, 1].
   explicit Augmentation(AugmentationOptions options = {}) : options_(options) {
     if (!(options.probability >= 0 && options.probability <= 1)) {
-      throw ConfigError("Augmentation", "probability", "a value in [0, 1]", fmt::format("{}", options.probability));
+      throw ConfigError("Augmentation", "probability", "a value in [0, 1]", str(options.probability));
     }
   }
 

@@ -7,11 +7,10 @@
 #include <span>
 #include <string_view>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/places.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -30,7 +29,7 @@ concept Dataset = requires(const Source& source, std::int64_t index, std::span<f
 inline void require_finite(std::string_view component, std::span<const float> values, std::int64_t index) {
   for (const float value : values) {
     if (!std::isfinite(value)) {
-      throw DataError(component, "images", "finite values", fmt::format("{} in image {}", value, index));
+      throw DataError(component, "images", "finite values", str(value, " in image ", index));
     }
   }
 }

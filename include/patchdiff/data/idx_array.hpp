@@ -9,10 +9,9 @@
 #include <string_view>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/io/gunzip.hpp>
 #include <patchdiff/io/read_file.hpp>
 
@@ -53,13 +52,13 @@ inline IdxArray parse_idx(std::span<const std::byte> file, const std::filesystem
 
   const std::size_t header = 4 + 4 * options.rank;
   unpack(header);
-  if (bytes.size() < 4) refuse("an IDX file of at least 4 bytes", fmt::format("{}", bytes.size()));
+  if (bytes.size() < 4) refuse("an IDX file of at least 4 bytes", str(bytes.size()));
   if (byte(0) != 0 || byte(1) != 0) {
-    refuse("an IDX file that starts with 00 00", fmt::format("{:02x} {:02x}", byte(0), byte(1)));
+    refuse("an IDX file that starts with 00 00", str(padded(byte(0), 2, 16), ' ', padded(byte(1), 2, 16)));
   }
-  if (byte(2) != 0x08) refuse("unsigned bytes (type 08)", fmt::format("type {:02x}", byte(2)));
-  if (byte(3) != options.rank) refuse(fmt::format("{} dimensions", options.rank), fmt::format("{}", byte(3)));
-  if (bytes.size() < header) refuse(fmt::format("a header of {} bytes", header), fmt::format("{}", bytes.size()));
+  if (byte(2) != 0x08) refuse("unsigned bytes (type 08)", str("type ", padded(byte(2), 2, 16)));
+  if (byte(3) != options.rank) refuse(str(options.rank, " dimensions"), str(byte(3)));
+  if (bytes.size() < header) refuse(str("a header of ", header, " bytes"), str(bytes.size()));
 
   IdxArray array;
   std::uint64_t count = 1;
@@ -70,12 +69,11 @@ inline IdxArray parse_idx(std::span<const std::byte> file, const std::filesystem
     overflow = overflow || (size != 0 && count > options.maximum_bytes / size);
     count *= size;
   }
-  if (overflow) refuse(fmt::format("at most {} bytes", options.maximum_bytes), to_string(array.shape));
+  if (overflow) refuse(str("at most ", options.maximum_bytes, " bytes"), to_string(array.shape));
   unpack(std::max(count, header + count + 1));  // a sum too large for 64 bits is the smaller
   if (count != bytes.size() - header) {
     const std::size_t held = bytes.size() - header;
-    refuse(fmt::format("{} bytes for {}", count, to_string(array.shape)),
-           held > count ? "more" : fmt::format("{}", held));
+    refuse(str(count, " bytes for ", to_string(array.shape)), held > count ? "more" : str(held));
   }
   const auto* values = reinterpret_cast<const std::uint8_t*>(bytes.data());
   array.values.assign(values + header, values + bytes.size());

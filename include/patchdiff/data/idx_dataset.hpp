@@ -8,11 +8,10 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/data/array_dataset.hpp>
 #include <patchdiff/data/idx_array.hpp>
 
@@ -49,15 +48,14 @@ inline ArrayDataset read_idx_dataset(const IdxDatasetFiles& files) {
   if (!files.labels.empty()) {
     const IdxArray labels = read_idx(files.labels, {.rank = 1, .maximum_bytes = files.maximum_bytes});
     if (labels.shape[0] != count) {
-      throw DataError(component, files.labels.string(), fmt::format("{} labels", count),
-                      fmt::format("{}", labels.shape[0]));
+      throw DataError(component, files.labels.string(), str(count, " labels"), str(labels.shape[0]));
     }
     out.labels.assign(labels.values.begin(), labels.values.end());
   }
 
   const ImageSize padded = files.pad_to == ImageSize{} ? stored : files.pad_to;
   if (!fits(stored, padded)) {
-    throw ConfigError(component, "pad_to", fmt::format("at least {}", to_string(stored)), to_string(padded));
+    throw ConfigError(component, "pad_to", str("at least ", to_string(stored)), to_string(padded));
   }
   if (padded == stored) {
     out.pixels = std::move(images.values);

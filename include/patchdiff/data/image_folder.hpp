@@ -15,10 +15,9 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/io/decoded_picture.hpp>
 #include <patchdiff/io/label_file.hpp>
 #include <patchdiff/io/read_picture.hpp>
@@ -54,7 +53,7 @@ class ImageFolder {
   explicit ImageFolder(std::filesystem::path folder, ImageFolderOptions options = {})
       : folder_(std::move(folder)), options_(std::move(options)) {
     if (options_.class_count < 0) {
-      throw ConfigError("ImageFolder", "class_count", "0 or more", fmt::format("{}", options_.class_count));
+      throw ConfigError("ImageFolder", "class_count", "0 or more", str(options_.class_count));
     }
     std::vector<std::string> names = picture_names();
     if (names.empty()) refuse(folder_, "PNG or JPEG files", "none");
@@ -92,8 +91,7 @@ class ImageFolder {
   void read(std::int64_t index, std::span<float> out) const {
     const std::filesystem::path path = path_of(name(index));
     if (out.size() != static_cast<std::size_t>(value_count(shape_))) {
-      throw ShapeError("ImageFolder", "out", fmt::format("{} values", value_count(shape_)),
-                       fmt::format("{}", out.size()));
+      throw ShapeError("ImageFolder", "out", str(value_count(shape_), " values"), str(out.size()));
     }
     const auto pixels = static_cast<std::size_t>(pixel_count(shape_.size()));
     const auto channels = static_cast<std::size_t>(shape_.channels);
@@ -142,7 +140,7 @@ class ImageFolder {
       entry.increment(failure);
     }
     if (failure) {
-      throw FileError("ImageFolder", folder_.string(), "a readable folder", fmt::format("\"{}\"", failure.message()));
+      throw FileError("ImageFolder", folder_.string(), "a readable folder", str('"', failure.message(), '"'));
     }
     std::sort(names.begin(), names.end());
     return names;
@@ -155,11 +153,10 @@ class ImageFolder {
     if (!known) return {};
     for (const auto& [name, label] : *known) {
       if (!std::binary_search(names.begin(), names.end(), name)) {
-        refuse(options_.labels, fmt::format("pictures in {}", folder_.string()), fmt::format("\"{}\"", name));
+        refuse(options_.labels, str("pictures in ", folder_.string()), str('"', name, '"'));
       }
       if (options_.class_count > 0 && label >= options_.class_count) {
-        refuse(options_.labels, fmt::format("classes less than {}", options_.class_count),
-               fmt::format("{} of \"{}\"", label, name));
+        refuse(options_.labels, str("classes less than ", options_.class_count), str(label, " of \"", name, '"'));
       }
       class_count_ = std::max(class_count_, label + 1);
     }
@@ -167,7 +164,7 @@ class ImageFolder {
     std::vector<std::int64_t> labels;
     for (const std::string& name : names) {
       const auto found = known->find(name);
-      if (found == known->end()) refuse(options_.labels, fmt::format("a label of \"{}\"", name), "none");
+      if (found == known->end()) refuse(options_.labels, str("a label of \"", name, '"'), "none");
       labels.push_back(found->second);
     }
     return labels;
@@ -193,12 +190,12 @@ class ImageFolder {
       names_.push_back(std::move(names[index]));
       if (!labels.empty()) labels_.push_back(labels[index]);
     }
-    if (names_.empty()) refuse(folder_, "a sound picture", fmt::format("{} refused: {}", names.size(), skipped_[0]));
+    if (names_.empty()) refuse(folder_, "a sound picture", str(names.size(), " refused: ", skipped_[0]));
   }
 
   void require_shape(const std::filesystem::path& path, ImageShape shape) const {
     if (shape == shape_) return;
-    refuse(path, fmt::format("an image of {}, as the first is", to_string(shape_)), to_string(shape));
+    refuse(path, str("an image of ", to_string(shape_), ", as the first is"), to_string(shape));
   }
 
   void require_classes() const {
@@ -209,13 +206,12 @@ class ImageFolder {
       ++next;
     }
     if (next == class_count_) return;
-    refuse(options_.labels, fmt::format("images of each class from 0 to {}", class_count_ - 1),
-           fmt::format("none of class {}", next));
+    refuse(options_.labels, str("images of each class from 0 to ", class_count_ - 1), str("none of class ", next));
   }
 
   void require_index(std::int64_t index) const {
     if (index >= 0 && index < size()) return;
-    throw DataError("ImageFolder", "index", fmt::format("0 to {}", size() - 1), fmt::format("{}", index));
+    throw DataError("ImageFolder", "index", str("0 to ", size() - 1), str(index));
   }
 
   std::filesystem::path folder_;

@@ -8,14 +8,13 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/pixel_map.hpp>
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/random_stream.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/data/augmentation.hpp>
 #include <patchdiff/data/batch_labels.hpp>
 #include <patchdiff/data/data_order.hpp>
@@ -89,9 +88,8 @@ class Loader {
 
   static PrefetchBounds bounds(const Source& source, const LoaderOptions& options) {
     if (source.size() < 1) throw ConfigError("Loader", "source", "at least one image", "none");
-    if (options.workers < 1) throw ConfigError("Loader", "workers", "at least 1", fmt::format("{}", options.workers));
-    if (options.prefetch < 0)
-      throw ConfigError("Loader", "prefetch", "at least 0", fmt::format("{}", options.prefetch));
+    if (options.workers < 1) throw ConfigError("Loader", "workers", "at least 1", str(options.workers));
+    if (options.prefetch < 0) throw ConfigError("Loader", "prefetch", "at least 0", str(options.prefetch));
     constexpr std::size_t bytes = std::size_t{256} << 20;
     const auto values = static_cast<std::size_t>(std::max<std::int64_t>(1, value_count(source.shape())));
     const std::size_t fitting = bytes / (sizeof(float) * values);

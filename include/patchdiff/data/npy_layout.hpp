@@ -11,11 +11,10 @@
 #include <string_view>
 #include <utility>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/data/mapped_array.hpp>
 #include <patchdiff/io/mapped_file.hpp>
 
@@ -29,7 +28,7 @@ class NpyHeader {
     expect('{');
     while (!accept('}')) {
       const std::string key(quoted());
-      if (!keys.insert(key).second) refuse("each key once", fmt::format("'{}' again", key));
+      if (!keys.insert(key).second) refuse("each key once", str('\'', key, "' again"));
       expect(':');
       if (key == "descr") {
         scalar_ = scalar();
@@ -38,7 +37,7 @@ class NpyHeader {
       } else if (key == "shape") {
         shape_ = sizes();
       } else {
-        refuse("the keys 'descr', 'fortran_order' and 'shape'", fmt::format("'{}'", key));
+        refuse("the keys 'descr', 'fortran_order' and 'shape'", str('\'', key, '\''));
       }
       if (!accept(',')) {
         expect('}');
@@ -47,7 +46,7 @@ class NpyHeader {
     }
     skip_space();
     if (!rest_.empty()) refuse("an end after }", excerpt());
-    if (keys.size() != 3) refuse("the keys 'descr', 'fortran_order' and 'shape'", fmt::format("{}", keys.size()));
+    if (keys.size() != 3) refuse("the keys 'descr', 'fortran_order' and 'shape'", str(keys.size()));
   }
 
   ArrayScalar scalar_type() const noexcept { return scalar_; }
@@ -61,7 +60,7 @@ class NpyHeader {
   /// What stands next in the header.
   std::string excerpt() const {
     const std::string_view next = rest_.substr(0, 20);
-    return next.empty() ? "the end of the header" : fmt::format("\"{}\"", next);
+    return next.empty() ? "the end of the header" : str('"', next, '"');
   }
 
   void skip_space() {
@@ -79,7 +78,7 @@ class NpyHeader {
   bool accept(char token) { return accept(std::string_view(&token, 1)); }
 
   void expect(char token) {
-    if (!accept(token)) refuse(fmt::format("{} in the header", token), excerpt());
+    if (!accept(token)) refuse(str(token, " in the header"), excerpt());
   }
 
   std::string_view quoted() {
@@ -146,16 +145,16 @@ inline ArrayLayout read_npy_layout(const std::filesystem::path& path) {
   const auto byte = [&](std::size_t at) { return std::to_integer<std::size_t>(bytes[at]); };
   if (bytes.size() < length_at) refuse("a version", "the end of the file");
   if (byte(version_at) < 1 || byte(version_at) > 3 || byte(version_at + 1) != 0) {
-    refuse("version 1.0, 2.0 or 3.0", fmt::format("{}.{}", byte(version_at), byte(version_at + 1)));
+    refuse("version 1.0, 2.0 or 3.0", str(byte(version_at), '.', byte(version_at + 1)));
   }
   const std::size_t start = length_at + (byte(version_at) == 1 ? 2 : 4);
   if (bytes.size() < start) refuse("a length of the header", "the end of the file");
   std::size_t length = 0;
   for (std::size_t at = start; at-- > length_at;) length = length << 8 | byte(at);
   constexpr std::size_t longest = 10'000;
-  if (length > longest) refuse(fmt::format("a header of at most {} bytes", longest), fmt::format("{}", length));
+  if (length > longest) refuse(str("a header of at most ", longest, " bytes"), str(length));
   if (length > bytes.size() - start) {
-    refuse(fmt::format("a header of {} bytes", length), fmt::format("{}", bytes.size() - start));
+    refuse(str("a header of ", length, " bytes"), str(bytes.size() - start));
   }
 
   const NpyHeader header(text.substr(start, length), path.string());

@@ -4,11 +4,10 @@
 #include <cstdint>
 #include <span>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/places.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/data/dataset.hpp>
 
 namespace patchdiff {
@@ -22,8 +21,7 @@ class RelabelledDataset {
   /// Errors: DataError for data sets of different sizes.
   RelabelledDataset(const Images& images, const Labels& labels) : images_(&images), labels_(&labels) {
     if (images.size() != labels.size()) {
-      throw DataError("RelabelledDataset", "labels", fmt::format("{} labels", images.size()),
-                      fmt::format("{}", labels.size()));
+      throw DataError("RelabelledDataset", "labels", str(images.size(), " labels"), str(labels.size()));
     }
   }
 

@@ -6,11 +6,10 @@
 #include <string>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/places.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/denoiser.hpp>
 #include <patchdiff/diffusion/guidance_scale.hpp>
 #include <patchdiff/nn/conditioning.hpp>
@@ -37,8 +36,7 @@ class AutoguidedDenoiser {
     };
     const ImageShape image = inner.image(), other = ImageShape(weak.image());
     require(image == other, "images of " + to_string(image), to_string(other));
-    require(inner.label_dim() == weak.label_dim(), fmt::format("label_dim {}", inner.label_dim()),
-            fmt::format("{}", weak.label_dim()));
+    require(inner.label_dim() == weak.label_dim(), str("label_dim ", inner.label_dim()), str(weak.label_dim()));
     require(inner.device() == weak.device(), Backend::device_name(inner.device()), Backend::device_name(weak.device()));
   }
 

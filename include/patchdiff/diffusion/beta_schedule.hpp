@@ -4,9 +4,8 @@
 #include <cmath>
 #include <string_view>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -28,11 +27,10 @@ struct BetaSchedule {
   /// Errors: ConfigError, in the name of `component`, where beta has added no noise at the first time of sampling.
   void check(std::string_view component, double first) const {
     if (!(beta_d > 0) || !std::isfinite(beta_d)) {
-      throw ConfigError(component, "beta_d", "a finite value > 0", fmt::format("{}", beta_d));
+      throw ConfigError(component, "beta_d", "a finite value > 0", str(beta_d));
     }
     if (!(integral(first) > 0) || !std::isfinite(beta_min)) {
-      throw ConfigError(component, "beta_min", fmt::format("a finite value > {}", -beta_d * first / 2),
-                        fmt::format("{}", beta_min));
+      throw ConfigError(component, "beta_min", str("a finite value > ", -beta_d * first / 2), str(beta_min));
     }
   }
 

@@ -12,8 +12,6 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/average_info.hpp>
 #include <patchdiff/core/error.hpp>
@@ -21,6 +19,7 @@
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/precision.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/edm.hpp>
 #include <patchdiff/diffusion/formulation.hpp>
 #include <patchdiff/nn/conditioning.hpp>
@@ -82,14 +81,14 @@ class DenoiserWrapper {
     }
     if (net().input_channels() < channels + coords_.channels()) {
       throw ConfigError("DenoiserWrapper", "network",
-                        fmt::format("at least {} input channels, {} of the image and {} of coordinates",
-                                    channels + coords_.channels(), channels, coords_.channels()),
-                        std::to_string(net().input_channels()));
+                        str("at least ", channels + coords_.channels(), " input channels, ", channels,
+                            " of the image and ", coords_.channels(), " of coordinates"),
+                        str(net().input_channels()));
     }
     if (net().output_channels() != channels && net().output_channels() != channels + coords_.channels()) {
       throw ConfigError("DenoiserWrapper", "network",
-                        fmt::format("{} or {} output channels", channels, channels + coords_.channels()),
-                        std::to_string(net().output_channels()));
+                        str(channels, " or ", channels + coords_.channels(), " output channels"),
+                        str(net().output_channels()));
     }
   }
 
@@ -211,25 +210,25 @@ class DenoiserWrapper {
     const Shape shape = Backend::shape(x);
     if (shape.size() != 4) fail("x", "rank 4, [N, C, h, w]", to_string(shape));
     if (shape[1] != options_.image.channels) {
-      fail("x", fmt::format("{} channels", options_.image.channels), to_string(shape));
+      fail("x", str(options_.image.channels, " channels"), to_string(shape));
     }
     if (shape[2] < 1 || shape[3] < 1) fail("x", "at least one pixel", to_string(shape));
     check_device("x", x);
     const std::int64_t divisor = net().size_divisor();
     if (shape[2] % divisor != 0 || shape[3] % divisor != 0) {
-      fail("x", fmt::format("height and width divisible by {}, as the network needs", divisor), to_string(shape));
+      fail("x", str("height and width divisible by ", divisor, ", as the network needs"), to_string(shape));
     }
     if (static_cast<std::int64_t>(sigma.size()) != shape[0]) {
-      fail("sigma", fmt::format("{} values", shape[0]), std::to_string(sigma.size()));
+      fail("sigma", str(shape[0], " values"), str(sigma.size()));
     }
     for (const double level : sigma) {
       if (!(level > 0) || !std::isfinite(level)) {
-        throw DataError("DenoiserWrapper", "sigma", "finite values > 0", fmt::format("{}", level));
+        throw DataError("DenoiserWrapper", "sigma", "finite values > 0", str(level));
       }
     }
     if (places.count() != shape[0] || places.patch != ImageSize{shape[2], shape[3]}) {
-      fail("places", fmt::format("{} patches of {}x{}", shape[0], shape[2], shape[3]),
-           fmt::format("{} of {}", places.count(), to_string(places.patch)));
+      fail("places", str(shape[0], " patches of ", shape[2], 'x', shape[3]),
+           str(places.count(), " of ", to_string(places.patch)));
     }
     check_conditioning(shape, conditioning);
   }

@@ -4,9 +4,8 @@
 #include <cmath>
 #include <string_view>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/noise_process.hpp>
 #include <patchdiff/diffusion/preconditioning.hpp>
 #include <patchdiff/diffusion/sigma_distribution.hpp>
@@ -43,7 +42,7 @@ struct EDM {
 
   void check() const {
     if (!(sigma_data > 0) || !std::isfinite(sigma_data)) {
-      throw ConfigError("EDM", "sigma_data", "a finite value > 0", fmt::format("{}", sigma_data));
+      throw ConfigError("EDM", "sigma_data", "a finite value > 0", str(sigma_data));
     }
   }
 

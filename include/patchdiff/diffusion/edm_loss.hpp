@@ -10,13 +10,12 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/named_enum.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/formulation.hpp>
 #include <patchdiff/diffusion/sigma_distribution.hpp>
 #include <patchdiff/diffusion/weighting.hpp>
@@ -125,11 +124,11 @@ class EDMLoss {
       throw ShapeError("EDMLoss", "denoised", to_string(shape), to_string(B::shape(denoised)));
     }
     if (static_cast<std::int64_t>(sigma.size()) != shape[0]) {
-      throw ShapeError("EDMLoss", "sigma", fmt::format("{} values", shape[0]), std::to_string(sigma.size()));
+      throw ShapeError("EDMLoss", "sigma", str(shape[0], " values"), str(sigma.size()));
     }
     for (const double level : sigma) {
       if (!(level > 0) || !std::isfinite(level)) {
-        throw DataError("EDMLoss", "sigma", "finite values > 0", fmt::format("{}", level));
+        throw DataError("EDMLoss", "sigma", "finite values > 0", str(level));
       }
     }
     if (mask) {
@@ -137,7 +136,7 @@ class EDMLoss {
       if (got.size() != 4 || got[0] != shape[0] || (got[1] != 1 && got[1] != shape[1]) || got[2] != shape[2] ||
           got[3] != shape[3]) {
         throw ShapeError("EDMLoss", "mask",
-                         fmt::format("[{}, 1 or {}, {}, {}]", shape[0], shape[1], shape[2], shape[3]), to_string(got));
+                         str('[', shape[0], ", 1 or ", shape[1], ", ", shape[2], ", ", shape[3], ']'), to_string(got));
       }
     }
   }

@@ -8,9 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -29,11 +28,11 @@ class GuidanceScale {
   GuidanceScale(std::string_view component, double scale, GuidanceInterval interval)
       : scale_(scale), interval_(interval) {
     if (!std::isfinite(scale)) {
-      throw ConfigError(component, "guidance_scale", "a finite value", fmt::format("{}", scale));
+      throw ConfigError(component, "guidance_scale", "a finite value", str(scale));
     }
     if (!(interval.sigma_min >= 0 && interval.sigma_min < interval.sigma_max)) {
       throw ConfigError(component, "interval", "0 <= sigma_min < sigma_max",
-                        fmt::format("{} and {}", interval.sigma_min, interval.sigma_max));
+                        str(interval.sigma_min, " and ", interval.sigma_max));
     }
   }
 

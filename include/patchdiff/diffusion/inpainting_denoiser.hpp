@@ -11,6 +11,7 @@
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/denoiser.hpp>
 #include <patchdiff/nn/conditioning.hpp>
 
@@ -35,8 +36,7 @@ class InpaintingDenoiser {
   InpaintingDenoiser(const Inner& inner, const Tensor& known, const Tensor& mask) : inner_(&inner), mask_(mask) {
     const Shape shape = Backend::shape(known);
     if (shape.size() != 4 || shape[1] != inner.image().channels) {
-      throw ShapeError("InpaintingDenoiser", "known", "[N, " + std::to_string(inner.image().channels) + ", h, w]",
-                       to_string(shape));
+      throw ShapeError("InpaintingDenoiser", "known", str("[N, ", inner.image().channels, ", h, w]"), to_string(shape));
     }
     known_ = Backend::multiply(known, mask);
   }

@@ -6,10 +6,9 @@
 #include <string>
 #include <string_view>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/describe.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/edm.hpp>
 #include <patchdiff/diffusion/formulation.hpp>
 #include <patchdiff/diffusion/iddpm.hpp>
@@ -27,7 +26,7 @@ inline Formulation named_formulation(std::string_view name,
   std::optional<Formulation> found;
   std::string known;
   const auto consider = [&](auto model) {
-    known += fmt::format("{}\"{}\"", known.empty() ? "" : ", ", model.name);
+    known += str(known.empty() ? "" : ", ", '"', model.name, '"');
     if (model.name != name) return;
     patchdiff::describe(model,
                         [&](std::string_view key, double& value, std::string_view) { value = setting(key, value); });

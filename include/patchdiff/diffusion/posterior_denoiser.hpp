@@ -9,13 +9,12 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/denoiser.hpp>
 #include <patchdiff/diffusion/differentiable_denoiser.hpp>
 #include <patchdiff/nn/conditioning.hpp>
@@ -85,7 +84,7 @@ class PosteriorDenoiser {
  private:
   static void require(bool holds, std::string_view argument, std::string_view expected, double got) {
     if (!holds || !std::isfinite(got)) {
-      throw ConfigError("PosteriorDenoiser", argument, expected, fmt::format("{}", got));
+      throw ConfigError("PosteriorDenoiser", argument, expected, str(got));
     }
   }
 

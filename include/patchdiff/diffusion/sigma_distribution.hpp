@@ -10,9 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/noise_process.hpp>
 
 namespace patchdiff {
@@ -63,10 +62,10 @@ class SigmaDistribution {
   /// Source: EDM (arXiv 2206.00364), Table 1; its defaults are -1.2 and 1.2.
   static SigmaDistribution log_normal(double p_mean, double p_std) {
     if (!std::isfinite(p_mean)) {
-      throw ConfigError("SigmaDistribution::log_normal", "p_mean", "a finite value", fmt::format("{}", p_mean));
+      throw ConfigError("SigmaDistribution::log_normal", "p_mean", "a finite value", str(p_mean));
     }
     if (!(p_std > 0) || !std::isfinite(p_std)) {
-      throw ConfigError("SigmaDistribution::log_normal", "p_std", "a finite value > 0", fmt::format("{}", p_std));
+      throw ConfigError("SigmaDistribution::log_normal", "p_std", "a finite value > 0", str(p_std));
     }
     return {"log_normal", [=](double uniform) { return std::exp(p_mean + p_std * normal_quantile(uniform)); }};
   }
@@ -74,11 +73,11 @@ class SigmaDistribution {
   /// ln sigma is uniform between those of sigma_min and sigma_max: VE's distribution.
   static SigmaDistribution log_uniform(double sigma_min, double sigma_max) {
     if (!(sigma_min > 0)) {
-      throw ConfigError("SigmaDistribution::log_uniform", "sigma_min", "a value > 0", fmt::format("{}", sigma_min));
+      throw ConfigError("SigmaDistribution::log_uniform", "sigma_min", "a value > 0", str(sigma_min));
     }
     if (!(sigma_max > sigma_min) || !std::isfinite(sigma_max)) {
-      throw ConfigError("SigmaDistribution::log_uniform", "sigma_max",
-                        fmt::format("a finite value > sigma_min = {}", sigma_min), fmt::format("{}", sigma_max));
+      throw ConfigError("SigmaDistribution::log_uniform", "sigma_max", str("a finite value > sigma_min = ", sigma_min),
+                        str(sigma_max));
     }
     return {"log_uniform", [=](double uniform) { return sigma_min * std::pow(sigma_max / sigma_min, uniform); }};
   }
@@ -94,7 +93,7 @@ class SigmaDistribution {
     if (sigmas.empty()) throw ConfigError("SigmaDistribution::uniform_over", "sigmas", "at least one value", "none");
     for (const double sigma : sigmas) {
       if (!(sigma > 0) || !std::isfinite(sigma)) {
-        throw ConfigError("SigmaDistribution::uniform_over", "sigmas", "finite values > 0", fmt::format("{}", sigma));
+        throw ConfigError("SigmaDistribution::uniform_over", "sigmas", "finite values > 0", str(sigma));
       }
     }
     return {"uniform_over", [sigmas = std::move(sigmas)](double uniform) {

@@ -10,9 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/noise_process.hpp>
 
 namespace patchdiff {
@@ -42,7 +41,7 @@ class SigmaSchedule {
   static SigmaSchedule edm(EDMSigmaOptions options = {}) {
     check_range("SigmaSchedule::edm", options.sigma_min, options.sigma_max);
     if (!(options.rho > 0) || !std::isfinite(options.rho)) {
-      throw ConfigError("SigmaSchedule::edm", "rho", "a finite value > 0", fmt::format("{}", options.rho));
+      throw ConfigError("SigmaSchedule::edm", "rho", "a finite value > 0", str(options.rho));
     }
     const double first = std::pow(options.sigma_max, 1 / options.rho);
     const double last = std::pow(options.sigma_min, 1 / options.rho);
@@ -71,9 +70,8 @@ class SigmaSchedule {
   static SigmaSchedule list(std::vector<double> sigmas) {
     return {"list", [sigmas = std::move(sigmas)](std::int64_t num_steps) {
               if (num_steps != static_cast<std::int64_t>(sigmas.size())) {
-                throw ConfigError("SigmaSchedule", "num_steps",
-                                  fmt::format("{}, one per value of the list", sigmas.size()),
-                                  std::to_string(num_steps));
+                throw ConfigError("SigmaSchedule", "num_steps", str(sigmas.size(), ", one per value of the list"),
+                                  str(num_steps));
               }
               return sigmas;
             }};
@@ -83,19 +81,18 @@ class SigmaSchedule {
   ///
   /// Errors: ConfigError for a number of steps < 1, and where the levels do not fall or are not finite and > 0.
   std::vector<double> operator()(std::int64_t num_steps) const {
-    if (num_steps < 1) throw ConfigError("SigmaSchedule", "num_steps", "at least 1", std::to_string(num_steps));
+    if (num_steps < 1) throw ConfigError("SigmaSchedule", "num_steps", "at least 1", str(num_steps));
     std::vector<double> sigmas = sigmas_(num_steps);
     if (sigmas.size() != static_cast<std::size_t>(num_steps)) {
-      throw ConfigError("SigmaSchedule", name_, fmt::format("{} values", num_steps), std::to_string(sigmas.size()));
+      throw ConfigError("SigmaSchedule", name_, str(num_steps, " values"), str(sigmas.size()));
     }
     for (std::size_t step = 0; step < sigmas.size(); ++step) {
       if (!(sigmas[step] > 0) || !std::isfinite(sigmas[step])) {
-        throw ConfigError("SigmaSchedule", name_, "finite values > 0",
-                          fmt::format("{} at step {}", sigmas[step], step));
+        throw ConfigError("SigmaSchedule", name_, "finite values > 0", str(sigmas[step], " at step ", step));
       }
       if (step > 0 && !(sigmas[step] < sigmas[step - 1])) {
         throw ConfigError("SigmaSchedule", name_, "falling values",
-                          fmt::format("{} at step {} after {}", sigmas[step], step, sigmas[step - 1]));
+                          str(sigmas[step], " at step ", step, " after ", sigmas[step - 1]));
       }
     }
     return sigmas;
@@ -116,10 +113,9 @@ class SigmaSchedule {
   }
 
   static void check_range(std::string_view component, double sigma_min, double sigma_max) {
-    if (!(sigma_min > 0)) throw ConfigError(component, "sigma_min", "a value > 0", fmt::format("{}", sigma_min));
+    if (!(sigma_min > 0)) throw ConfigError(component, "sigma_min", "a value > 0", str(sigma_min));
     if (!(sigma_max > sigma_min) || !std::isfinite(sigma_max)) {
-      throw ConfigError(component, "sigma_max", fmt::format("a finite value > sigma_min = {}", sigma_min),
-                        fmt::format("{}", sigma_max));
+      throw ConfigError(component, "sigma_max", str("a finite value > sigma_min = ", sigma_min), str(sigma_max));
     }
   }
 

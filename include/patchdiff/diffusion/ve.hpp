@@ -4,9 +4,8 @@
 #include <cmath>
 #include <string_view>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/noise_process.hpp>
 #include <patchdiff/diffusion/preconditioning.hpp>
 #include <patchdiff/diffusion/sigma_distribution.hpp>
@@ -43,10 +42,9 @@ struct VE {
   SigmaSchedule sigma_schedule() const { return SigmaSchedule::geometric(sigma_min, sigma_max); }
 
   void check() const {
-    if (!(sigma_min > 0)) throw ConfigError("VE", "sigma_min", "a value > 0", fmt::format("{}", sigma_min));
+    if (!(sigma_min > 0)) throw ConfigError("VE", "sigma_min", "a value > 0", str(sigma_min));
     if (!(sigma_max > sigma_min) || !std::isfinite(sigma_max)) {
-      throw ConfigError("VE", "sigma_max", fmt::format("a finite value > sigma_min = {}", sigma_min),
-                        fmt::format("{}", sigma_max));
+      throw ConfigError("VE", "sigma_max", str("a finite value > sigma_min = ", sigma_min), str(sigma_max));
     }
   }
 

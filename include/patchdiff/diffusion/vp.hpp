@@ -5,9 +5,8 @@
 #include <string_view>
 #include <utility>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/beta_schedule.hpp>
 #include <patchdiff/diffusion/noise_process.hpp>
 #include <patchdiff/diffusion/preconditioning.hpp>
@@ -39,13 +38,13 @@ struct VP {
   /// before.
   static VP from_range(double sigma_min, double sigma_max) {
     if (!(sigma_max > 0) || !std::isfinite(sigma_max)) {
-      throw ConfigError("VP::from_range", "sigma_max", "a finite value > 0", fmt::format("{}", sigma_max));
+      throw ConfigError("VP::from_range", "sigma_max", "a finite value > 0", str(sigma_max));
     }
     const double first = std::log1p(sigma_min * sigma_min), last = std::log1p(sigma_max * sigma_max);
     if (!(sigma_min > 0 && first < first_sampling_time * last)) {
       throw ConfigError("VP::from_range", "sigma_min",
-                        fmt::format("a value > 0 and < {:.4g}", std::sqrt(std::expm1(first_sampling_time * last))),
-                        fmt::format("{}", sigma_min));
+                        str("a value > 0 and < ", shortened(std::sqrt(std::expm1(first_sampling_time * last)), 4)),
+                        str(sigma_min));
     }
     const double beta_d = 2 * (first / first_sampling_time - last) / (first_sampling_time - 1);
     return {.beta_d = beta_d, .beta_min = last - beta_d / 2};

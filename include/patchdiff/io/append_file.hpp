@@ -13,9 +13,8 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/io/read_file.hpp>
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -49,7 +48,7 @@ class AppendFile {
       std::clearerr(file_.get());
       std::error_code ignored;
       std::filesystem::resize_file(path_, size_, ignored);
-      refuse(fmt::format("a complete {}", record_), reason);
+      refuse(str("a complete ", record_), reason);
     }
     size_ += record.size();
   }
@@ -85,7 +84,7 @@ class AppendFile {
   };
 
   [[noreturn]] void refuse(std::string_view expected, std::error_code reason) const {
-    throw FileError(component_, path_.string(), expected, fmt::format("\"{}\"", reason.message()));
+    throw FileError(component_, path_.string(), expected, str('"', reason.message(), '"'));
   }
 
   std::filesystem::path path_;

@@ -11,9 +11,8 @@
 #include <system_error>
 #include <utility>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <fcntl.h>
@@ -70,7 +69,7 @@ class AtomicFile {
     constexpr int attempts = 1000;
     for (int attempt = 0; attempt < attempts; ++attempt) {
       auto candidate = path_;
-      candidate += fmt::format(".partial{}", attempt);
+      candidate += str(".partial", attempt);
       file_ = std::fopen(candidate.string().c_str(), "wbx");
       if (file_ != nullptr) {
         partial_ = std::move(candidate);
@@ -90,7 +89,7 @@ class AtomicFile {
 
   [[noreturn]] void fail(std::string_view expected, std::error_code reason) {
     discard();
-    throw FileError(component_, path_.string(), expected, fmt::format("\"{}\"", reason.message()));
+    throw FileError(component_, path_.string(), expected, str('"', reason.message(), '"'));
   }
 
   void discard() noexcept {

@@ -13,11 +13,11 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
 #include <zlib.h>
 
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/io/load_weights.hpp>
 #include <patchdiff/io/require_version.hpp>
@@ -41,8 +41,7 @@ class CheckpointParts {
   template <HasState Part>
   CheckpointParts& add(std::string name, Part& part) {
     parts_.push_back([name = std::move(name), &part](const Visitor& visit) {
-      part.visit_state(
-          [&](std::string_view tensor, Tensor& value) { visit(fmt::format("{}.{}", name, tensor), value); });
+      part.visit_state([&](std::string_view tensor, Tensor& value) { visit(str(name, '.', tensor), value); });
     });
     if constexpr (requires(const TrainState& state) { part.resume(state); }) {
       resumed_.push_back([&part](const TrainState& state) { part.resume(state); });
@@ -108,7 +107,7 @@ class Checkpoint {
     const Settings& metadata = file_.metadata();
     const auto value_of = [&](const std::string& key) {
       const auto found = metadata.find(key);
-      if (found == metadata.end()) refuse("a checkpoint of patchdiff", fmt::format("no \"{}\" in the metadata", key));
+      if (found == metadata.end()) refuse("a checkpoint of patchdiff", str("no \"", key, "\" in the metadata"));
       return found->second;
     };
     if (value_of("format") != format) refuse("a checkpoint of patchdiff", value_of("format"));
@@ -121,7 +120,7 @@ class Checkpoint {
     Settings checksums = texts(value_of("checksums"));
     for (const SafetensorsTensor& tensor : file_.tensors()) {
       if (checksums[tensor.name] != checksum(file_.read(tensor))) {
-        refuse("tensors as they were written", fmt::format("another \"{}\"", tensor.name));
+        refuse("tensors as they were written", str("another \"", tensor.name, '"'));
       }
     }
   }
@@ -170,7 +169,7 @@ class Checkpoint {
   }
 
   static std::string checksum(std::span<const std::byte> bytes) {
-    return fmt::format("{:08x}", crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
+    return padded(crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()), 8, 16);
   }
 
   static std::string checksum(const Settings& metadata) {

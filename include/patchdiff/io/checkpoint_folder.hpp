@@ -14,11 +14,10 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/log.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/io/checkpoint.hpp>
 
@@ -30,7 +29,7 @@ class CheckpointFolder {
   /// Uses a folder that exists; keeps the last `keep` checkpoints. Errors: ConfigError for fewer than 1.
   explicit CheckpointFolder(std::filesystem::path folder, std::int64_t keep = 2)
       : folder_(std::move(folder)), keep_(static_cast<std::size_t>(keep)) {
-    if (keep < 1) throw ConfigError("CheckpointFolder", "keep", "at least 1", fmt::format("{}", keep));
+    if (keep < 1) throw ConfigError("CheckpointFolder", "keep", "at least 1", str(keep));
   }
 
   /// Writes a checkpoint, then removes those that are older than the last `keep`, and what a killed writer left.
@@ -38,7 +37,7 @@ class CheckpointFolder {
   /// Errors: FileError, which loses nothing that was saved.
   template <Backend B>
   void save(const CheckpointParts<B>& parts, const TrainState& state, const Checkpoint::Settings& settings = {}) const {
-    Checkpoint::save(folder_ / fmt::format("{}{}{}", stem, state.step, suffix), parts, state, settings);
+    Checkpoint::save(folder_ / str(stem, state.step, suffix), parts, state, settings);
     const auto found = checkpoints();
     std::size_t kept = 0;
     for (auto newest = found.rbegin(); newest != found.rend(); ++newest) {
@@ -64,7 +63,7 @@ class CheckpointFolder {
     }
     if (found.empty()) return std::nullopt;
     throw DataError("CheckpointFolder", folder_.string(), "a checkpoint that is whole",
-                    fmt::format("{} damaged: remove them to begin anew", found.size()));
+                    str(found.size(), " damaged: remove them to begin anew"));
   }
 
   /// Removes every checkpoint, once a run is over.
@@ -108,8 +107,7 @@ class CheckpointFolder {
       entry.increment(refused);
     }
     if (refused) {
-      throw FileError("CheckpointFolder", folder_.string(), "a readable folder",
-                      fmt::format("\"{}\"", refused.message()));
+      throw FileError("CheckpointFolder", folder_.string(), "a readable folder", str('"', refused.message(), '"'));
     }
     return found;
   }

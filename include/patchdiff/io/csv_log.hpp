@@ -10,10 +10,8 @@
 #include <type_traits>
 #include <vector>
 
-#include <fmt/core.h>
-#include <fmt/ranges.h>
-
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/io/append_file.hpp>
 
 namespace patchdiff {
@@ -31,7 +29,7 @@ class CsvLog {
    public:
     /// Any arithmetic value.
     template <class Value, class = std::enable_if_t<std::is_arithmetic_v<Value>>>
-    Number(Value value) : text_(fmt::format("{}", value)) {}
+    Number(Value value) : text_(str(value)) {}
 
     const std::string& text() const noexcept { return text_; }
 
@@ -42,12 +40,12 @@ class CsvLog {
   /// Opens the log; a new one gets its first line, the names of the columns.
   CsvLog(const std::filesystem::path& path, const std::vector<std::string>& columns)
       : columns_(checked_count(columns)), file_(path, "CsvLog", "line") {
-    const std::string header = fmt::format("{}\n", fmt::join(columns, ","));
+    const std::string header = str(join(columns, ","), '\n');
     const std::string text = file_.text();
     const std::string_view whole = std::string_view(text).substr(0, text.rfind('\n') + 1);
     if (whole.empty() ? !header.starts_with(text) : !whole.starts_with(header)) {
-      throw DataError("CsvLog", path.string(), fmt::format("a log of \"{}\"", header.substr(0, header.size() - 1)),
-                      fmt::format("\"{}\"", text.substr(0, std::min<std::size_t>(text.find('\n'), 80))));
+      throw DataError("CsvLog", path.string(), str("a log of \"", header.substr(0, header.size() - 1), '"'),
+                      str('"', text.substr(0, std::min<std::size_t>(text.find('\n'), 80)), '"'));
     }
     file_.cut(whole.size());
     if (whole.empty()) file_.append(header);
@@ -56,7 +54,7 @@ class CsvLog {
   /// Adds one line, in the order of the columns.
   void append(const std::vector<Number>& row) {
     if (row.size() != columns_) {
-      throw ShapeError("CsvLog", "row", fmt::format("{} values", columns_), fmt::format("{}", row.size()));
+      throw ShapeError("CsvLog", "row", str(columns_, " values"), str(row.size()));
     }
     std::string line;
     for (const Number& number : row) line.append(number.text()).push_back(',');
@@ -74,7 +72,7 @@ class CsvLog {
     for (const std::string& name : columns) {
       if (name.empty() || name.find_first_of(",\"\r\n") != std::string::npos || !names.insert(name).second) {
         throw ConfigError("CsvLog", "columns", "different names without commas, quotes and line ends",
-                          fmt::format("\"{}\"", name));
+                          str('"', name, '"'));
       }
     }
     return columns.size();

@@ -12,10 +12,10 @@
 #include <string_view>
 #include <vector>
 
-#include <fmt/core.h>
 #include <zlib.h>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -61,11 +61,11 @@ inline std::vector<std::byte> gunzip(std::span<const std::byte> compressed, cons
       if (stream.avail_in == 0 && next == compressed.size()) return bytes;
       inflateReset(&stream);
     } else if (status == Z_BUF_ERROR) {
-      refuse("a whole gzip file", fmt::format("one that ends early, after {} bytes", compressed.size()));
+      refuse("a whole gzip file", str("one that ends early, after ", compressed.size(), " bytes"));
     } else if (status == Z_MEM_ERROR) {
       throw std::bad_alloc{};
     } else if (status != Z_OK) {
-      refuse("a sound gzip file", fmt::format("\"{}\"", stream.msg != nullptr ? stream.msg : "a preset dictionary"));
+      refuse("a sound gzip file", str('"', stream.msg != nullptr ? stream.msg : "a preset dictionary", '"'));
     }
   }
   return bytes;

@@ -9,11 +9,10 @@
 #include <string_view>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/io/picture.hpp>
 
 namespace patchdiff {
@@ -56,7 +55,7 @@ class ImageGrid {
  private:
   static void require(std::string_view name, std::int64_t value, std::int64_t minimum, std::int64_t maximum) {
     if (value >= minimum && value <= maximum) return;
-    throw ConfigError("ImageGrid", name, fmt::format("{} to {}", minimum, maximum), fmt::format("{}", value));
+    throw ConfigError("ImageGrid", name, str(minimum, " to ", maximum), str(value));
   }
 
   template <class Scalar>
@@ -65,12 +64,11 @@ class ImageGrid {
         shape.size() == 4 && (shape[1] == 1 || shape[1] == 3) && *std::min_element(shape.begin(), shape.end()) > 0;
     if (!sound) throw ShapeError("ImageGrid", "shape", "[N, C, H, W] with C 1 or 3", to_string(shape));
     if (static_cast<std::int64_t>(images.size()) != element_count(shape)) {
-      throw ShapeError("ImageGrid", "images", fmt::format("{} values", element_count(shape)),
-                       fmt::format("{}", images.size()));
+      throw ShapeError("ImageGrid", "images", str(element_count(shape), " values"), str(images.size()));
     }
     const auto nan = std::find_if(images.begin(), images.end(), [](Scalar value) { return std::isnan(value); });
     if (nan != images.end()) {
-      throw DataError("ImageGrid", "images", "numbers", fmt::format("NaN at index {}", nan - images.begin()));
+      throw DataError("ImageGrid", "images", "numbers", str("NaN at index ", nan - images.begin()));
     }
   }
 

@@ -11,11 +11,10 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/io/append_file.hpp>
 #include <patchdiff/io/json_quoted.hpp>
 
@@ -37,7 +36,7 @@ class JsonLinesLog {
    public:
     /// Any arithmetic value.
     template <class Number, class = std::enable_if_t<std::is_arithmetic_v<Number>>>
-    Value(Number value) : json_(fmt::format("{}", value)) {
+    Value(Number value) : json_(str(value)) {
       if constexpr (std::is_floating_point_v<Number>) {
         if (!std::isfinite(value)) json_ = "null";
       }
@@ -58,7 +57,7 @@ class JsonLinesLog {
     const std::string first = text.substr(0, first_end);
     const bool ours = first_end == std::string::npos ? text.empty() || text.front() == '{' : is_object(first);
     if (!ours) {
-      throw DataError(component, path.string(), "a log of JSON objects", fmt::format("\"{}\"", first.substr(0, 80)));
+      throw DataError(component, path.string(), "a log of JSON objects", str('"', first.substr(0, 80), '"'));
     }
     const std::size_t last = text.rfind('\n') + 1;
     if (is_object(text.substr(last))) {
@@ -75,9 +74,9 @@ class JsonLinesLog {
     for (const auto& [name, value] : fields) {
       const std::string quoted = json_quoted(component, name);
       if (!names.insert(name).second) throw DataError(component, "fields", "each name once", quoted);
-      items.push_back(fmt::format("{}:{}", quoted, value.json()));
+      items.push_back(str(quoted, ':', value.json()));
     }
-    file_.append(fmt::format("{{{}}}\n", fmt::join(items, ",")));
+    file_.append(str('{', join(items, ","), "}\n"));
   }
 
   /// Waits until the lines are on the disk.

@@ -11,10 +11,10 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/io/json_depth.hpp>
 #include <patchdiff/io/read_file.hpp>
 
@@ -42,12 +42,12 @@ inline std::optional<FileLabels> read_label_file(const std::filesystem::path& pa
   const std::vector<std::byte> bytes =
       read_file(path, {.component = "read_label_file", .maximum_bytes = maximum_bytes});
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (!is_shallow_json(text)) refuse(fmt::format("JSON of at most {} levels", most_json_levels), "more");
+  if (!is_shallow_json(text)) refuse(str("JSON of at most ", most_json_levels, " levels"), "more");
   Json json;
   try {
     json = Json::parse(text);
   } catch (const Json::parse_error& error) {
-    refuse("JSON", fmt::format("an error at byte {}", error.byte));
+    refuse("JSON", str("an error at byte ", error.byte));
   } catch (const Json::exception& error) {
     refuse("JSON of numbers that double holds", error.what());
   }
@@ -61,10 +61,10 @@ inline std::optional<FileLabels> read_label_file(const std::filesystem::path& pa
     if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string()) refuse("[\"path\", class]", excerpt(entry));
     constexpr std::uint64_t most_classes = std::uint64_t{1} << 31;
     if (!entry[1].is_number_unsigned() || entry[1].get<std::uint64_t>() >= most_classes) {
-      refuse(fmt::format("a class from 0 to {} for {}", most_classes - 1, excerpt(entry[0])), excerpt(entry[1]));
+      refuse(str("a class from 0 to ", most_classes - 1, " for ", excerpt(entry[0])), excerpt(entry[1]));
     }
     if (!labels.emplace(entry[0].get<std::string>(), entry[1].get<std::int64_t>()).second) {
-      refuse("each file once", fmt::format("{} again", excerpt(entry[0])));
+      refuse("each file once", str(excerpt(entry[0]), " again"));
     }
   }
   return labels;

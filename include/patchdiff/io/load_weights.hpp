@@ -10,12 +10,10 @@
 #include <string_view>
 #include <vector>
 
-#include <fmt/core.h>
-#include <fmt/ranges.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/io/safetensors_reader.hpp>
 #include <patchdiff/io/safetensors_tensor.hpp>
 #include <patchdiff/io/safetensors_type.hpp>
@@ -70,27 +68,26 @@ void load_weights(Net& net, const SafetensorsReader& file, const std::string& pa
   std::set<std::string, std::less<>> expected;
   std::vector<std::string> faults;
   net.visit_state([&](std::string_view name, typename B::Tensor& value) {
-    const std::string full = fmt::format("{}{}", prefix, name);
+    const std::string full = str(prefix, name);
     const SafetensorsTensor* stored = file.find(full);
     if (stored == nullptr) {
-      faults.push_back(fmt::format("no {}", full));
+      faults.push_back(str("no ", full));
     } else if (stored->shape != B::shape(value)) {
-      faults.push_back(
-          fmt::format("{} of {} instead of {}", full, to_string(stored->shape), to_string(B::shape(value))));
+      faults.push_back(str(full, " of ", to_string(stored->shape), " instead of ", to_string(B::shape(value))));
     } else if (!stored->has_numbers()) {
-      faults.push_back(fmt::format("{} of type {}", full, to_string(stored->type)));
+      faults.push_back(str(full, " of type ", to_string(stored->type)));
     }
     expected.insert(full);
   });
   for (const SafetensorsTensor& tensor : file.tensors()) {
-    if (!expected.contains(tensor.name)) faults.push_back(fmt::format("an unknown {}", tensor.name));
+    if (!expected.contains(tensor.name)) faults.push_back(str("an unknown ", tensor.name));
   }
   if (!faults.empty()) {
-    throw DataError("load_weights", path, "the network's weights", fmt::format("{}", fmt::join(faults, "; ")));
+    throw DataError("load_weights", path, "the network's weights", str(join(faults, "; ")));
   }
   file.require_unchanged();
   net.visit_state([&](std::string_view name, typename B::Tensor& value) {
-    assign_stored<B>(value, file, file.at(fmt::format("{}{}", prefix, name)));
+    assign_stored<B>(value, file, file.at(str(prefix, name)));
   });
   file.require_unchanged();
 }

@@ -12,9 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/io/read_file.hpp>
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -106,7 +105,7 @@ class MappedFile {
   void require_system(bool succeeded) const {
     if (succeeded) return;
     const std::error_code reason{errno, std::generic_category()};
-    throw FileError(component_, path_, "a readable file", fmt::format("\"{}\"", reason.message()));
+    throw FileError(component_, path_, "a readable file", str('"', reason.message(), '"'));
   }
 
   void open(const std::filesystem::path& path) {

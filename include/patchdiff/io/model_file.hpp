@@ -9,12 +9,10 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-#include <fmt/ranges.h>
-
 #include <patchdiff/core/average_info.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/random_stream.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/denoiser_wrapper.hpp>
 #include <patchdiff/io/load_weights.hpp>
 #include <patchdiff/io/require_version.hpp>
@@ -67,14 +65,14 @@ DenoiserWrapper<Net> load(const SafetensorsReader& file, const std::string& sour
     if (found == file.metadata().end()) {
       const std::vector<SafetensorsTensor>& tensors = file.tensors();
       throw DataError("model_file", source, "a patchdiff model",
-                      fmt::format("no \"{}\" in the metadata, beside {} tensors{}", key, tensors.size(),
-                                  tensors.empty() ? "" : fmt::format(" such as \"{}\"", tensors.front().name)));
+                      str("no \"", key, "\" in the metadata, beside ", tensors.size(), " tensors",
+                          tensors.empty() ? "" : str(" such as \"", tensors.front().name, '"')));
     }
     return found->second;
   };
   const auto require = [&](const std::string& key, std::string_view expected) {
     if (const std::string got = value_of(key); got != expected) {
-      throw DataError("model_file", source, fmt::format("{} \"{}\"", key, expected), '"' + got + '"');
+      throw DataError("model_file", source, str(key, " \"", expected, '"'), '"' + got + '"');
     }
   };
   require("format", "patchdiff");
@@ -84,7 +82,7 @@ DenoiserWrapper<Net> load(const SafetensorsReader& file, const std::string& sour
   std::optional<Net> network;
   std::vector<std::string> known;
   for_each_network<Net>([&]<class Kind>() {
-    known.push_back(fmt::format("\"{}\"", Kind::name));
+    known.push_back(str('"', Kind::name, '"'));
     if (name != Kind::name) return;
     auto options = settings_json::options<typename Kind::Options>(settings, source);
     if constexpr (requires { Kind::unfilled(std::move(options), device); }) {
@@ -94,7 +92,7 @@ DenoiserWrapper<Net> load(const SafetensorsReader& file, const std::string& sour
     }
   });
   if (!network) {
-    throw DataError("model_file", source, fmt::format("network {}", fmt::join(known, " or ")), '"' + name + '"');
+    throw DataError("model_file", source, str("network ", join(known, " or ")), '"' + name + '"');
   }
   auto denoiser_settings = settings_json::options<DenoiserOptions>(value_of("denoiser_settings"), source);
   DenoiserWrapper<Net> denoiser(std::move(*network), std::move(denoiser_settings));

@@ -10,11 +10,9 @@
 #include <string_view>
 #include <utility>
 
-#include <fmt/core.h>
-#include <fmt/ranges.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/io/atomic_file.hpp>
 
 namespace patchdiff {
@@ -29,8 +27,7 @@ class NpyWriter {
       : file_(path, component), missing_(element_count(shape)) {
     static_assert(std::endian::native == std::endian::little);
     const std::string_view comma = shape.size() == 1 ? "," : "";
-    std::string header =
-        fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}{}), }}", fmt::join(shape, ", "), comma);
+    std::string header = str("{'descr': '<f4', 'fortran_order': False, 'shape': (", join(shape, ", "), comma, "), }");
     constexpr std::size_t before = 10, alignment = 64;
     header.append((alignment - (before + header.size() + 1) % alignment) % alignment, ' ').push_back('\n');
     file_.write(std::string_view("\x93NUMPY\x01\0", 8));
@@ -56,7 +53,7 @@ class NpyWriter {
   static constexpr const char* component = "NpyWriter";
 
   [[noreturn]] void refuse(std::int64_t got) const {
-    throw ShapeError(component, "values", fmt::format("{} more", missing_), fmt::format("{}", got));
+    throw ShapeError(component, "values", str(missing_, " more"), str(got));
   }
 
   AtomicFile file_;

@@ -13,11 +13,11 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
 #include <png.h>
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/io/atomic_file.hpp>
 #include <patchdiff/io/picture.hpp>
 #include <patchdiff/io/png_error.hpp>
@@ -98,8 +98,7 @@ inline std::vector<std::byte> encode_png(const Picture& picture, const std::map<
   }
   const auto count = static_cast<std::uint64_t>(height) * static_cast<std::uint64_t>(width * channels);
   if (picture.pixels.size() != count) {
-    throw ShapeError("encode_png", "picture", fmt::format("{} bytes of pixels", count),
-                     fmt::format("{}", picture.pixels.size()));
+    throw ShapeError("encode_png", "picture", str(count, " bytes of pixels"), str(picture.pixels.size()));
   }
 
   std::vector<png_text> chunks;
@@ -109,10 +108,10 @@ inline std::vector<std::byte> encode_png(const Picture& picture, const std::map<
     if (key.empty() || key.size() > 79 || !printable || key.front() == ' ' || key.back() == ' ' ||
         key.find("  ") != std::string::npos) {
       throw DataError("encode_png", "text", "keys of 1 to 79 printable characters, single spaces inside",
-                      fmt::format("\"{}\"", key));
+                      str('"', key, '"'));
     }
     if (value.find('\0') != std::string::npos) {
-      throw DataError("encode_png", "text", fmt::format("a text for \"{}\" without zero bytes", key), "one");
+      throw DataError("encode_png", "text", str("a text for \"", key, "\" without zero bytes"), "one");
     }
     png_text chunk{};
     chunk.compression = PNG_ITXT_COMPRESSION_NONE;
@@ -124,7 +123,7 @@ inline std::vector<std::byte> encode_png(const Picture& picture, const std::map<
 
   PngEncoder encoder;
   if (!encoder.run(picture, chunks)) {
-    throw DataError("encode_png", "picture", "one that libpng can write", fmt::format("\"{}\"", encoder.message()));
+    throw DataError("encode_png", "picture", "one that libpng can write", str('"', encoder.message(), '"'));
   }
   return encoder.take_bytes();
 }

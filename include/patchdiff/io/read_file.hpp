@@ -13,9 +13,8 @@
 #include <system_error>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -33,11 +32,11 @@ struct ReadFileOptions {
 inline std::vector<std::byte> read_file(const std::filesystem::path& path, const ReadFileOptions& options = {}) {
   const auto refuse = [&] {
     const std::error_code reason{errno, std::generic_category()};
-    throw FileError(options.component, path.string(), "a readable file", fmt::format("\"{}\"", reason.message()));
+    throw FileError(options.component, path.string(), "a readable file", str('"', reason.message(), '"'));
   };
   const auto require_room = [&](std::uint64_t size) {
     if (size <= options.maximum_bytes) return;
-    throw DataError(options.component, path.string(), fmt::format("at most {} bytes", options.maximum_bytes), "more");
+    throw DataError(options.component, path.string(), str("at most ", options.maximum_bytes, " bytes"), "more");
   };
 
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file{std::fopen(path.string().c_str(), "rb"), std::fclose};

@@ -15,11 +15,9 @@
 #include <string_view>
 #include <system_error>
 
-#include <fmt/core.h>
-#include <fmt/ranges.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/io/decoded_picture.hpp>
 #include <patchdiff/io/jpeg_decoder.hpp>
 #include <patchdiff/io/png_decoder.hpp>
@@ -51,8 +49,9 @@ class PictureFile {
     const std::span<const std::uint8_t> start = std::span(bytes).first(count);
     if (starts_with(start, PngDecoder::signature)) return decode<PngDecoder>(pixels);
     if (starts_with(start, JpegDecoder::signature)) return decode<JpegDecoder>(pixels);
-    refuse("a PNG or JPEG file",
-           start.empty() ? "an empty file" : fmt::format("one that starts with {:02x}", fmt::join(start, " ")));
+    std::string letters;
+    for (const std::uint8_t byte : start) letters += ' ' + padded(byte, 2, 16);
+    refuse("a PNG or JPEG file", start.empty() ? "an empty file" : str("one that starts with", letters));
   }
 
   template <class Decoder>
@@ -62,7 +61,7 @@ class PictureFile {
     if (!decoder.misfit().empty()) refuse("a grey or RGB picture", decoder.misfit());
     DecodedPicture picture{.shape = decoder.shape()};
     if (pixel_count(picture.shape.size()) > limits_.pixels) {
-      refuse(fmt::format("at most {} pixels", limits_.pixels), to_string(picture.shape.size()));
+      refuse(str("at most ", limits_.pixels, " pixels"), to_string(picture.shape.size()));
     }
     if (!pixels) return picture;
     picture.values.resize(static_cast<std::size_t>(value_count(picture.shape)));
@@ -80,7 +79,7 @@ class PictureFile {
 
   [[noreturn]] void refuse_to_read() const {
     const std::error_code reason{errno, std::generic_category()};
-    throw FileError("read_picture", path_, "a readable file", fmt::format("\"{}\"", reason.message()));
+    throw FileError("read_picture", path_, "a readable file", str('"', reason.message(), '"'));
   }
 
   /// A machine's trouble is none of the file's: whoever skips damaged files must not skip this one.
@@ -88,7 +87,7 @@ class PictureFile {
   [[noreturn]] void refuse_damage(const Decoder& decoder) const {
     if (std::ferror(stream_.get()) != 0) refuse_to_read();
     if (decoder.out_of_memory()) throw std::bad_alloc{};
-    refuse(fmt::format("a sound {} file", Decoder::format), fmt::format("\"{}\"", decoder.message()));
+    refuse(str("a sound ", Decoder::format, " file"), str('"', decoder.message(), '"'));
   }
 
   std::string path_;

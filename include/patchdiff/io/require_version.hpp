@@ -4,9 +4,8 @@
 #include <string>
 #include <string_view>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -19,11 +18,11 @@ inline void require_version(std::string_view component, const std::string& file,
   if (got == known) return;
   const bool number = !got.empty() && got.find_first_not_of("0123456789") == std::string_view::npos;
   const bool is_newer = got.size() != known.size() ? got.size() > known.size() : got > known;
-  const std::string expected = fmt::format("version {}", known);
-  if (!number) throw DataError(component, file, expected, fmt::format("\"{}\"", got));
-  throw VersionError(component, file, expected,
-                     is_newer ? fmt::format("{}, of a newer patchdiff: use that one", got)
-                              : fmt::format("{}, of an older patchdiff: {}", got, older));
+  const std::string expected = str("version ", known);
+  if (!number) throw DataError(component, file, expected, str('"', got, '"'));
+  throw VersionError(
+      component, file, expected,
+      is_newer ? str(got, ", of a newer patchdiff: use that one") : str(got, ", of an older patchdiff: ", older));
 }
 
 }  // namespace patchdiff

@@ -11,10 +11,10 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/io/safetensors_tensor.hpp>
 
 namespace patchdiff {
@@ -41,7 +41,7 @@ class SafetensorsHeaderParser {
     SafetensorsHeaderParser parser{path};
     // nlohmann takes a zero byte for the end of the text.
     if (const auto zero = text.find('\0'); zero != std::string_view::npos) {
-      parser.refuse("a header of JSON", fmt::format("a zero byte at byte {}", zero));
+      parser.refuse("a header of JSON", str("a zero byte at byte ", zero));
     }
     nlohmann::json::sax_parse(text.begin(), text.end(), &parser);
     return std::move(parser.header_);
@@ -50,7 +50,7 @@ class SafetensorsHeaderParser {
   // What nlohmann calls.
   bool null() { return refuse_value("null"); }
   bool boolean(bool) { return refuse_value("a boolean"); }
-  bool number_integer(std::int64_t value) { return refuse_value(fmt::format("{}", value)); }
+  bool number_integer(std::int64_t value) { return refuse_value(str(value)); }
   bool number_float(double, const std::string& text) { return refuse_value(text); }
   bool binary(const nlohmann::json::binary_t&) { return refuse_value("binary data"); }
 
@@ -60,7 +60,7 @@ class SafetensorsHeaderParser {
     } else if (level_ == Level::offsets && offsets_ < 2) {
       (offsets_++ == 0 ? item().begin : item().end) = value;
     } else {
-      refuse_value(fmt::format("{}", value));
+      refuse_value(str(value));
     }
     return true;
   }
@@ -70,7 +70,7 @@ class SafetensorsHeaderParser {
       header_.metadata[field_] = value;
     } else if (level_ == Level::tensor && field_ == "dtype") {
       const auto type = safetensors_type(value);
-      if (!type) refuse(expectation(), fmt::format("\"{}\"", value));
+      if (!type) refuse(expectation(), str('"', value, '"'));
       item().entry.type = *type;
     } else {
       refuse_value("a string");
@@ -93,15 +93,15 @@ class SafetensorsHeaderParser {
 
   bool key(const std::string& key) {
     if (level_ == Level::header) {
-      if (!names_.insert(key).second) refuse("each tensor once", fmt::format("\"{}\" again", key));
+      if (!names_.insert(key).second) refuse("each tensor once", str('"', key, "\" again"));
       name_ = key;
       return true;
     }
     if (level_ == Level::tensor && key != "dtype" && key != "shape" && key != "data_offsets") {
-      refuse(fmt::format("dtype, shape and data_offsets of \"{}\"", name_), fmt::format("\"{}\"", key));
+      refuse(str("dtype, shape and data_offsets of \"", name_, '"'), str('"', key, '"'));
     }
     if (!fields_.insert(key).second) {
-      refuse(fmt::format("each key of \"{}\" once", name_), fmt::format("\"{}\" again", key));
+      refuse(str("each key of \"", name_, "\" once"), str('"', key, "\" again"));
     }
     field_ = key;
     return true;
@@ -109,7 +109,7 @@ class SafetensorsHeaderParser {
 
   bool end_object() {
     if (level_ == Level::tensor && fields_.size() < 3) {
-      refuse(fmt::format("dtype, shape and data_offsets of \"{}\"", name_), fmt::format("{} of them", fields_.size()));
+      refuse(str("dtype, shape and data_offsets of \"", name_, '"'), str(fields_.size(), " of them"));
     }
     level_ = level_ == Level::header ? Level::file : Level::header;
     return true;
@@ -128,13 +128,13 @@ class SafetensorsHeaderParser {
   }
 
   bool end_array() {
-    if (level_ == Level::offsets && offsets_ < 2) refuse(expectation(), fmt::format("{} of them", offsets_));
+    if (level_ == Level::offsets && offsets_ < 2) refuse(expectation(), str(offsets_, " of them"));
     level_ = Level::tensor;
     return true;
   }
 
   bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception&) {
-    refuse("a header of JSON", fmt::format("an error at byte {}", position));
+    refuse("a header of JSON", str("an error at byte ", position));
   }
 
  private:
@@ -155,14 +155,14 @@ class SafetensorsHeaderParser {
   std::string expectation() const {
     switch (level_) {
       case Level::file: return "a header that is a JSON object";
-      case Level::header: return fmt::format("an object for \"{}\"", name_);
-      case Level::metadata: return fmt::format("a string for \"{}\" in the metadata", field_);
-      case Level::shape: return fmt::format("whole sizes in the shape of \"{}\"", name_);
-      case Level::offsets: return fmt::format("two whole data_offsets of \"{}\"", name_);
+      case Level::header: return str("an object for \"", name_, '"');
+      case Level::metadata: return str("a string for \"", field_, "\" in the metadata");
+      case Level::shape: return str("whole sizes in the shape of \"", name_, '"');
+      case Level::offsets: return str("two whole data_offsets of \"", name_, '"');
       case Level::tensor: break;
     }
-    if (field_ == "dtype") return fmt::format("a known dtype of \"{}\"", name_);
-    return fmt::format("a list as {} of \"{}\"", field_, name_);
+    if (field_ == "dtype") return str("a known dtype of \"", name_, '"');
+    return str("a list as ", field_, " of \"", name_, '"');
   }
 
   std::string path_;

@@ -15,10 +15,9 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/io/mapped_file.hpp>
 #include <patchdiff/io/safetensors_header.hpp>
 #include <patchdiff/io/safetensors_tensor.hpp>
@@ -67,7 +66,7 @@ class SafetensorsReader {
   /// The tensor of that name. Errors: DataError if there is none.
   const SafetensorsTensor& at(std::string_view name) const {
     const SafetensorsTensor* tensor = find(name);
-    if (tensor == nullptr) refuse(fmt::format("a tensor \"{}\"", name), fmt::format("{} others", tensors_.size()));
+    if (tensor == nullptr) refuse(str("a tensor \"", name, '"'), str(tensors_.size(), " others"));
     return *tensor;
   }
 
@@ -89,13 +88,13 @@ class SafetensorsReader {
   }
 
   void parse(std::span<const std::byte> bytes) {
-    if (bytes.size() < length_size) refuse("at least 8 bytes", fmt::format("{}", bytes.size()));
+    if (bytes.size() < length_size) refuse("at least 8 bytes", str(bytes.size()));
     std::uint64_t length = 0;
     std::memcpy(&length, bytes.data(), length_size);
     const std::uint64_t maximum = std::min<std::uint64_t>(bytes.size() - length_size, maximum_header);
     if (length > maximum) {
       const std::string_view other = kind_of(bytes);
-      refuse(fmt::format("a header of at most {} bytes", maximum), other.empty() ? fmt::format("{}", length) : other);
+      refuse(str("a header of at most ", maximum, " bytes"), other.empty() ? str(length) : other);
     }
 
     const auto header_size = static_cast<std::size_t>(length);
@@ -123,23 +122,22 @@ class SafetensorsReader {
     tensors_.reserve(items.size());
     for (auto& [entry, begin, end] : items) {
       if (begin > end || end > data.size()) {
-        refuse(fmt::format("data_offsets of \"{}\" in {} bytes", entry.name, data.size()),
-               fmt::format("[{}, {}]", begin, end));
+        refuse(str("data_offsets of \"", entry.name, "\" in ", data.size(), " bytes"), str('[', begin, ", ", end, ']'));
       }
       const auto bytes = byte_count(entry);
       if (bytes != end - begin) {
-        refuse(fmt::format("{} bytes of \"{}\"", end - begin, entry.name),
-               fmt::format("{} of shape {}", to_string(entry.type), to_string(entry.shape)));
+        refuse(str(end - begin, " bytes of \"", entry.name, '"'),
+               str(to_string(entry.type), " of shape ", to_string(entry.shape)));
       }
       if (begin != offset) {
-        refuse(fmt::format("\"{}\" to start at byte {}", entry.name, offset), fmt::format("{}", begin));
+        refuse(str('"', entry.name, "\" to start at byte ", offset), str(begin));
       }
       offset = end;
       index_.emplace(entry.name, tensors_.size());
       const auto view = data.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
       tensors_.push_back({std::move(entry), view});
     }
-    if (offset != data.size()) refuse(fmt::format("{} bytes of data", offset), fmt::format("{}", data.size()));
+    if (offset != data.size()) refuse(str(offset, " bytes of data"), str(data.size()));
   }
 
   std::string path_;

@@ -12,10 +12,9 @@
 #include <type_traits>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/io/safetensors_type.hpp>
 
 namespace patchdiff {
@@ -74,7 +73,7 @@ struct SafetensorsTensor : SafetensorsEntry {
   /// Errors: ShapeError where it has fewer.
   SafetensorsTensor rows(std::int64_t first, std::int64_t count) const {
     if (shape.empty() || first < 0 || count < 0 || count > shape[0] - first) {
-      throw ShapeError("SafetensorsTensor", name, fmt::format("{} rows from {} on", count, first), to_string(shape));
+      throw ShapeError("SafetensorsTensor", name, str(count, " rows from ", first, " on"), to_string(shape));
     }
     SafetensorsTensor part = *this;
     part.shape[0] = count;

@@ -16,11 +16,9 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-#include <fmt/ranges.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/io/atomic_file.hpp>
 #include <patchdiff/io/json_quoted.hpp>
 #include <patchdiff/io/safetensors_tensor.hpp>
@@ -56,7 +54,7 @@ class SafetensorsWriter {
     const SafetensorsEntry& entry = entries_[next_];
     const std::uint64_t expected = byte_count(entry).value();
     if (data.size() != expected) {
-      throw ShapeError(component, entry.name, fmt::format("{} bytes", expected), fmt::format("{}", data.size()));
+      throw ShapeError(component, entry.name, str(expected, " bytes"), str(data.size()));
     }
     file_.write(data);
     ++next_;
@@ -73,8 +71,8 @@ class SafetensorsWriter {
   static constexpr std::string_view metadata_name = "__metadata__";
 
   [[noreturn]] void refuse_count() const {
-    throw DataError(component, "tensors", fmt::format("{} calls of write", entries_.size()),
-                    next_ == entries_.size() ? "one more" : fmt::format("{}", next_));
+    throw DataError(component, "tensors", str(entries_.size(), " calls of write"),
+                    next_ == entries_.size() ? "one more" : str(next_));
   }
 
   static std::vector<SafetensorsEntry> in_file_order(std::vector<SafetensorsEntry> entries) {
@@ -98,17 +96,17 @@ class SafetensorsWriter {
     std::vector<std::string> items;
     if (!metadata.empty()) {
       std::vector<std::string> pairs;
-      for (const auto& [key, value] : metadata) pairs.push_back(fmt::format("{}:{}", quoted(key), quoted(value)));
-      items.push_back(fmt::format("\"{}\":{{{}}}", metadata_name, fmt::join(pairs, ",")));
+      for (const auto& [key, value] : metadata) pairs.push_back(str(quoted(key), ':', quoted(value)));
+      items.push_back(str('"', metadata_name, "\":{", join(pairs, ","), '}'));
     }
     std::uint64_t offset = 0;
     for (const SafetensorsEntry& entry : entries_) {
       const std::uint64_t end = offset + byte_count(entry).value();
-      items.push_back(fmt::format(R"({}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})", quoted(entry.name),
-                                  to_string(entry.type), fmt::join(entry.shape, ","), offset, end));
+      items.push_back(str(quoted(entry.name), ":{\"dtype\":\"", to_string(entry.type), "\",\"shape\":[",
+                          join(entry.shape, ","), "],\"data_offsets\":[", offset, ',', end, "]}"));
       offset = end;
     }
-    std::string text = fmt::format("{{{}}}", fmt::join(items, ","));
+    std::string text = str('{', join(items, ","), '}');
     text.resize((text.size() + 7) / 8 * 8, ' ');
     return text;
   }

@@ -9,9 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/io/safetensors_writer.hpp>
 #include <patchdiff/nn/network.hpp>
 
@@ -28,7 +27,7 @@ void save_weights(Net& net, const std::filesystem::path& path, std::string_view 
   std::vector<SafetensorsEntry> entries;
   std::map<std::string, typename B::Tensor> tensors;
   net.visit_state([&](std::string_view name, typename B::Tensor& value) {
-    const std::string full = fmt::format("{}{}", prefix, name);
+    const std::string full = str(prefix, name);
     entries.push_back({.name = full, .type = SafetensorsType::float32, .shape = B::shape(value)});
     tensors.emplace(full, value);
   });

@@ -12,7 +12,6 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
 #include <patchdiff/core/describe.hpp>
@@ -20,6 +19,7 @@
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/named_enum.hpp>
 #include <patchdiff/core/nearest_name.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/formulation.hpp>
 #include <patchdiff/diffusion/named_formulation.hpp>
 #include <patchdiff/io/json_depth.hpp>
@@ -54,7 +54,7 @@ inline void require_finite(std::string_view key, const Json& json) {
   if (json.is_structured()) {
     for (const Json& item : json) require_finite(key, item);
   } else if (json.is_number_float() && !std::isfinite(json.get<double>())) {
-    throw ConfigError("settings", key, "a finite value", fmt::format("{}", json.get<double>()));
+    throw ConfigError("settings", key, "a finite value", str(json.get<double>()));
   }
 }
 
@@ -130,15 +130,14 @@ void read(const Json& json, Options& options, const std::string& source, Keys ke
   describe(options, [&](std::string_view key, const auto&, std::string_view) { known.emplace_back(key); });
   for (const auto& [key, value] : json.items()) {
     if (std::find(known.begin(), known.end(), key) == known.end()) {
-      throw DataError("settings", source, fmt::format("a known key such as \"{}\"", nearest_name(key, known)),
-                      fmt::format("\"{}\"", key));
+      throw DataError("settings", source, str("a known key such as \"", nearest_name(key, known), '"'),
+                      str('"', key, '"'));
     }
   }
   describe(options, [&](std::string_view key, auto& value, std::string_view help) {
     const auto found = json.find(std::string(key));
     if (found == json.end() && keys == Keys::some) return;
-    if (found == json.end())
-      throw DataError("settings", source, fmt::format("a value of \"{}\" ({})", key, help), "none");
+    if (found == json.end()) throw DataError("settings", source, str("a value of \"", key, "\" (", help, ')'), "none");
     try {
       if constexpr (Described<std::remove_cvref_t<decltype(value)>>) {
         read(*found, value, source, keys);
@@ -146,7 +145,7 @@ void read(const Json& json, Options& options, const std::string& source, Keys ke
         read(*found, value);
       }
     } catch (const Json::exception&) {
-      throw DataError("settings", source, fmt::format("a sound value of \"{}\" ({})", key, help), found->dump());
+      throw DataError("settings", source, str("a sound value of \"", key, "\" (", help, ')'), found->dump());
     }
   });
 }

@@ -13,9 +13,8 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/io/append_file.hpp>
 #include <patchdiff/io/crc32c.hpp>
 #include <patchdiff/io/json_quoted.hpp>
@@ -83,7 +82,7 @@ class TensorBoardLog {
 
   static TensorBoardLogOptions checked(TensorBoardLogOptions options) {
     if (options.host.empty() || options.host.find_first_of("/\\") != std::string::npos) {
-      throw ConfigError(component, "host", "a name without slashes", fmt::format("\"{}\"", options.host));
+      throw ConfigError(component, "host", "a name without slashes", str('"', options.host, '"'));
     }
     if (!options.wall_time) throw ConfigError(component, "wall_time", "a function", "none");
     return options;
@@ -93,14 +92,15 @@ class TensorBoardLog {
   std::filesystem::path new_path() const {
     const auto seconds = static_cast<std::int64_t>(options_.wall_time());
     for (int number = 0;; ++number) {
-      auto path = options_.folder / fmt::format("events.out.tfevents.{:010}.{}.{:03}", seconds, options_.host, number);
+      auto path = options_.folder /
+                  str("events.out.tfevents.", padded(seconds, 10), '.', options_.host, '.', padded(number, 3));
       if (std::FILE* file = std::fopen(path.string().c_str(), "wbx")) {
         std::fclose(file);
         return path;
       }
       if (errno != EEXIST) {
         throw FileError(component, path.string(), "a writable folder",
-                        fmt::format("\"{}\"", std::generic_category().message(errno)));
+                        str('"', std::generic_category().message(errno), '"'));
       }
     }
   }

@@ -9,10 +9,9 @@
 #include <numeric>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/random_stream.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/metrics/feature_checks.hpp>
 #include <patchdiff/metrics/feature_set.hpp>
 
@@ -42,10 +41,10 @@ struct BootstrapInterval {
 template <std::invocable<const FeatureSet&> Metric>
 BootstrapInterval bootstrap(const FeatureSet& set, const Metric& metric, const BootstrapOptions& options = {}) {
   if (options.resamples < 2) {
-    throw ConfigError("bootstrap", "resamples", "at least 2", fmt::format("{}", options.resamples));
+    throw ConfigError("bootstrap", "resamples", "at least 2", str(options.resamples));
   }
   if (!(options.confidence > 0 && options.confidence < 1)) {
-    throw ConfigError("bootstrap", "confidence", "between 0 and 1", fmt::format("{}", options.confidence));
+    throw ConfigError("bootstrap", "confidence", "between 0 and 1", str(options.confidence));
   }
   FeatureChecks{"bootstrap"}.at_least("set", 1, set.count());
   const auto count = static_cast<std::uint64_t>(set.count());
@@ -56,8 +55,7 @@ BootstrapInterval bootstrap(const FeatureSet& set, const Metric& metric, const B
     for (std::uint64_t i = 0; i < count; ++i) vectors[i] = static_cast<std::int64_t>(stream.below(count, i));
     values.push_back(metric(set.subset(vectors)));
     if (!std::isfinite(values.back())) {
-      throw NumericError("bootstrap", "metric", "finite values",
-                         fmt::format("{} of resample {}", values.back(), resample));
+      throw NumericError("bootstrap", "metric", "finite values", str(values.back(), " of resample ", resample));
     }
   }
   const double mean = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());

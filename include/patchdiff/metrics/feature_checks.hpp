@@ -7,9 +7,8 @@
 #include <span>
 #include <string_view>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -19,7 +18,7 @@ struct FeatureChecks {
 
   /// Errors: ConfigError for fewer than one feature.
   void dimension(std::int64_t dimension) const {
-    if (dimension < 1) throw ConfigError(component, "dimension", "at least 1", fmt::format("{}", dimension));
+    if (dimension < 1) throw ConfigError(component, "dimension", "at least 1", str(dimension));
   }
 
   /// The number of vectors that lie one after the other.
@@ -29,13 +28,12 @@ struct FeatureChecks {
   std::int64_t vectors(std::span<const double> features, std::int64_t dimension) const {
     const auto count = static_cast<std::int64_t>(features.size());
     if (count % dimension != 0) {
-      throw ShapeError(component, "features", fmt::format("vectors of {} values", dimension),
-                       fmt::format("{} values", count));
+      throw ShapeError(component, "features", str("vectors of ", dimension, " values"), str(count, " values"));
     }
     const auto wrong = std::find_if_not(features.begin(), features.end(), [](double x) { return std::isfinite(x); });
     if (wrong != features.end()) {
       throw DataError(component, "features", "finite values",
-                      fmt::format("{} in vector {}", *wrong, (wrong - features.begin()) / dimension));
+                      str(*wrong, " in vector ", (wrong - features.begin()) / dimension));
     }
     return count / dimension;
   }
@@ -43,14 +41,13 @@ struct FeatureChecks {
   /// Errors: ShapeError for features of another dimension.
   void same_dimension(std::string_view argument, std::int64_t expected, std::int64_t dimension) const {
     if (dimension == expected) return;
-    throw ShapeError(component, argument, fmt::format("{} features", expected), fmt::format("{}", dimension));
+    throw ShapeError(component, argument, str(expected, " features"), str(dimension));
   }
 
   /// Errors: DataError for fewer vectors.
   void at_least(std::string_view argument, std::int64_t least, std::int64_t count) const {
     if (count >= least) return;
-    throw DataError(component, argument, fmt::format("at least {} vector{}", least, least == 1 ? "" : "s"),
-                    fmt::format("{}", count));
+    throw DataError(component, argument, str("at least ", least, " vector", least == 1 ? "" : "s"), str(count));
   }
 };
 

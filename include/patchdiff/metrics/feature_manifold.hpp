@@ -7,11 +7,11 @@
 #include <limits>
 #include <vector>
 
-#include <fmt/core.h>
 #include <Eigen/Core>
 
 #include <patchdiff/backend/eigen/executor.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/metrics/feature_checks.hpp>
 #include <patchdiff/metrics/feature_products.hpp>
 #include <patchdiff/metrics/feature_set.hpp>
@@ -36,7 +36,7 @@ class FeatureManifold {
   explicit FeatureManifold(const FeatureSet& set, FeatureManifoldOptions options = {})
       : options_(options), origin_(Eigen::RowVectorXd::Zero(set.dimension())) {
     if (options.neighbour < 1) {
-      throw ConfigError("FeatureManifold", "neighbour", "at least 1", fmt::format("{}", options.neighbour));
+      throw ConfigError("FeatureManifold", "neighbour", "at least 1", str(options.neighbour));
     }
     checks.at_least("set", options.neighbour + 1, set.count());
     origin_ = set.rows().colwise().mean();

@@ -7,9 +7,8 @@
 #include <span>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/metrics/feature_checks.hpp>
 #include <patchdiff/metrics/feature_statistics.hpp>
 #include <patchdiff/nn/eigen/matrix_product.hpp>
@@ -61,7 +60,7 @@ class FeatureSet {
     chosen.values_.reserve(vectors.size() * static_cast<std::size_t>(dimension_));
     for (const std::int64_t vector : vectors) {
       if (vector < 0 || vector >= count()) {
-        throw DataError("FeatureSet", "vectors", fmt::format("0 to {}", count() - 1), fmt::format("{}", vector));
+        throw DataError("FeatureSet", "vectors", str("0 to ", count() - 1), str(vector));
       }
       const auto first = values_.begin() + vector * dimension_;
       chosen.values_.insert(chosen.values_.end(), first, first + dimension_);

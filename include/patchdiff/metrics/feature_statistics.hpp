@@ -6,10 +6,10 @@
 #include <span>
 #include <vector>
 
-#include <fmt/core.h>
 #include <Eigen/Core>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/metrics/feature_checks.hpp>
 
 namespace patchdiff {
@@ -69,10 +69,10 @@ class FeatureStatistics {
     FeatureStatistics statistics(dimension);
     const std::int64_t expected = 1 + dimension + dimension * dimension;
     if (static_cast<std::int64_t>(numbers.size()) != expected) {
-      throw ShapeError("FeatureStatistics", "numbers", fmt::format("{}", expected), fmt::format("{}", numbers.size()));
+      throw ShapeError("FeatureStatistics", "numbers", str(expected), str(numbers.size()));
     }
     if (!(numbers[0] >= 0 && numbers[0] <= 0x1p53 && numbers[0] == std::floor(numbers[0]))) {
-      throw DataError("FeatureStatistics", "numbers", "a count of vectors first", fmt::format("{}", numbers[0]));
+      throw DataError("FeatureStatistics", "numbers", "a count of vectors first", str(numbers[0]));
     }
     statistics.count_ = static_cast<std::int64_t>(numbers[0]);
     statistics.mean_ = Eigen::Map<const Eigen::VectorXd>(numbers.data() + 1, dimension);

@@ -5,12 +5,12 @@
 #include <cmath>
 #include <string_view>
 
-#include <fmt/core.h>
 #include <Eigen/Core>
 #include <Eigen/Eigenvalues>
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/log.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/metrics/feature_checks.hpp>
 #include <patchdiff/metrics/feature_statistics.hpp>
 
@@ -30,8 +30,8 @@ inline double frechet_distance(const FeatureStatistics& first, const FeatureStat
   checks.at_least("second", 2, second.count());
   const auto warn_if_few = [&](std::string_view argument, const FeatureStatistics& set) {
     if (!log || set.count() > set.dimension()) return;
-    log(fmt::format("frechet_distance: {}: expected more vectors than features, got {} vectors of {} features",
-                    argument, set.count(), set.dimension()));
+    log(str("frechet_distance: ", argument, ": expected more vectors than features, got ", set.count(), " vectors of ",
+            set.dimension(), " features"));
   };
   warn_if_few("first", first);
   warn_if_few("second", second);

@@ -9,12 +9,12 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
 #include <Eigen/Core>
 
 #include <patchdiff/backend/eigen/executor.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/random_stream.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/metrics/feature_checks.hpp>
 #include <patchdiff/metrics/feature_products.hpp>
 #include <patchdiff/metrics/feature_set.hpp>
@@ -74,10 +74,10 @@ inline double kernel_discrepancy(const FeatureSet& first, const FeatureSet& seco
 inline KernelDistance kernel_distance(const FeatureSet& first, const FeatureSet& second,
                                       const KernelDistanceOptions& options = {}) {
   if (options.subsets < 1) {
-    throw ConfigError("kernel_distance", "subsets", "at least 1", fmt::format("{}", options.subsets));
+    throw ConfigError("kernel_distance", "subsets", "at least 1", str(options.subsets));
   }
   if (options.subset_size < 2) {
-    throw ConfigError("kernel_distance", "subset_size", "at least 2", fmt::format("{}", options.subset_size));
+    throw ConfigError("kernel_distance", "subset_size", "at least 2", str(options.subset_size));
   }
   constexpr FeatureChecks checks{"kernel_distance"};
   checks.same_dimension("second", first.dimension(), second.dimension());

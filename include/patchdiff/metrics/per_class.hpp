@@ -7,9 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/metrics/feature_checks.hpp>
 
 namespace patchdiff {
@@ -22,7 +21,7 @@ class PerClass {
  public:
   /// Errors: ConfigError for fewer than one class or feature.
   PerClass(std::int64_t classes, std::int64_t dimension) {
-    if (classes < 1) throw ConfigError("PerClass", "classes", "at least 1", fmt::format("{}", classes));
+    if (classes < 1) throw ConfigError("PerClass", "classes", "at least 1", str(classes));
     features_.assign(static_cast<std::size_t>(classes), Features(dimension));
   }
 
@@ -32,8 +31,8 @@ class PerClass {
   void add(std::span<const double> features, std::span<const std::int64_t> labels) {
     const auto dimension = static_cast<std::size_t>(features_.front().dimension());
     if (features.size() != labels.size() * dimension) {
-      throw ShapeError("PerClass", "features", fmt::format("{} vectors of {} values", labels.size(), dimension),
-                       fmt::format("{} values", features.size()));
+      throw ShapeError("PerClass", "features", str(labels.size(), " vectors of ", dimension, " values"),
+                       str(features.size(), " values"));
     }
     FeatureChecks{"PerClass"}.vectors(features, features_.front().dimension());
     std::vector<std::vector<double>> sorted(features_.size());
@@ -50,7 +49,7 @@ class PerClass {
   /// Errors: ShapeError for other classes or another dimension.
   void merge(const PerClass& other) {
     if (other.classes() != classes()) {
-      throw ShapeError("PerClass", "other", fmt::format("{} classes", classes()), fmt::format("{}", other.classes()));
+      throw ShapeError("PerClass", "other", str(classes(), " classes"), str(other.classes()));
     }
     for (std::size_t i = 0; i < features_.size(); ++i) features_[i].merge(other.features_[i]);
   }
@@ -65,7 +64,7 @@ class PerClass {
  private:
   std::size_t index(std::string_view argument, std::int64_t label) const {
     if (label < 0 || label >= classes()) {
-      throw DataError("PerClass", argument, fmt::format("0 to {}", classes() - 1), fmt::format("{}", label));
+      throw DataError("PerClass", argument, str("0 to ", classes() - 1), str(label));
     }
     return static_cast<std::size_t>(label);
   }

@@ -6,10 +6,9 @@
 #include <span>
 #include <string_view>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/nn/conditioning.hpp>
 
 namespace patchdiff::unet {
@@ -26,10 +25,9 @@ void check_arguments(std::string_view network, const Net& net, const typename Ne
   const std::int64_t divisor = net.size_divisor();
   require(shape.size() == 4 && shape[1] == net.input_channels() && shape[2] >= 1 && shape[3] >= 1 &&
               shape[2] % divisor == 0 && shape[3] % divisor == 0,
-          "input", fmt::format("[N, {}, h, w] with h and w divisible by {}", net.input_channels(), divisor),
-          to_string(shape));
-  require(static_cast<std::int64_t>(c_noise.size()) == shape[0], "c_noise", fmt::format("{} values", shape[0]),
-          fmt::format("{}", c_noise.size()));
+          "input", str("[N, ", net.input_channels(), ", h, w] with h and w divisible by ", divisor), to_string(shape));
+  require(static_cast<std::int64_t>(c_noise.size()) == shape[0], "c_noise", str(shape[0], " values"),
+          str(c_noise.size()));
   const auto require_rows = [&](std::string_view argument, const std::optional<typename Net::Tensor>& rows,
                                 std::int64_t width) {
     const Shape expected{shape[0], width};

@@ -9,11 +9,10 @@
 #include <string>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -60,13 +59,13 @@ struct Conditioning {
 template <Backend B>
 typename B::Tensor one_hot_labels(std::span<const std::int64_t> labels, std::int64_t label_dim,
                                   typename B::Device device) {
-  if (label_dim < 0) throw ConfigError("one_hot_labels", "label_dim", "at least 0", fmt::format("{}", label_dim));
+  if (label_dim < 0) throw ConfigError("one_hot_labels", "label_dim", "at least 0", str(label_dim));
   const auto width = static_cast<std::size_t>(label_dim);
   std::vector<float> rows(labels.size() * width, 0.0F);
   for (std::size_t sample = 0; sample < labels.size(); ++sample) {
     if (labels[sample] < 0 || labels[sample] >= label_dim) {
-      throw DataError("one_hot_labels", "labels", fmt::format("values in [0, {})", label_dim),
-                      fmt::format("{} at sample {}", labels[sample], sample));
+      throw DataError("one_hot_labels", "labels", str("values in [0, ", label_dim, ')'),
+                      str(labels[sample], " at sample ", sample));
     }
     rows[sample * width + static_cast<std::size_t>(labels[sample])] = 1.0F;
   }

@@ -8,12 +8,11 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/named_enum.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/nn/attention.hpp>
 #include <patchdiff/nn/unet_options.hpp>
 
@@ -81,11 +80,11 @@ struct SongUNetOptions {
 inline SongUNetOptions checked_song_unet(std::string_view network, SongUNetOptions options) {
   options = unet::checked(network, std::move(options));
   if (options.channel_mult_noise < 1) {
-    throw ConfigError(network, "channel_mult_noise", "at least 1", fmt::format("{}", options.channel_mult_noise));
+    throw ConfigError(network, "channel_mult_noise", "at least 1", str(options.channel_mult_noise));
   }
   if (options.channel_mult_noise > unet::largest_width / options.model_channels) {
-    throw ConfigError(network, "channel_mult_noise", fmt::format("at most {} channels", unet::largest_width),
-                      fmt::format("{}", options.channel_mult_noise));
+    throw ConfigError(network, "channel_mult_noise", str("at most ", unet::largest_width, " channels"),
+                      str(options.channel_mult_noise));
   }
   const std::vector<std::int64_t>& taps = options.resample_filter;
   if (taps.empty() || taps.size() % 2 != 0 || std::any_of(taps.begin(), taps.end(), [](auto tap) { return tap < 1; })) {

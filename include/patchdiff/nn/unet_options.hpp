@@ -6,10 +6,9 @@
 #include <string_view>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/str.hpp>
 
 /// What the options of every U-Net have in common, on any backend.
 namespace patchdiff::unet {
@@ -50,15 +49,15 @@ std::int64_t size_divisor(const Options& options) {
 /// Errors: ConfigError of the component `network` for a value outside of [least, most].
 inline void require_within(std::string_view network, std::string_view argument, std::int64_t value, std::int64_t least,
                            std::int64_t most) {
-  if (value < least) throw ConfigError(network, argument, fmt::format("at least {}", least), fmt::format("{}", value));
-  if (value > most) throw ConfigError(network, argument, fmt::format("at most {}", most), fmt::format("{}", value));
+  if (value < least) throw ConfigError(network, argument, str("at least ", least), str(value));
+  if (value > most) throw ConfigError(network, argument, str("at most ", most), str(value));
 }
 
 /// Checks channels, labels, blocks and levels. Errors: ConfigError of the component `network`.
 template <class Options>
 void check_options(std::string_view network, const Options& options) {
   const auto require = [&](bool holds, std::string_view argument, std::string_view expected, const auto& got) {
-    if (!holds) throw ConfigError(network, argument, expected, fmt::format("{}", got));
+    if (!holds) throw ConfigError(network, argument, expected, str(got));
   };
   require_within(network, "in_channels", options.in_channels, 1, largest_width);
   require_within(network, "out_channels", options.out_channels, 1, largest_width);
@@ -71,7 +70,7 @@ void check_options(std::string_view network, const Options& options) {
   for (const std::int64_t mult : options.channel_mult) {
     require(mult >= 1, "channel_mult", "factors of at least 1", mult);
     require(mult <= largest_width / options.model_channels, "channel_mult",
-            fmt::format("levels of at most {} channels", largest_width), mult);
+            str("levels of at most ", largest_width, " channels"), mult);
   }
 }
 
@@ -80,14 +79,14 @@ template <class Options>
 Options checked(std::string_view network, Options options) {
   check_options(network, options);
   const auto require = [&](bool holds, std::string_view argument, std::string_view expected, const auto& got) {
-    if (!holds) throw ConfigError(network, argument, expected, fmt::format("{}", got));
+    if (!holds) throw ConfigError(network, argument, expected, str(got));
   };
   require_within(network, "augment_dim", options.augment_dim, 0, largest_width);
   require(options.dropout >= 0 && options.dropout < 1, "dropout", "a value in [0, 1)", options.dropout);
   const std::int64_t divisor = size_divisor(options);
   const ImageSize image = options.image;
   require(image.height >= 1 && image.width >= 1 && image.height % divisor == 0 && image.width % divisor == 0, "image",
-          fmt::format("sides divisible by {}", divisor), to_string(image));
+          str("sides divisible by ", divisor), to_string(image));
   return options;
 }
 

@@ -8,9 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/nn/unet_options.hpp>
 
 namespace patchdiff::unet {
@@ -61,7 +60,7 @@ class UNetPlan {
 
   /// The first part of the names of a level's layers.
   static std::string name(std::string_view side, ImageSize image, std::size_t level) {
-    return fmt::format("{}.{}x{}_", side, image.height >> level, image.width >> level);
+    return str(side, '.', image.height >> level, 'x', image.width >> level, '_');
   }
 
  private:
@@ -78,8 +77,8 @@ class UNetPlan {
       skips_.push_back(skips_.back());
     }
     for (std::int64_t index = 0; index < num_blocks_; ++index) {
-      made.blocks.push_back({prefix + "block" + std::to_string(index), skips_.back(), channels_[level], attends(level),
-                             Resample::none, layers_++});
+      made.blocks.push_back(
+          {str(prefix, "block", index), skips_.back(), channels_[level], attends(level), Resample::none, layers_++});
       skips_.push_back(channels_[level]);
     }
   }
@@ -100,8 +99,8 @@ class UNetPlan {
     }
     for (std::int64_t index = 0; index <= num_blocks_; ++index) {
       const bool attention = attends(level) && (index == num_blocks_ || !attends_once_);
-      made.blocks.push_back({prefix + "block" + std::to_string(index), channels + skips_.back(), channels_[level],
-                             attention, Resample::none, layers_++});
+      made.blocks.push_back({str(prefix, "block", index), channels + skips_.back(), channels_[level], attention,
+                             Resample::none, layers_++});
       channels = channels_[level];
       skips_.pop_back();
     }

@@ -7,11 +7,10 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/nn/network.hpp>
 #include <patchdiff/parallel/host_buffer.hpp>
 #include <patchdiff/parallel/process_group.hpp>
@@ -36,7 +35,7 @@ class BucketedSum {
   /// The group must outlive this. Errors: ConfigError for settings that cannot work.
   template <HasParameters Net>
   BucketedSum(G& group, Net& net, BucketOptions options = {}) : group_(&group) {
-    if (options.bytes < 1) throw ConfigError("BucketedSum", "bytes", "at least 1", fmt::format("{}", options.bytes));
+    if (options.bytes < 1) throw ConfigError("BucketedSum", "bytes", "at least 1", str(options.bytes));
     std::vector<std::pair<typename B::Device, std::int64_t>> parameters;
     net.visit_parameters([&](auto, Tensor& value, Tensor&) {
       parameters.emplace_back(B::device(value), element_count(B::shape(value)));
@@ -82,7 +81,7 @@ class BucketedSum {
     }
     if (std::exchange(slot.given, true)) {
       throw ConfigError("BucketedSum", "add", "one gradient of each parameter in a step",
-                        fmt::format("another of parameter {}", parameter));
+                        str("another of parameter ", parameter));
     }
     buckets_[slot.bucket].buffer.write(slot.first, gradient);
     --buckets_[slot.bucket].missing;
@@ -106,7 +105,7 @@ class BucketedSum {
     });
     for (std::size_t bucket = 0; bucket < sums_.size(); ++bucket) {
       buckets_[bucket].buffer.wait(*group_, sums_[bucket],
-                                   fmt::format("sum of gradients, message {} of {}", bucket + 1, sums_.size()));
+                                   str("sum of gradients, message ", bucket + 1, " of ", sums_.size()));
     }
     parameter = 0;
     net.visit_parameters([&](auto, Tensor&, Tensor& gradient) {
@@ -145,13 +144,12 @@ class BucketedSum {
   /// Where the gradient is to lie, which must be of the parameter's size.
   Slot& slot_of(std::size_t parameter, const Tensor& gradient) {
     if (parameter >= slots_.size()) {
-      throw ConfigError("BucketedSum", "parameter", fmt::format("a number below {}", slots_.size()),
-                        fmt::format("{}", parameter));
+      throw ConfigError("BucketedSum", "parameter", str("a number below ", slots_.size()), str(parameter));
     }
     Slot& slot = slots_[parameter];
     const Shape shape = B::shape(gradient);
     if (element_count(shape) != slot.elements) {
-      throw ShapeError("BucketedSum", "gradient", fmt::format("{} elements of parameter {}", slot.elements, parameter),
+      throw ShapeError("BucketedSum", "gradient", str(slot.elements, " elements of parameter ", parameter),
                        to_string(shape));
     }
     return slot;

@@ -8,11 +8,10 @@
 #include <string_view>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/describe.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/io/crc32c.hpp>
 #include <patchdiff/nn/network.hpp>
@@ -36,7 +35,7 @@ void require_equal(G& group, std::string_view component, const std::map<std::str
     add(value);
   }
   std::vector<std::map<std::string, std::string>> by_rank;
-  for (const std::vector<double>& numbers : gather(group, letters, fmt::format("comparison of {}", component))) {
+  for (const std::vector<double>& numbers : gather(group, letters, str("comparison of ", component))) {
     std::vector<std::string> texts(1);
     for (const double letter : numbers) {
       letter == 0 ? void(texts.emplace_back()) : texts.back().push_back(static_cast<char>(letter));
@@ -46,7 +45,7 @@ void require_equal(G& group, std::string_view component, const std::map<std::str
   }
   const auto text_of = [](const std::map<std::string, std::string>& of, const std::string& name) {
     const auto found = of.find(name);
-    return found == of.end() ? "none" : fmt::format("\"{}\"", found->second);
+    return found == of.end() ? "none" : str('"', found->second, '"');
   };
   for (std::size_t rank = 1; rank < by_rank.size(); ++rank) {
     std::map<std::string, std::string> names = by_rank.front();
@@ -54,8 +53,7 @@ void require_equal(G& group, std::string_view component, const std::map<std::str
     for (const auto& [name, ignored] : names) {
       const std::string expected = text_of(by_rank.front(), name), got = text_of(by_rank[rank], name);
       if (expected != got) {
-        throw ConfigError(component, name, fmt::format("{}, as on process 0", expected),
-                          fmt::format("{} on process {}", got, rank));
+        throw ConfigError(component, name, str(expected, ", as on process 0"), str(got, " on process ", rank));
       }
     }
   }
@@ -67,13 +65,13 @@ void require_equal(G& group, std::string_view component, const std::map<std::str
 template <ProcessGroup G, HasState D>
 void require_same_start(G& group, D& denoiser, const TrainState& state, std::map<std::string, std::string> settings) {
   describe(state, [&](std::string_view name, std::uint64_t value, std::string_view) {
-    settings[fmt::format("state.{}", name)] = fmt::format("{}", value);
+    settings[str("state.", name)] = str(value);
   });
   using B = typename D::Backend;
   denoiser.visit_state([&](std::string_view name, typename B::Tensor& value) {
     const std::vector<double> values = B::to_host(value);
     const std::string_view bytes(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(double));
-    settings[fmt::format("weights.{}", name)] = fmt::format("{} {:08x}", to_string(B::shape(value)), crc32c(bytes));
+    settings[str("weights.", name)] = str(to_string(B::shape(value)), ' ', padded(crc32c(bytes), 8, 16));
   });
   require_equal(group, "run", settings);
 }

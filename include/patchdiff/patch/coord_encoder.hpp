@@ -10,12 +10,11 @@
 #include <string>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/places.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -36,9 +35,9 @@ struct CoordOptions {
 
   /// Errors: ConfigError for settings that cannot work.
   void check() const {
-    if (padding < 0) throw ConfigError("CoordEncoder", "padding", "at least 0", fmt::format("{}", padding));
+    if (padding < 0) throw ConfigError("CoordEncoder", "padding", "at least 0", str(padding));
     if (fourier_frequencies < 0 || fourier_frequencies > 32) {
-      throw ConfigError("CoordEncoder", "fourier_frequencies", "0 to 32", fmt::format("{}", fourier_frequencies));
+      throw ConfigError("CoordEncoder", "fourier_frequencies", "0 to 32", str(fourier_frequencies));
     }
   }
 };

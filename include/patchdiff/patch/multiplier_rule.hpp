@@ -9,6 +9,7 @@
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -34,7 +35,7 @@ class MultiplierRule {
 
   /// The same number of images at every size.
   static MultiplierRule constant(std::int64_t multiplier) {
-    if (multiplier < 1) throw ConfigError("MultiplierRule", "multiplier", "at least 1", std::to_string(multiplier));
+    if (multiplier < 1) throw ConfigError("MultiplierRule", "multiplier", "at least 1", str(multiplier));
     return {"constant", [multiplier](ImageSize, ImageSize) { return multiplier; }};
   }
 

@@ -7,8 +7,6 @@
 #include <string_view>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
@@ -16,6 +14,7 @@
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/patch/image_batch.hpp>
 #include <patchdiff/patch/patch_plan.hpp>
 
@@ -30,7 +29,7 @@ class PatchSampler {
  public:
   /// `padding` is the width of the frame in pixels. Errors: ConfigError for a negative one.
   explicit PatchSampler(std::int64_t padding = 0) : padding_(padding) {
-    if (padding < 0) throw ConfigError("PatchSampler", "padding", "at least 0", fmt::format("{}", padding));
+    if (padding < 0) throw ConfigError("PatchSampler", "padding", "at least 0", str(padding));
   }
 
   /// One corner per sample, uniform over every position at which the patch fits into the image and its frame.
@@ -58,15 +57,13 @@ class PatchSampler {
     const ImageSize image = image_size(B::shape(batch.images), "images", places);
     check_inside(places, image);
     if (!batch.maps.empty() && batch.maps.size() != places.at.size()) {
-      throw ShapeError("PatchSampler", "maps", fmt::format("{} maps, one per place", places.count()),
-                       fmt::format("{}", batch.maps.size()));
+      throw ShapeError("PatchSampler", "maps", str(places.count(), " maps, one per place"), str(batch.maps.size()));
     }
     const auto cut = [&](const std::optional<typename B::Tensor>& tensor,
                          std::string_view name) -> std::optional<typename B::Tensor> {
       if (!tensor) return std::nullopt;
       if (image_size(B::shape(*tensor), name, places) != image) {
-        throw ShapeError("PatchSampler", name, fmt::format("images of {}", to_string(image)),
-                         to_string(B::shape(*tensor)));
+        throw ShapeError("PatchSampler", name, str("images of ", to_string(image)), to_string(B::shape(*tensor)));
       }
       return B::crop(*tensor, places);
     };
@@ -101,16 +98,14 @@ class PatchSampler {
       throw ShapeError("PatchSampler", "patch", "at least one pixel", to_string(patch));
     }
     if (!fits(patch, with_frame(image))) {
-      throw ShapeError("PatchSampler", "patch", fmt::format("at most {}", to_string(with_frame(image))),
-                       to_string(patch));
+      throw ShapeError("PatchSampler", "patch", str("at most ", to_string(with_frame(image))), to_string(patch));
     }
   }
 
   static ImageSize image_size(const Shape& shape, std::string_view name, const Places& places) {
     if (shape.size() != 4) throw ShapeError("PatchSampler", name, "rank 4, [N, C, H, W]", to_string(shape));
     if (shape[0] != places.count()) {
-      throw ShapeError("PatchSampler", name, fmt::format("{} samples, one per place", places.count()),
-                       to_string(shape));
+      throw ShapeError("PatchSampler", name, str(places.count(), " samples, one per place"), to_string(shape));
     }
     return {shape[2], shape[3]};
   }
@@ -122,9 +117,9 @@ class PatchSampler {
           place.top > image.height + padding_ - places.patch.height ||
           place.left > image.width + padding_ - places.patch.width) {
         throw ShapeError("PatchSampler", "places",
-                         fmt::format("patches of {} inside {}{}", to_string(places.patch), to_string(image),
-                                     padding_ > 0 ? fmt::format(" padded by {}", padding_) : ""),
-                         fmt::format("top {}, left {}", place.top, place.left));
+                         str("patches of ", to_string(places.patch), " inside ", to_string(image),
+                             padding_ > 0 ? str(" padded by ", padding_) : ""),
+                         str("top ", place.top, ", left ", place.left));
       }
     }
   }

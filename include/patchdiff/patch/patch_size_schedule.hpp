@@ -9,11 +9,10 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/random_stream.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/patch/multiplier_rule.hpp>
 #include <patchdiff/patch/patch_plan.hpp>
@@ -102,8 +101,7 @@ class PatchSizeSchedule {
     for (const ImageSize size : sizes_.sizes) {
       const std::int64_t multiplier = sizes_.multiplier(sizes_.image, size);
       if (multiplier < 1) {
-        throw ConfigError(component, "multiplier", "at least 1",
-                          fmt::format("{} for patches of {}", multiplier, to_string(size)));
+        throw ConfigError(component, "multiplier", "at least 1", str(multiplier, " for patches of ", to_string(size)));
       }
       multipliers_.push_back(multiplier);
     }
@@ -117,11 +115,10 @@ class PatchSizeSchedule {
     for (const ImageSize size : sizes_.sizes) {
       if (size.height < 1 || size.width < 1) {
         throw ConfigError(component, "sizes", "patches of at least one pixel",
-                          fmt::format("{} for an image of {}", to_string(size), to_string(sizes_.image)));
+                          str(to_string(size), " for an image of ", to_string(sizes_.image)));
       }
       if (!fits(size, sizes_.image)) {
-        throw ConfigError(component, "sizes", fmt::format("patches of at most {}", to_string(sizes_.image)),
-                          to_string(size));
+        throw ConfigError(component, "sizes", str("patches of at most ", to_string(sizes_.image)), to_string(size));
       }
     }
   }
@@ -132,28 +129,28 @@ class PatchSizeSchedule {
       probabilities.assign(sizes_.sizes.size(), 1.0 / static_cast<double>(sizes_.sizes.size()));
     }
     if (probabilities.size() != sizes_.sizes.size()) {
-      throw ConfigError(component, "probabilities", fmt::format("{} values, one per size", sizes_.sizes.size()),
-                        std::to_string(probabilities.size()));
+      throw ConfigError(component, "probabilities", str(sizes_.sizes.size(), " values, one per size"),
+                        str(probabilities.size()));
     }
     double sum = 0;
     for (const double probability : probabilities) {
       if (!(probability >= 0 && probability <= 1)) {
-        throw ConfigError(component, "probabilities", "values in [0, 1]", fmt::format("{}", probability));
+        throw ConfigError(component, "probabilities", "values in [0, 1]", str(probability));
       }
       sum += probability;
     }
     if (std::abs(sum - 1) > 1e-9) {
-      throw ConfigError(component, "probabilities", "a sum of 1", fmt::format("{}", sum));
+      throw ConfigError(component, "probabilities", "a sum of 1", str(sum));
     }
   }
 
   void round_sizes(const char* component) {
     const std::int64_t divisor = sizes_.size_divisor;
-    if (divisor < 1) throw ConfigError(component, "size_divisor", "at least 1", fmt::format("{}", divisor));
+    if (divisor < 1) throw ConfigError(component, "size_divisor", "at least 1", str(divisor));
     const auto rounded = [&](std::int64_t side, std::int64_t full, double probability) {
       const std::int64_t multiple = std::max(divisor, side / divisor * divisor);
       if (probability > 0 && (multiple > full || (side == full && multiple != full))) {
-        throw ConfigError(component, "image", fmt::format("sides divisible by {}, as the network needs", divisor),
+        throw ConfigError(component, "image", str("sides divisible by ", divisor, ", as the network needs"),
                           to_string(sizes_.image));
       }
       return multiple;
@@ -182,7 +179,7 @@ class PatchSizeSchedule {
   static double checked_probability(const PatchMixture& mixture) {
     const double p = mixture.full_image_probability;
     if (!(p >= 0 && p <= 1)) {
-      throw ConfigError("PatchMixture", "full_image_probability", "a value in [0, 1]", fmt::format("{}", p));
+      throw ConfigError("PatchMixture", "full_image_probability", "a value in [0, 1]", str(p));
     }
     return p;
   }

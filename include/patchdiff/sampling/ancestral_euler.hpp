@@ -4,10 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/sampling/exponential_step.hpp>
 #include <patchdiff/sampling/solver_step.hpp>
 
@@ -22,7 +21,7 @@ class AncestralEuler {
   /// Errors: ConfigError for a negative eta.
   explicit AncestralEuler(double eta = 1) : eta_(eta) {
     if (!(eta >= 0) || !std::isfinite(eta)) {
-      throw ConfigError("AncestralEuler", "eta", "a finite value >= 0", fmt::format("{}", eta));
+      throw ConfigError("AncestralEuler", "eta", "a finite value >= 0", str(eta));
     }
   }
 

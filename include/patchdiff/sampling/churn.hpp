@@ -8,11 +8,10 @@
 #include <string_view>
 #include <utility>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/operations.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/noise_level.hpp>
 #include <patchdiff/sampling/heun.hpp>
 #include <patchdiff/sampling/solver_step.hpp>
@@ -63,7 +62,7 @@ class Churn {
   }
 
   static void require(bool holds, std::string_view argument, std::string_view expected, double got) {
-    if (!holds) throw ConfigError("Churn", argument, expected, fmt::format("{}", got));
+    if (!holds) throw ConfigError("Churn", argument, expected, str(got));
   }
 
   ChurnOptions options_;

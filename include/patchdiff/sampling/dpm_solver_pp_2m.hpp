@@ -3,11 +3,10 @@
 
 #include <cmath>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/operations.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/sampling/exponential_step.hpp>
 #include <patchdiff/sampling/solver_step.hpp>
 
@@ -24,7 +23,7 @@ class DPMSolverPP2M {
   /// Errors: ConfigError for a negative eta.
   explicit DPMSolverPP2M(double eta = 0) : eta_(eta) {
     if (!(eta >= 0) || !std::isfinite(eta)) {
-      throw ConfigError("DPMSolverPP2M", "eta", "a finite value >= 0", fmt::format("{}", eta));
+      throw ConfigError("DPMSolverPP2M", "eta", "a finite value >= 0", str(eta));
     }
   }
 

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/operations.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/sampling/solver_step.hpp>
 
 namespace patchdiff {
@@ -18,7 +17,7 @@ class Heun {
  public:
   /// Errors: ConfigError for an alpha outside (0, 1].
   explicit Heun(double alpha = 1) : alpha_(alpha) {
-    if (!(alpha > 0 && alpha <= 1)) throw ConfigError("Heun", "alpha", "a value in (0, 1]", fmt::format("{}", alpha));
+    if (!(alpha > 0 && alpha <= 1)) throw ConfigError("Heun", "alpha", "a value in (0, 1]", str(alpha));
   }
 
   template <Backend B>

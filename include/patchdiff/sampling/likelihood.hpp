@@ -11,14 +11,13 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/operations.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/differentiable_denoiser.hpp>
 #include <patchdiff/nn/conditioning.hpp>
 #include <patchdiff/sampling/probability_flow.hpp>
@@ -56,7 +55,7 @@ class Likelihood {
   /// Errors: ConfigError for settings that cannot work.
   explicit Likelihood(LikelihoodOptions options = {}) : options_(options), flow_(options.flow) {
     if (options.probes < 0) {
-      throw ConfigError("Likelihood", "probes", "at least 1, or exact_trace", std::to_string(options.probes));
+      throw ConfigError("Likelihood", "probes", "at least 1, or exact_trace", str(options.probes));
     }
   }
 
@@ -182,7 +181,7 @@ class Likelihood {
     result.standard_error.push_back(options_.probes == exact_trace ? 0 : std::sqrt(squares / (count - 1) / count));
     if (!std::isfinite(result.nats[n])) {
       throw NumericError("Likelihood", "images", "finite densities",
-                         fmt::format("{} of sample {}", std::isnan(result.nats[n]) ? "nan" : "infinity", n));
+                         str(std::isnan(result.nats[n]) ? "nan" : "infinity", " of sample ", n));
     }
   }
 

@@ -9,8 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/operations.hpp>
 #include <patchdiff/core/error.hpp>
@@ -18,6 +16,7 @@
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/random_stream.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/denoiser.hpp>
 #include <patchdiff/diffusion/noise_process.hpp>
 #include <patchdiff/diffusion/sigma_schedule.hpp>
@@ -142,16 +141,16 @@ class ODESampler {
     std::size_t step = 0;
     while (Wide::read_flag(flags[step])) ++step;
     return {"ODESampler", "samples", "finite values",
-            fmt::format("others after step {} of {} (sigma {:.4g})", step + 1, options_.num_steps,
-                        options_.process.at(times_[step]).level.sigma)};
+            str("others after step ", step + 1, " of ", options_.num_steps, " (sigma ",
+                shortened(options_.process.at(times_[step]).level.sigma, 4), ')')};
   }
 
   static void check(std::size_t seeds, const Window& window, ImageShape image) {
     if (seeds == 0) throw ShapeError("ODESampler", "seeds", "at least one seed", "none");
     if (window.top < 0 || window.left < 0 || window.height < 1 || window.width < 1 ||
         window.top > image.height - window.height || window.left > image.width - window.width) {
-      throw ShapeError("ODESampler", "window", fmt::format("a window inside {}", to_string(image.size())),
-                       fmt::format("{} at top {}, left {}", to_string(window.size()), window.top, window.left));
+      throw ShapeError("ODESampler", "window", str("a window inside ", to_string(image.size())),
+                       str(to_string(window.size()), " at top ", window.top, ", left ", window.left));
     }
   }
 

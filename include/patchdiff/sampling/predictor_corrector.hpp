@@ -8,11 +8,10 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/operations.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/noise_level.hpp>
 #include <patchdiff/diffusion/prediction.hpp>
 #include <patchdiff/sampling/euler_maruyama.hpp>
@@ -39,11 +38,10 @@ class PredictorCorrector {
   explicit PredictorCorrector(LangevinOptions options = {}, Predictor predictor = Predictor{})
       : options_(options), predictor_(std::move(predictor)) {
     if (!(options.signal_to_noise > 0) || !std::isfinite(options.signal_to_noise)) {
-      throw ConfigError("PredictorCorrector", "signal_to_noise", "a finite value > 0",
-                        fmt::format("{}", options.signal_to_noise));
+      throw ConfigError("PredictorCorrector", "signal_to_noise", "a finite value > 0", str(options.signal_to_noise));
     }
     if (options.num_corrections < 1) {
-      throw ConfigError("PredictorCorrector", "num_corrections", "at least 1", std::to_string(options.num_corrections));
+      throw ConfigError("PredictorCorrector", "num_corrections", "at least 1", str(options.num_corrections));
     }
   }
 

@@ -6,13 +6,12 @@
 #include <string_view>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/operations.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/denoiser.hpp>
 #include <patchdiff/nn/conditioning.hpp>
 #include <patchdiff/sampling/rk45.hpp>
@@ -36,8 +35,8 @@ class ProbabilityFlow {
   /// Errors: ConfigError for settings that cannot work.
   explicit ProbabilityFlow(ProbabilityFlowOptions options = {}) : options_(options), solver_(options.tolerance) {
     require(options.sigma_min > 0, "sigma_min", "a finite value > 0", options.sigma_min);
-    require(options.sigma_max > options.sigma_min, "sigma_max",
-            fmt::format("a finite value > sigma_min = {}", options.sigma_min), options.sigma_max);
+    require(options.sigma_max > options.sigma_min, "sigma_max", str("a finite value > sigma_min = ", options.sigma_min),
+            options.sigma_max);
     require(options.sigma_data > 0, "sigma_data", "a finite value > 0", options.sigma_data);
   }
 
@@ -100,7 +99,7 @@ class ProbabilityFlow {
   }
 
   static void require(bool holds, std::string_view argument, std::string_view expected, double got) {
-    if (!holds || !std::isfinite(got)) throw ConfigError("ProbabilityFlow", argument, expected, fmt::format("{}", got));
+    if (!holds || !std::isfinite(got)) throw ConfigError("ProbabilityFlow", argument, expected, str(got));
   }
 
   ProbabilityFlowOptions options_;

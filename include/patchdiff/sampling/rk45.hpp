@@ -10,12 +10,11 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/operations.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/sampling/euler.hpp>
 #include <patchdiff/sampling/solver_step.hpp>
 
@@ -89,7 +88,7 @@ class RK45 {
       length *= std::clamp(0.9 * std::pow(std::max(error, 1e-10), -0.2), 0.2, 5.0);
       if (time != to && time + length == time) {
         throw NumericError("RK45", "tolerance", "one that some substep meets",
-                           fmt::format("none at time {:.6g}", time));
+                           str("none at time ", shortened(time, 6)));
       }
     }
     return x;
@@ -124,7 +123,7 @@ class RK45 {
   }
 
   static void require(bool holds, std::string_view argument, std::string_view expected, double got) {
-    if (!holds || !std::isfinite(got)) throw ConfigError("RK45", argument, expected, fmt::format("{}", got));
+    if (!holds || !std::isfinite(got)) throw ConfigError("RK45", argument, expected, str(got));
   }
 
   RK45Options options_;

@@ -8,12 +8,11 @@
 #include <string>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/sampling/window_grid.hpp>
 
 namespace patchdiff {
@@ -28,7 +27,7 @@ struct SeamScore {
 
 /// For people, in a line.
 inline std::string to_string(const SeamScore& score) {
-  return fmt::format("seams {:.4f} between rows, {:.4f} between columns", score.rows, score.columns);
+  return str("seams ", shortened(score.rows, 4), " between rows, ", shortened(score.columns, 4), " between columns");
 }
 
 /// The score of images [N, C, H, W] on the grid of their last step; reads them from the device a band at a time.
@@ -38,7 +37,7 @@ template <Backend B>
 SeamScore seam_score(const typename B::Tensor& images, const WindowGrid& grid) {
   const Shape shape = B::shape(images);
   if (shape.size() != 4 || ImageSize{shape[2], shape[3]} != grid.image()) {
-    throw ShapeError("seam_score", "images", fmt::format("images of {}, as the grid's", to_string(grid.image())),
+    throw ShapeError("seam_score", "images", str("images of ", to_string(grid.image()), ", as the grid's"),
                      to_string(shape));
   }
   struct Mean {

@@ -11,14 +11,13 @@
 #include <string_view>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/denoiser.hpp>
 #include <patchdiff/nn/conditioning.hpp>
 #include <patchdiff/sampling/tiling_options.hpp>
@@ -44,14 +43,13 @@ class TiledDenoiser {
   TiledDenoiser(const Inner& inner, TilingOptions options) : inner_(&inner), options_(options) {
     const ImageSize window = options.window, image = inner.image().size();
     require(window.height >= 1 && window.width >= 1 && fits(window, image), "window",
-            fmt::format("1x1 to {}, the model's images", to_string(image)), to_string(window));
+            str("1x1 to ", to_string(image), ", the model's images"), to_string(window));
     const bool shifted = options.fusion == Fusion::shifted;
     require(options.overlap >= 0 && options.overlap < std::min(window.height, window.width) &&
                 (!shifted || options.overlap == 0),
-            "overlap",
-            shifted ? "0 on a shifted grid" : fmt::format("0 to less than the windows' {}", to_string(window)),
-            std::to_string(options.overlap));
-    require(options.chunk >= 1, "chunk", "at least 1", std::to_string(options.chunk));
+            "overlap", shifted ? "0 on a shifted grid" : str("0 to less than the windows' ", to_string(window)),
+            str(options.overlap));
+    require(options.chunk >= 1, "chunk", "at least 1", str(options.chunk));
   }
   TiledDenoiser(const Inner&&, TilingOptions) = delete;
 
@@ -161,29 +159,27 @@ class TiledDenoiser {
              const Conditioning<Backend>& conditioning) const {
     const Shape shape = Backend::shape(x);
     if (shape.size() != 4 || !fits(options_.window, {shape[2], shape[3]})) {
-      throw ShapeError("TiledDenoiser", "x", fmt::format("[N, C, H, W] of at least {}", to_string(options_.window)),
+      throw ShapeError("TiledDenoiser", "x", str("[N, C, H, W] of at least ", to_string(options_.window)),
                        to_string(shape));
     }
     if (static_cast<std::int64_t>(sigma.size()) != shape[0] || places.count() != shape[0]) {
-      throw ShapeError("TiledDenoiser", "x", fmt::format("{} samples, one per sigma and place", sigma.size()),
-                       to_string(shape));
+      throw ShapeError("TiledDenoiser", "x", str(sigma.size(), " samples, one per sigma and place"), to_string(shape));
     }
     if (places.patch != ImageSize{shape[2], shape[3]}) {
-      throw ShapeError("TiledDenoiser", "places", fmt::format("patches of {}x{}", shape[2], shape[3]),
-                       to_string(places.patch));
+      throw ShapeError("TiledDenoiser", "places", str("patches of ", shape[2], 'x', shape[3]), to_string(places.patch));
     }
     const auto require_rows = [&](std::string_view argument, const std::optional<Tensor>& rows) {
       if (!rows) return;
       const Shape got = Backend::shape(*rows);
       if (!got.empty() && got[0] == shape[0]) return;
-      throw ShapeError("TiledDenoiser", argument, fmt::format("{} rows", shape[0]), to_string(got));
+      throw ShapeError("TiledDenoiser", argument, str(shape[0], " rows"), to_string(got));
     };
     require_rows("class_labels", conditioning.class_labels);
     require_rows("augment_labels", conditioning.augment_labels);
     if (!conditioning.fields) return;
     const Shape fields = Backend::shape(*conditioning.fields);
     if (fields.size() != 4 || fields != Shape{shape[0], fields[1], shape[2], shape[3]}) {
-      throw ShapeError("TiledDenoiser", "fields", fmt::format("[{}, F, {}, {}]", shape[0], shape[2], shape[3]),
+      throw ShapeError("TiledDenoiser", "fields", str('[', shape[0], ", F, ", shape[2], ", ", shape[3], ']'),
                        to_string(fields));
     }
   }

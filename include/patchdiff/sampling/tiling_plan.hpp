@@ -7,10 +7,9 @@
 #include <string>
 #include <string_view>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/sampling/seam_score.hpp>
 #include <patchdiff/sampling/tiling_options.hpp>
 #include <patchdiff/sampling/window_axis.hpp>
@@ -53,9 +52,10 @@ struct TilingPlan {
 
 /// For people, in a line.
 inline std::string to_string(const TilingPlan& plan) {
-  return fmt::format("{} windows of {}, {}, overlap {}: {:.2f} calls per pixel, {} windows a call in {:.1f} MiB",
-                     plan.windows, to_string(plan.tiling.window), name_of(plan.tiling.fusion), plan.tiling.overlap,
-                     plan.calls_per_pixel, plan.tiling.chunk, static_cast<double>(plan.bytes) / (1 << 20));
+  return str(plan.windows, " windows of ", to_string(plan.tiling.window), ", ", name_of(plan.tiling.fusion),
+             ", overlap ", plan.tiling.overlap, ": ", shortened(plan.calls_per_pixel, 3), " calls per pixel, ",
+             plan.tiling.chunk, " windows a call in ", shortened(static_cast<double>(plan.bytes) / (1 << 20), 3),
+             " MiB");
 }
 
 /// A plan, and whether it shows in the images.
@@ -80,26 +80,25 @@ inline TilingPlan plan_tiling(const TilingRequest& request) {
   };
   const ImageSize image = request.image;
   const std::int64_t divisor = request.size_divisor;
-  require(divisor >= 1, "size_divisor", "at least 1", std::to_string(divisor));
-  require(request.least_side >= 1, "least_side", "at least 1", std::to_string(request.least_side));
-  require(request.calls_per_pixel >= 1, "calls_per_pixel", "at least 1", fmt::format("{}", request.calls_per_pixel));
+  require(divisor >= 1, "size_divisor", "at least 1", str(divisor));
+  require(request.least_side >= 1, "least_side", "at least 1", str(request.least_side));
+  require(request.calls_per_pixel >= 1, "calls_per_pixel", "at least 1", str(request.calls_per_pixel));
   require(bool(request.window_bytes), "window_bytes", "a function", "none");
   ImageSize window = request.largest_window;
   require(window.height >= 1 && window.width >= 1 && fits(window, image), "largest_window",
-          fmt::format("1x1 to {}, the image", to_string(image)), to_string(window));
+          str("1x1 to ", to_string(image), ", the image"), to_string(window));
   require(window.height % divisor == 0 && window.width % divisor == 0, "largest_window",
-          fmt::format("sides divisible by {}", divisor), to_string(window));
+          str("sides divisible by ", divisor), to_string(window));
 
   std::int64_t bytes = request.window_bytes(window);
   while (bytes > request.budget) {
     const ImageSize half{window.height / 2 / divisor * divisor, window.width / 2 / divisor * divisor};
     require(std::min(half.height, half.width) >= request.least_side, "budget",
-            fmt::format("at least {} bytes, for one window of {}", bytes, to_string(window)),
-            std::to_string(request.budget));
+            str("at least ", bytes, " bytes, for one window of ", to_string(window)), str(request.budget));
     window = half;
     bytes = request.window_bytes(window);
   }
-  require(bytes >= 1, "window_bytes", "at least 1 byte", std::to_string(bytes));
+  require(bytes >= 1, "window_bytes", "at least 1 byte", str(bytes));
 
   TilingPlan plan{.tiling = {.window = window, .fusion = request.fusion, .seed = request.seed}};
   const auto cover = [&](std::int64_t overlap) {

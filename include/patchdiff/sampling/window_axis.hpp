@@ -8,9 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/sampling/tiling_options.hpp>
 
 namespace patchdiff {
@@ -72,7 +71,7 @@ class WindowAxis {
 
   static void require_within(std::string_view argument, std::int64_t value, std::int64_t least, std::int64_t most) {
     if (value >= least && value <= most) return;
-    throw ConfigError("WindowAxis", argument, fmt::format("{} to {}", least, most), fmt::format("{}", value));
+    throw ConfigError("WindowAxis", argument, str(least, " to ", most), str(value));
   }
 
   void add(std::int64_t first, Span counted, const WindowAxisOptions& options) {

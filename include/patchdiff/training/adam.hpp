@@ -9,11 +9,10 @@
 #include <string_view>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/nn/network.hpp>
 
 namespace patchdiff {
@@ -64,20 +63,20 @@ class Adam {
     if (!count_) allocate(net);
     std::size_t index = 0;
     net.visit_parameters([&](std::string_view name, Tensor& value, Tensor&) {
-      if (index >= moments_.size() || moments_[index].name != name) refuse(fmt::format("\"{}\"", name));
+      if (index >= moments_.size() || moments_[index].name != name) refuse(str('"', name, '"'));
       const Shape shape = B::shape(value);
-      if (moments_[index].shape != shape) refuse(fmt::format("\"{}\" of {}", name, to_string(shape)));
+      if (moments_[index].shape != shape) refuse(str('"', name, "\" of ", to_string(shape)));
       ++index;
     });
-    if (index != moments_.size()) refuse(fmt::format("{} of {} parameters", index, moments_.size()));
+    if (index != moments_.size()) refuse(str(index, " of ", moments_.size(), " parameters"));
   }
 
   /// The moments of each parameter and the count of steps, once there are some.
   template <class F>
   void visit_state(F&& f) {
     for (Moments& moments : moments_) {
-      f(fmt::format("mean.{}", moments.name), moments.mean);
-      f(fmt::format("square.{}", moments.name), moments.square);
+      f(str("mean.", moments.name), moments.mean);
+      f(str("square.", moments.name), moments.square);
     }
     if (count_) f("count", *count_);
   }
@@ -115,7 +114,7 @@ class Adam {
   }
 
   static void require(bool holds, std::string_view argument, std::string_view expected, double got) {
-    if (!holds || !std::isfinite(got)) throw ConfigError("Adam", argument, expected, fmt::format("{}", got));
+    if (!holds || !std::isfinite(got)) throw ConfigError("Adam", argument, expected, str(got));
   }
 
   AdamSettings settings_;

@@ -4,11 +4,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/average_info.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/nn/network.hpp>
 #include <patchdiff/training/weight_average.hpp>
@@ -38,10 +37,10 @@ class EMA : public WeightAverage<B> {
                           .rampup_ratio = std::isfinite(options.rampup_ratio) ? options.rampup_ratio : 0}),
         options_(options) {
     if (!(options.halflife_images > 0) || !std::isfinite(options.halflife_images)) {
-      throw ConfigError("EMA", "halflife_images", "a finite value > 0", fmt::format("{}", options.halflife_images));
+      throw ConfigError("EMA", "halflife_images", "a finite value > 0", str(options.halflife_images));
     }
     if (!(options.rampup_ratio > 0)) {
-      throw ConfigError("EMA", "rampup_ratio", "a value > 0", fmt::format("{}", options.rampup_ratio));
+      throw ConfigError("EMA", "rampup_ratio", "a value > 0", str(options.rampup_ratio));
     }
   }
 

@@ -11,11 +11,10 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/edm_loss.hpp>
 #include <patchdiff/diffusion/formulation.hpp>
 #include <patchdiff/training/step_report.hpp>
@@ -64,8 +63,7 @@ class LossTable {
     double before = 0;
     for (const double edge : edges_) {
       if (!(edge > before) || !std::isfinite(edge)) {
-        throw ConfigError("LossTable", "sigma_edges", fmt::format("a finite value > {}", before),
-                          fmt::format("{}", edge));
+        throw ConfigError("LossTable", "sigma_edges", str("a finite value > ", before), str(edge));
       }
       before = edge;
     }
@@ -173,7 +171,7 @@ class LossTable {
 
   static std::string text(const std::vector<double>& edges) {
     std::string list = "[";
-    for (const double edge : edges) list += fmt::format("{}{}", list.size() > 1 ? ", " : "", edge);
+    for (const double edge : edges) list += str(list.size() > 1 ? ", " : "", edge);
     return list + ']';
   }
 

@@ -8,9 +8,8 @@
 #include <span>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -42,8 +41,7 @@ class PowerProfile {
   /// The exponent of a relative width: the largest root of gamma^3 + 7 gamma^2 + (16 - w^-2) gamma + 12 - w^-2.
   static double gamma_of(double relative_width) {
     if (!(relative_width > 0 && relative_width <= std::sqrt(1.0 / 12))) {
-      throw ConfigError("PowerProfile", "relative_width", "a value in (0, 1/sqrt(12)]",
-                        fmt::format("{}", relative_width));
+      throw ConfigError("PowerProfile", "relative_width", "a value in (0, 1/sqrt(12)]", str(relative_width));
     }
     const double square = 1 / (relative_width * relative_width);
     double gamma = 1 / relative_width;  // beyond the root, from where Newton's steps only descend to it
@@ -72,8 +70,8 @@ inline std::vector<double> post_hoc_shares(std::span<const PowerProfile> snapsho
   std::uint64_t latest = 0;
   for (const PowerProfile& snapshot : snapshots) latest = std::max(latest, snapshot.images());
   if (target.images() > latest) {
-    throw ConfigError("post_hoc_shares", "target", fmt::format("at most {} images, as of the last snapshot", latest),
-                      fmt::format("{}", target.images()));
+    throw ConfigError("post_hoc_shares", "target", str("at most ", latest, " images, as of the last snapshot"),
+                      str(target.images()));
   }
   // Least squares over profiles of length 1: a symmetric matrix with a diagonal of ones.
   std::vector<double> length(count), rest(count);

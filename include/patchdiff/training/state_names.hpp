@@ -7,10 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/nn/network.hpp>
 
 namespace patchdiff {
@@ -36,12 +35,12 @@ class StateNames {
   void visit(Net& net, std::string_view component, F&& f) const {
     std::size_t index = 0;
     net.visit_state([&](std::string_view name, auto& value) {
-      if (index >= size() || names_[index] != name) refuse(component, fmt::format("\"{}\"", name));
+      if (index >= size() || names_[index] != name) refuse(component, str('"', name, '"'));
       const Shape shape = Net::Backend::shape(value);
-      if (shapes_[index] != shape) refuse(component, fmt::format("\"{}\" of {}", name, to_string(shape)));
+      if (shapes_[index] != shape) refuse(component, str('"', name, "\" of ", to_string(shape)));
       ++index;
     });
-    if (index != size()) refuse(component, fmt::format("{} of {} tensors", index, size()));
+    if (index != size()) refuse(component, str(index, " of ", size(), " tensors"));
     index = 0;
     net.visit_state([&](std::string_view, auto& value) { f(index++, value); });
   }

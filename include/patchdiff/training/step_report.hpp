@@ -6,11 +6,10 @@
 #include <string>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/patch/patch_plan.hpp>
 
 namespace patchdiff {
@@ -52,8 +51,8 @@ struct StepReport {
       most = level > most ? level : most;
     }
     return {"TrainStep", "loss and gradients", "finite values",
-            fmt::format("others at step {} (patches of {}, sigma {:.4g} to {:.4g})", plan.step, to_string(plan.patch),
-                        least, most)};
+            str("others at step ", plan.step, " (patches of ", to_string(plan.patch), ", sigma ", shortened(least, 4),
+                " to ", shortened(most, 4), ')')};
   }
 };
 

@@ -11,14 +11,13 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/operations.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/diffusion/edm_loss.hpp>
 #include <patchdiff/diffusion/training_noise.hpp>
@@ -63,13 +62,13 @@ class TrainStep {
   /// Errors: ConfigError for settings that cannot work.
   explicit TrainStep(TrainStepOptions options) : options_(std::move(options)), loss_(options_.loss) {
     if (options_.batch < 1) {
-      throw ConfigError("TrainStep", "batch", "at least 1", fmt::format("{}", options_.batch));
+      throw ConfigError("TrainStep", "batch", "at least 1", str(options_.batch));
     }
     if (!(options_.label_dropout >= 0 && options_.label_dropout <= 1)) {
-      throw ConfigError("TrainStep", "label_dropout", "a value in [0, 1]", fmt::format("{}", options_.label_dropout));
+      throw ConfigError("TrainStep", "label_dropout", "a value in [0, 1]", str(options_.label_dropout));
     }
     if (!(options_.max_gradient_norm > 0)) {
-      throw ConfigError("TrainStep", "max_gradient_norm", "a value > 0", fmt::format("{}", options_.max_gradient_norm));
+      throw ConfigError("TrainStep", "max_gradient_norm", "a value > 0", str(options_.max_gradient_norm));
     }
   }
 
@@ -194,7 +193,7 @@ class TrainStep {
     const Shape shape = B::shape(batch.images);
     check_schedule(image);
     if (shape.size() != 4 || shape[1] != image.channels || shape[2] != image.height || shape[3] != image.width) {
-      throw ShapeError("TrainStep", "images", fmt::format("[N, {}, {}, {}]", image.channels, image.height, image.width),
+      throw ShapeError("TrainStep", "images", str("[N, ", image.channels, ", ", image.height, ", ", image.width, ']'),
                        to_string(shape));
     }
     check_count(shape[0], batch.first_sample, plan);
@@ -207,7 +206,7 @@ class TrainStep {
     const Shape shape = B::shape(patches.images);
     check_schedule(denoiser.image());
     if (shape.size() != 4 || ImageSize{shape[2], shape[3]} != plan.patch) {
-      throw ShapeError("TrainStep", "images", fmt::format("[N, C, {}, {}]", plan.patch.height, plan.patch.width),
+      throw ShapeError("TrainStep", "images", str("[N, C, ", plan.patch.height, ", ", plan.patch.width, ']'),
                        to_string(shape));
     }
     check_count(shape[0], patches.first_sample, plan);
@@ -216,14 +215,14 @@ class TrainStep {
 
   void check_schedule(ImageShape image) const {
     if (image.size() == options_.schedule.image()) return;
-    throw ConfigError("TrainStep", "schedule", fmt::format("images of {}, as the denoiser's", to_string(image.size())),
+    throw ConfigError("TrainStep", "schedule", str("images of ", to_string(image.size()), ", as the denoiser's"),
                       to_string(options_.schedule.image()));
   }
 
   static void check_count(std::int64_t count, std::uint64_t first, const PatchPlan& plan) {
     if (count >= 1 && first + static_cast<std::uint64_t>(count) <= static_cast<std::uint64_t>(plan.images)) return;
-    throw ShapeError("TrainStep", "images", fmt::format("samples within the plan's {}", plan.images),
-                     fmt::format("{} from sample {} on", count, first));
+    throw ShapeError("TrainStep", "images", str("samples within the plan's ", plan.images),
+                     str(count, " from sample ", first, " on"));
   }
 
   template <class Batch>
@@ -232,13 +231,13 @@ class TrainStep {
     const Shape each{images[0], images[1], images[2], images[3]}, shared{images[0], 1, images[2], images[3]};
     if (mask != each && mask != shared) {
       throw ShapeError("TrainStep", "mask",
-                       fmt::format("[{}, 1 or {}, {}, {}]", images[0], images[1], images[2], images[3]),
+                       str('[', images[0], ", 1 or ", images[1], ", ", images[2], ", ", images[3], ']'),
                        to_string(mask));
     }
     const auto check_rows = [&](const std::optional<typename B::Tensor>& labels, std::string_view name) {
       const Shape shape = labels ? B::shape(*labels) : images;
       if (!shape.empty() && shape[0] == images[0]) return;
-      throw ShapeError("TrainStep", name, fmt::format("{} rows, one per image", images[0]), to_string(shape));
+      throw ShapeError("TrainStep", name, str(images[0], " rows, one per image"), to_string(shape));
     };
     check_rows(batch.class_labels, "class_labels");
     check_rows(batch.augment_labels, "augment_labels");

@@ -8,11 +8,10 @@
 #include <optional>
 #include <utility>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/flow.hpp>
 #include <patchdiff/core/share.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/patch/patch_plan.hpp>
 #include <patchdiff/training/loss_scaling.hpp>
@@ -65,7 +64,7 @@ class Trainer {
         options_(std::move(options)),
         step_(options_.step) {
     if (options_.micro_batch && *options_.micro_batch < 1) {
-      throw ConfigError("Trainer", "micro_batch", "at least 1", fmt::format("{}", *options_.micro_batch));
+      throw ConfigError("Trainer", "micro_batch", "at least 1", str(*options_.micro_batch));
     }
   }
 
@@ -83,8 +82,8 @@ class Trainer {
     step_.update(*denoiser_, *optimizer_, report, *state_, *scaling_);
     skips_ = report.skipped ? skips_ + 1 : 0;
     if (skips_ > options_.max_consecutive_skips) {
-      throw NumericError("Trainer", "max_consecutive_skips", fmt::format("at most {}", options_.max_consecutive_skips),
-                         fmt::format("{} in a row: {}", skips_, report.not_finite().what()));
+      throw NumericError("Trainer", "max_consecutive_skips", str("at most ", options_.max_consecutive_skips),
+                         str(skips_, " in a row: ", report.not_finite().what()));
     }
     return report;
   }

@@ -9,9 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/patch/multiplier_rule.hpp>
 #include <patchdiff/patch/patch_plan.hpp>
@@ -32,8 +31,8 @@ class TrainingCost {
         shares_(schedule.probabilities()),
         seconds_per_image_(std::move(seconds_per_image)) {
     if (seconds_per_image_.size() != shares_.size()) {
-      throw ConfigError("TrainingCost", "seconds_per_image", fmt::format("{} values, one per size", shares_.size()),
-                        fmt::format("{}", seconds_per_image_.size()));
+      throw ConfigError("TrainingCost", "seconds_per_image", str(shares_.size(), " values, one per size"),
+                        str(seconds_per_image_.size()));
     }
     if (progressive_) return;
     // A stochastic schedule draws steps, and steps on small patches take more images.

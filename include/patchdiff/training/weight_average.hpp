@@ -8,11 +8,10 @@
 #include <type_traits>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/average_info.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/nn/network.hpp>
 #include <patchdiff/training/state_names.hpp>
@@ -39,7 +38,7 @@ class WeightAverage {
   template <HasParameters Net>
   void blend(Net& net, double beta) {
     if (!(beta >= 0 && beta <= 1)) {
-      throw ConfigError(component_, "beta", "a value in [0, 1]", fmt::format("{}", beta));
+      throw ConfigError(component_, "beta", "a value in [0, 1]", str(beta));
     }
     names_.visit(net, component_,
                  [&](std::size_t index, Tensor& value) { B::blend(averages_[index], value, 1 - beta); });
@@ -81,8 +80,8 @@ class WeightAverage {
   template <class Net, class Decay>
   void advance(Net& net, const TrainState& state, Decay&& beta) {
     if (state.images < images()) {
-      throw DataError(component_, "state", fmt::format("at least {} images, as at the last update", images()),
-                      std::to_string(state.images));
+      throw DataError(component_, "state", str("at least ", images(), " images, as at the last update"),
+                      str(state.images));
     }
     blend(net, beta(static_cast<double>(images()), static_cast<double>(state.images)));
     info_.images = state.images;

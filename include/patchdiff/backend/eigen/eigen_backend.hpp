@@ -13,8 +13,6 @@
 #include <string_view>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/eigen/blocks.hpp>
 #include <patchdiff/backend/eigen/eigen_tensor.hpp>
@@ -23,6 +21,7 @@
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -40,8 +39,10 @@ struct EigenBackend {
 
   static Device device(const Tensor& x) { return x.device(); }
   static std::string device_name(Device device) {
-    return fmt::format("host {}, {}", std::same_as<Scalar, float> ? "float" : "double",
-                       device.executor.is_serial() ? "serial" : fmt::format("executor {}", device.executor.executor_));
+    return str("host ", std::same_as<Scalar, float> ? "float" : "double", ", ",
+               device.executor.is_serial()
+                   ? "serial"
+                   : str("executor 0x", padded(reinterpret_cast<std::uintptr_t>(device.executor.executor_), 1, 16)));
   }
 
   static Tensor from_host(std::span<const float> values, const Shape& shape, Device device) {

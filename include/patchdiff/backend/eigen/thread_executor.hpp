@@ -13,6 +13,7 @@
 
 #include <patchdiff/backend/eigen/executor.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -22,7 +23,7 @@ namespace patchdiff {
 class ThreadExecutor {
  public:
   explicit ThreadExecutor(int threads) {
-    if (threads < 1) throw ConfigError("ThreadExecutor", "threads", "at least 1", std::to_string(threads));
+    if (threads < 1) throw ConfigError("ThreadExecutor", "threads", "at least 1", str(threads));
     for (int worker = 1; worker < threads; ++worker) {
       workers_.emplace_back([this](const std::stop_token& stop) { work(stop); });
     }

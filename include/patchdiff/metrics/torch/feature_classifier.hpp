@@ -12,13 +12,13 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/max_pool2d.h>
 #include <ATen/ops/relu.h>
-#include <fmt/core.h>
 
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/metrics/feature_extractor.hpp>
 #include <patchdiff/nn/torch/torch_parameters.hpp>
 #include <patchdiff/nn/torch/unet_layers.hpp>
@@ -54,7 +54,7 @@ class FeatureClassifier : public TorchParameters {
       throw ConfigError("FeatureClassifier", "image", "sides divisible by 8", to_string(options.image));
     }
     if (options.classes < 2) {
-      throw ConfigError("FeatureClassifier", "classes", "at least 2", fmt::format("{}", options.classes));
+      throw ConfigError("FeatureClassifier", "classes", "at least 2", str(options.classes));
     }
     unet::WeightMaker make{*this, key};
     convolutions_.emplace_back(make, "conv0", channels, 16, 3);
@@ -82,7 +82,7 @@ class FeatureClassifier : public TorchParameters {
   at::Tensor hidden(const at::Tensor& images) const {
     const auto [channels, height, width] = options_.image;
     if (images.dim() != 4 || images.sizes().slice(1) != at::IntArrayRef({channels, height, width})) {
-      throw ShapeError("FeatureClassifier", "images", fmt::format("[N, {}, {}, {}]", channels, height, width),
+      throw ShapeError("FeatureClassifier", "images", str("[N, ", channels, ", ", height, ", ", width, ']'),
                        to_string(images.sizes().vec()));
     }
     at::Tensor x = images;

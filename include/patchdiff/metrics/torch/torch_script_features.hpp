@@ -15,7 +15,6 @@
 #include <ATen/core/ivalue.h>
 #include <ATen/ops/_upsample_bilinear2d_aa.h>
 #include <ATen/ops/zeros.h>
-#include <fmt/core.h>
 #include <torch/csrc/jit/api/module.h>
 
 #include <patchdiff/backend/torch/autograd.hpp>
@@ -25,6 +24,7 @@
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/metrics/feature_extractor.hpp>
 
 namespace patchdiff {
@@ -63,8 +63,7 @@ class TorchScriptFeatures {
     } catch (const Error&) {
       throw;
     } catch (const std::exception& error) {
-      throw DataError(component, file_, fmt::format("a network of images {}", to_string(options_.image)),
-                      torch_reason(error));
+      throw DataError(component, file_, str("a network of images ", to_string(options_.image)), torch_reason(error));
     }
     dimension_ = black.size(1);
   }
@@ -79,14 +78,14 @@ class TorchScriptFeatures {
     for (const std::string& flag : options_.flags) flags.emplace(flag, true);
     const at::IValue output = network_.get_method("forward")(std::move(inputs), flags);
     const auto refuse = [&](const std::string& got) {
-      const std::string width = dimension_ == 0 ? "features" : fmt::format("{}", dimension_);
-      throw DataError(component, file_, fmt::format("output [{}, {}]", images.size(0), width), got);
+      const std::string width = dimension_ == 0 ? "features" : str(dimension_);
+      throw DataError(component, file_, str("output [", images.size(0), ", ", width, ']'), got);
     };
     if (!output.isTensor()) refuse(output.tagKind());
     const at::Tensor& result = output.toTensor();
     if (!result.is_floating_point() || result.dim() != 2 || result.size(0) != images.size(0) || result.size(1) < 1 ||
         (dimension_ != 0 && result.size(1) != dimension_)) {
-      refuse(fmt::format("{} {}", at::toString(result.scalar_type()), to_string(result.sizes().vec())));
+      refuse(str(at::toString(result.scalar_type()), ' ', to_string(result.sizes().vec())));
     }
     return result;
   }
@@ -104,16 +103,15 @@ class TorchScriptFeatures {
     }
     const auto check_channels = [&](std::string_view argument, const std::vector<double>& values) {
       if (values.empty() || static_cast<std::int64_t>(values.size()) == channels) return;
-      throw ConfigError(component, argument, fmt::format("{} values or none", channels),
-                        fmt::format("{}", values.size()));
+      throw ConfigError(component, argument, str(channels, " values or none"), str(values.size()));
     };
     check_channels("mean", options.mean);
     check_channels("deviation", options.deviation);
     for (const double deviation : options.deviation) {
-      if (!(deviation > 0)) throw ConfigError(component, "deviation", "above 0", fmt::format("{}", deviation));
+      if (!(deviation > 0)) throw ConfigError(component, "deviation", "above 0", str(deviation));
     }
     if (!(options.black < options.white)) {
-      throw ConfigError(component, "white", fmt::format("above {}", options.black), fmt::format("{}", options.white));
+      throw ConfigError(component, "white", str("above ", options.black), str(options.white));
     }
     return options;
   }
@@ -121,7 +119,7 @@ class TorchScriptFeatures {
   at::Tensor prepared(const at::Tensor& images) const {
     const auto [channels, height, width] = options_.image;
     if (images.dim() != 4 || (images.size(1) != channels && images.size(1) != 1)) {
-      throw ShapeError(component, "images", fmt::format("[N, {}, H, W]", channels), to_string(images.sizes().vec()));
+      throw ShapeError(component, "images", str("[N, ", channels, ", H, W]"), to_string(images.sizes().vec()));
     }
     at::Tensor x = images.to(device_.options());
     if (options_.eight_bit) x = ((x.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1;

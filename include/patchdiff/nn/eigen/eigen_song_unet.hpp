@@ -10,11 +10,10 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/eigen/eigen_backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/nn/check_arguments.hpp>
 #include <patchdiff/nn/conditioning.hpp>
 #include <patchdiff/nn/eigen/inference/image_view.hpp>
@@ -117,7 +116,7 @@ class EigenSongUNet {
   static SongUNetOptions checked(SongUNetOptions options) {
     options = checked_song_unet(name, std::move(options));
     const auto require = [&](bool holds, std::string_view setting, std::string_view expected, std::string_view got) {
-      if (!holds) throw ConfigError(name, setting, fmt::format("{}, as on Eigen", expected), got);
+      if (!holds) throw ConfigError(name, setting, str(expected, ", as on Eigen"), got);
     };
     require(options.encoder_type == EncoderType::standard, "encoder_type", "standard", name_of(options.encoder_type));
     require(options.decoder_type == DecoderType::standard, "decoder_type", "standard", name_of(options.decoder_type));

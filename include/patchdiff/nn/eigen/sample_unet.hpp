@@ -8,9 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/core/random_stream.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/nn/eigen/convolution.hpp>
 #include <patchdiff/nn/eigen/feature_map.hpp>
 #include <patchdiff/nn/eigen/noise_embedding.hpp>
@@ -43,10 +42,10 @@ class SampleUNet {
     const std::size_t levels = options.channel_mult.size();
     for (std::size_t level = 0; level < levels; ++level) {
       const std::int64_t width = options.model_channels * options.channel_mult[level];
-      const std::string prefix = fmt::format("level{}.", level);
+      const std::string prefix = str("level", level, '.');
       const auto add_blocks = [&](std::vector<ResidualBlock<Scalar>>& blocks, const std::string& side) {
         for (std::int64_t block = 0; block < options.num_blocks; ++block) {
-          blocks.emplace_back(weights, fmt::format("{}{}{}", prefix, side, block), width,
+          blocks.emplace_back(weights, str(prefix, side, block), width,
                               NoiseEmbedding<Scalar>::width(options.model_channels), key);
         }
       };

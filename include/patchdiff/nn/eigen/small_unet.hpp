@@ -11,8 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/eigen/eigen_backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/precision.hpp>

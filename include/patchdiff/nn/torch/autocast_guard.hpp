@@ -2,12 +2,12 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <fmt/core.h>
 
 #include <patchdiff/backend/torch/compat.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/named_enum.hpp>
 #include <patchdiff/core/precision.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -27,7 +27,7 @@ class AutocastGuard {
     if (!available_) {
       if (precision == Precision::float32) return;
       throw ConfigError("AutocastGuard", "precision", "float32 on a device without autocast",
-                        fmt::format("{} on {}", name_of(precision), c10::DeviceTypeName(device, true)));
+                        str(name_of(precision), " on ", c10::DeviceTypeName(device, true)));
     }
     if (device == at::kCPU && precision == Precision::float16) {
       throw ConfigError("AutocastGuard", "precision", "float32 or bfloat16 on the processor", "float16");

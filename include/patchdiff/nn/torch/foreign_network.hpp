@@ -13,12 +13,12 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/zeros.h>
-#include <fmt/core.h>
 
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/backend/torch/torch_reason.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/nn/check_arguments.hpp>
 #include <patchdiff/nn/conditioning.hpp>
 #include <patchdiff/nn/network.hpp>
@@ -81,8 +81,7 @@ class ForeignNetwork : public AutogradNetwork<Derived> {
     } catch (const Error&) {
       throw;
     } catch (const std::exception& error) {
-      throw DataError(source_, "forward", fmt::format("a network of {}", to_string(images.sizes().vec())),
-                      torch_reason(error));
+      throw DataError(source_, "forward", str("a network of ", to_string(images.sizes().vec())), torch_reason(error));
     }
     const Shape expected{count, shape_.output_channels, images.size(2), images.size(3)};
     if (!output.defined() || output.sizes().vec() != expected) {
@@ -106,7 +105,7 @@ class ForeignNetwork : public AutogradNetwork<Derived> {
     NetworkShape::describe(shape_, [&](std::string_view key, std::int64_t value, std::string_view) {
       const bool may_be_none = key == "label_dim" || key == "augment_dim";
       if (value >= (may_be_none ? 0 : 1)) return;
-      throw ConfigError(source_, key, may_be_none ? "at least 0" : "at least 1", fmt::format("{}", value));
+      throw ConfigError(source_, key, may_be_none ? "at least 0" : "at least 1", str(value));
     });
   }
 

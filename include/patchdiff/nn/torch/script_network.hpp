@@ -13,13 +13,12 @@
 #include <ATen/core/function_schema.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/core/ivalue.h>
-#include <fmt/core.h>
-#include <fmt/ranges.h>
 #include <torch/csrc/jit/api/module.h>
 
 #include <patchdiff/backend/torch/load_script.hpp>
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/nn/torch/foreign_network.hpp>
 
 namespace patchdiff {
@@ -79,7 +78,7 @@ class ScriptNetwork : public ForeignNetwork<ScriptNetwork> {
   static constexpr const char* component = "ScriptNetwork";
 
   ScriptNetwork(torch::jit::Module module, ScriptNetworkOptions options, std::string file, TorchDevice device)
-      : ForeignNetwork(options.shape, fmt::format("{}: {}", component, file), device),
+      : ForeignNetwork(options.shape, str(component, ": ", file), device),
         options_(std::move(options)),
         file_(std::move(file)),
         module_(std::move(module)) {
@@ -94,7 +93,7 @@ class ScriptNetwork : public ForeignNetwork<ScriptNetwork> {
     const auto require_both = [](std::string_view key, std::int64_t width, const std::string& name) {
       if ((width > 0) != name.empty()) return;
       throw ConfigError(component, key, width > 0 ? "the name of an argument" : "none, as they have no width",
-                        fmt::format("\"{}\"", name));
+                        str('"', name, '"'));
     };
     require_both("class_labels", options_.shape.label_dim, options_.class_labels);
     require_both("augment_labels", options_.shape.augment_dim, options_.augment_labels);
@@ -107,7 +106,7 @@ class ScriptNetwork : public ForeignNetwork<ScriptNetwork> {
       if (!argument.default_value()) needed.push_back(argument.name());
     }
     const auto refuse = [&](const std::string& expected) {
-      throw DataError(component, file_, expected, fmt::format("forward({})", fmt::join(all, ", ")));
+      throw DataError(component, file_, expected, str("forward(", join(all, ", "), ')'));
     };
     const std::vector<std::string> passed{options_.images, options_.noise, options_.class_labels,
                                           options_.augment_labels};
@@ -115,10 +114,10 @@ class ScriptNetwork : public ForeignNetwork<ScriptNetwork> {
       return std::find(names.begin(), names.end(), name) != names.end();
     };
     for (const std::string& name : passed) {
-      if (!name.empty() && !has(all, name)) refuse(fmt::format("an argument \"{}\" of forward", name));
+      if (!name.empty() && !has(all, name)) refuse(str("an argument \"", name, "\" of forward"));
     }
     for (const std::string& name : needed) {
-      if (!has(passed, name)) refuse(fmt::format("no argument \"{}\" of forward without a default", name));
+      if (!has(passed, name)) refuse(str("no argument \"", name, "\" of forward without a default"));
     }
   }
 

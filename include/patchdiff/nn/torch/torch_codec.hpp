@@ -13,7 +13,6 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/core/ivalue.h>
-#include <fmt/core.h>
 #include <torch/csrc/jit/api/module.h>
 
 #include <patchdiff/backend/torch/load_script.hpp>
@@ -22,6 +21,7 @@
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/nn/codec.hpp>
 
 namespace patchdiff {
@@ -55,7 +55,7 @@ class TorchCodec {
         device_(device),
         source_(std::move(source)) {
     CodecShape::describe(shape_, [&](std::string_view key, std::int64_t value, std::string_view) {
-      if (value < 1) throw ConfigError(source_, key, "at least 1", fmt::format("{}", value));
+      if (value < 1) throw ConfigError(source_, key, "at least 1", str(value));
     });
   }
 
@@ -63,10 +63,9 @@ class TorchCodec {
   ImageShape latent_shape(ImageShape image) const {
     const auto [channels, height, width] = image;
     if (channels != shape_.image_channels || height % shape_.factor != 0 || width % shape_.factor != 0) {
-      throw ShapeError(
-          source_, "images",
-          fmt::format("{} channels, height and width divisible by {}", shape_.image_channels, shape_.factor),
-          to_string(image));
+      throw ShapeError(source_, "images",
+                       str(shape_.image_channels, " channels, height and width divisible by ", shape_.factor),
+                       to_string(image));
     }
     return {shape_.latent_channels, height / shape_.factor, width / shape_.factor};
   }
@@ -82,8 +81,7 @@ class TorchCodec {
   at::Tensor decode(const at::Tensor& latents) const {
     require_rank(latents, "latents");
     if (latents.size(1) != shape_.latent_channels) {
-      throw ShapeError(source_, "latents", fmt::format("{} channels", shape_.latent_channels),
-                       to_string(latents.sizes().vec()));
+      throw ShapeError(source_, "latents", str(shape_.latent_channels, " channels"), to_string(latents.sizes().vec()));
     }
     return call(
         decode_, "decode", latents,
@@ -106,8 +104,7 @@ class TorchCodec {
     try {
       output = function(input.to(device_.options()));
     } catch (const std::exception& error) {
-      throw DataError(source_, name, fmt::format("a function of {}", to_string(input.sizes().vec())),
-                      torch_reason(error));
+      throw DataError(source_, name, str("a function of ", to_string(input.sizes().vec())), torch_reason(error));
     }
     if (!output.defined() || output.sizes().vec() != expected) {
       throw DataError(source_, name, to_string(expected), output.defined() ? to_string(output.sizes().vec()) : "none");
@@ -133,14 +130,14 @@ inline TorchCodec load_script_codec(const std::filesystem::path& file, CodecShap
   module->to(device.scalar);
   const auto method = [&](const std::string& name) -> TorchCodec::Function {
     if (!module->find_method(name)) {
-      throw DataError(component, file.string(), fmt::format("a module with a method {}", name), "none");
+      throw DataError(component, file.string(), str("a module with a method ", name), "none");
     }
     return [module, name](const at::Tensor& input) {
       const at::IValue output = module->get_method(name)({input});
       return output.isTensor() ? output.toTensor() : at::Tensor();
     };
   };
-  return {method("encode"), method("decode"), shape, device, fmt::format("{}: {}", component, file.string())};
+  return {method("encode"), method("decode"), shape, device, str(component, ": ", file.string())};
 }
 
 }  // namespace patchdiff

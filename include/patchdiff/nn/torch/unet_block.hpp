@@ -12,13 +12,13 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <fmt/core.h>
 
 #include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/random_stream.hpp>
 #include <patchdiff/core/shape.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/nn/network.hpp>
 #include <patchdiff/nn/torch/attention.hpp>
 #include <patchdiff/nn/torch/autocast_guard.hpp>
@@ -97,7 +97,7 @@ class Block {
     heads_ = !attention ? 0 : settings.channels_per_head == 0 ? 1 : out / settings.channels_per_head;
     if (heads_ > 0) {
       if (out % heads_ != 0) {
-        throw ConfigError(name, "channels", fmt::format("a multiple of {} heads", heads_), fmt::format("{}", out));
+        throw ConfigError(name, "channels", str("a multiple of ", heads_, " heads"), str(out));
       }
       norm2_.emplace(make, name + ".norm2", out, settings.epsilon);
       qkv_.emplace(make, name + ".qkv", out, out * 3, 1, settings.qkv_gain);

@@ -19,11 +19,11 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/upsample_nearest2d.h>
-#include <fmt/core.h>
 
 #include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/nn/torch/bfloat16_convolution.hpp>
 #include <patchdiff/nn/torch/cpu_activations.hpp>
 #include <patchdiff/nn/torch/cpu_convolution.hpp>
@@ -136,7 +136,7 @@ struct GroupNorm {
         groups(std::min<std::int64_t>(32, channels / 4)),
         epsilon(eps) {
     if (channels % groups != 0) {
-      throw ConfigError(name, "channels", fmt::format("a multiple of {}", groups), fmt::format("{}", channels));
+      throw ConfigError(name, "channels", str("a multiple of ", groups), str(channels));
     }
   }
 

@@ -4,13 +4,13 @@
 #include <string_view>
 
 #include <ATen/core/Tensor.h>
-#include <fmt/core.h>
 
 #include <patchdiff/backend/torch/compat.hpp>
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/core/log.hpp>
 #include <patchdiff/core/named_enum.hpp>
 #include <patchdiff/core/precision.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -33,8 +33,8 @@ inline Precision usable_precision(Precision requested, const TorchDevice& device
   if (requested == Precision::float32) return requested;
   const auto instead = [&](std::string_view got) {
     if (log) {
-      log(fmt::format("usable_precision: precision: expected what the device has, got {} {}; float32 is used",
-                      name_of(requested), got));
+      log(str("usable_precision: precision: expected what the device has, got ", name_of(requested), ' ', got,
+              "; float32 is used"));
     }
     return Precision::float32;
   };

@@ -9,10 +9,10 @@
 #include <string_view>
 #include <vector>
 
-#include <fmt/core.h>
 #include <mpi.h>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -35,8 +35,7 @@ class MPIProcessGroup {
   /// Errors: ConfigError for a time-out that cannot work or where MPI is not initialised; ProcessError.
   explicit MPIProcessGroup(double timeout_seconds, MPI_Comm communicator = MPI_COMM_WORLD) : timeout_(timeout_seconds) {
     if (!(timeout_seconds > 0 && timeout_seconds <= 1e9)) {  // in nanoseconds a clock's 64 bits hold 9.2e9
-      throw ConfigError("MPIProcessGroup", "timeout_seconds", "a value > 0 and at most 1e9",
-                        fmt::format("{}", timeout_seconds));
+      throw ConfigError("MPIProcessGroup", "timeout_seconds", "a value > 0 and at most 1e9", str(timeout_seconds));
     }
     if (!usable())
       throw ConfigError("MPIProcessGroup", "communicator", "MPI between MPI_Init and MPI_Finalize", "none");
@@ -126,7 +125,7 @@ class MPIProcessGroup {
     const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(timeout_);
     while (!test(requests, what)) {  // MPI itself yields where processes share cores
       if (Clock::now() > end) {
-        fail(what, fmt::format("an answer of all {} processes within {} s", size_, timeout_.count()), "none");
+        fail(what, str("an answer of all ", size_, " processes within ", timeout_.count(), " s"), "none");
       }
     }
   }
@@ -136,7 +135,7 @@ class MPIProcessGroup {
     std::array<char, MPI_MAX_ERROR_STRING> text{};
     int length = 0;
     MPI_Error_string(code, text.data(), &length);
-    fail(what, fmt::format("an answer of all {} processes", size_),
+    fail(what, str("an answer of all ", size_, " processes"),
          std::string_view(text.data(), static_cast<std::size_t>(length)));
   }
 

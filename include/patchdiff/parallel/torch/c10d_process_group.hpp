@@ -15,10 +15,10 @@
 #include <ATen/ops/from_blob.h>
 #include <c10/util/Exception.h>
 #include <c10/util/intrusive_ptr.h>
-#include <fmt/core.h>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -45,7 +45,7 @@ class C10dProcessGroup {
       : group_(std::move(group)), seconds_(timeout_seconds), device_(device) {
     if (!group_) throw ConfigError("C10dProcessGroup", "group", "a process group", "none");
     if (!(seconds_ >= 1e-3 && seconds_ <= 1e9)) {  // in nanoseconds a clock's 64 bits hold 9.2e9
-      throw ConfigError("C10dProcessGroup", "timeout_seconds", "0.001 to 1e9", fmt::format("{}", seconds_));
+      throw ConfigError("C10dProcessGroup", "timeout_seconds", "0.001 to 1e9", str(seconds_));
     }
   }
 
@@ -97,8 +97,8 @@ class C10dProcessGroup {
     } catch (const std::exception& error) {
       got = error.what();
     }
-    throw ProcessError("C10dProcessGroup", what,
-                       fmt::format("an answer of all {} processes within {} s", size(), seconds_), got);
+    throw ProcessError("C10dProcessGroup", what, str("an answer of all ", size(), " processes within ", seconds_, " s"),
+                       got);
   }
 
   c10::intrusive_ptr<c10d::ProcessGroup> group_;

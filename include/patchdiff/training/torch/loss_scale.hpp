@@ -9,11 +9,11 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
-#include <fmt/core.h>
 
 #include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/backend/torch/torch_backend.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/training/loss_scaling.hpp>
 
 namespace patchdiff {
@@ -43,11 +43,11 @@ class LossScale {
       return std::isfinite(value) && value > 0 && std::frexp(value, &exponent) == 0.5;
     };
     const auto require = [&](bool holds, std::string_view argument, std::string_view expected, double got) {
-      if (!holds) throw ConfigError("LossScale", argument, expected, fmt::format("{}", got));
+      if (!holds) throw ConfigError("LossScale", argument, expected, str(got));
     };
     require(power_of_two(options.largest) && options.largest >= 1, "largest", "a power of two >= 1", options.largest);
     require(power_of_two(options.initial) && options.initial >= 1 && options.initial <= options.largest, "initial",
-            fmt::format("a power of two in [1, {}]", options.largest), options.initial);
+            str("a power of two in [1, ", options.largest, ']'), options.initial);
     require(power_of_two(options.growth) && options.growth > 1, "growth", "a power of two > 1", options.growth);
     require(power_of_two(options.backoff) && options.backoff < 1, "backoff", "a power of two < 1", options.backoff);
     require(options.growth_interval >= 1, "growth_interval", "at least 1",

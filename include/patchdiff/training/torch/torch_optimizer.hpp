@@ -9,10 +9,10 @@
 #include <vector>
 
 #include <ATen/core/Tensor.h>
-#include <fmt/core.h>
 #include <torch/optim/optimizer.h>
 
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
@@ -42,7 +42,7 @@ class TorchOptimizer {
   /// Sets the rate of every parameter group. Errors: ConfigError for one that is negative or not finite.
   void set_learning_rate(double rate) {
     if (!(rate >= 0) || !std::isfinite(rate)) {
-      throw ConfigError("TorchOptimizer", "learning_rate", "a finite value >= 0", fmt::format("{}", rate));
+      throw ConfigError("TorchOptimizer", "learning_rate", "a finite value >= 0", str(rate));
     }
     for (::torch::optim::OptimizerParamGroup& group : optimizer_->param_groups()) group.options().set_lr(rate);
   }

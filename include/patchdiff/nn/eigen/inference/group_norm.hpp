@@ -8,11 +8,10 @@
 #include <string_view>
 #include <utility>
 
-#include <fmt/core.h>
-
 #include <patchdiff/backend/eigen/eigen_tensor.hpp>
 #include <patchdiff/backend/eigen/executor.hpp>
 #include <patchdiff/core/error.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/nn/eigen/inference/buffer.hpp>
 #include <patchdiff/nn/eigen/inference/image_view.hpp>
 #include <patchdiff/nn/eigen/silu.hpp>
@@ -35,7 +34,7 @@ class GroupNorm {
         weight_({channels}, device),
         bias_({channels}, device) {
     if (channels % groups_ != 0) {
-      throw ConfigError(name_, "channels", fmt::format("a multiple of {}", groups_), fmt::format("{}", channels));
+      throw ConfigError(name_, "channels", str("a multiple of ", groups_), str(channels));
     }
     weight_.array().setOnes();
     bias_.array().setZero();

@@ -12,6 +12,7 @@
 #include <patchdiff/backend/eigen/eigen_tensor.hpp>
 #include <patchdiff/backend/eigen/executor.hpp>
 #include <patchdiff/core/image_size.hpp>
+#include <patchdiff/core/str.hpp>
 #include <patchdiff/nn/eigen/inference/buffer.hpp>
 #include <patchdiff/nn/eigen/inference/convolution.hpp>
 #include <patchdiff/nn/eigen/inference/group_norm.hpp>
@@ -53,8 +54,8 @@ class SampleSongUNet {
     const std::string stem = unet::UNetPlan::name("enc", options.image, 0) + "conv";
     if (options.implicit_mlp) {
       for (const std::int64_t index : {0, 2, 4}) {
-        implicit_.emplace_back(stem + '.' + std::to_string(index),
-                               index == 0 ? options.in_channels : options.model_channels, options.model_channels, 1);
+        implicit_.emplace_back(str(stem, '.', index), index == 0 ? options.in_channels : options.model_channels,
+                               options.model_channels, 1);
       }
     }
     stem_.emplace(options.implicit_mlp ? stem + ".6" : stem,
