@@ -77,6 +77,7 @@ plant("includes patchdiff/parallel/mpi/a.hpp, but only */mpi/ may" parallel/b.hp
 plant("includes patchdiff/parallel/a.hpp: layer parallel comes after training" training/b.hpp
       "<patchdiff/parallel/a.hpp>")
 plant("includes <catch2/catch.hpp>, which is for tests" core/b.hpp "<catch2/catch.hpp>")
+plant("includes <fmt/core.h>, which is for tests and programs" core/b.hpp "<fmt/core.h>")
 plant("write <patchdiff/...> instead of quotes" core/b.hpp "\"../backend/a.hpp\"")
 plant("includes patchdiff/core/absent.hpp, which does not exist" core/b.hpp "<patchdiff/core/absent.hpp>")
 plant("lies in no folder of the table of layers" utils/b.hpp "<patchdiff/core/a.hpp>")
