@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -33,9 +32,8 @@ class Progress {
   /// `share`: of the work, in [0, 1]; `place`: where it stands, which a bar shows itself; `rate`: how it goes.
   void show(double share, std::string_view place, std::string_view rate, bool last) {
     const auto now = Clock::now();
-    if (!last && shown_ && now - *shown_ < (terminal_ ? std::chrono::milliseconds(100) : std::chrono::seconds(5)))
-      return;
-    shown_ = now;
+    if (!last && now < due_) return;
+    due_ = now + (terminal_ ? std::chrono::milliseconds(100) : std::chrono::seconds(5));
     if (terminal_) {
       fmt::print("\r{}  {}\x1b[K", bar(share), rate);
       open_line_ = true;
@@ -62,5 +60,5 @@ class Progress {
 
   bool terminal_;
   bool open_line_ = false;
-  std::optional<Clock::time_point> shown_{};
+  Clock::time_point due_{};
 };
