@@ -9,14 +9,13 @@ target_compile_options(
             $<$<AND:$<BOOL:${PATCHDIFF_WARNINGS_AS_ERRORS}>,$<CXX_COMPILER_ID:GNU,Clang,AppleClang>>:-Werror>)
 
 # What programs write they format with fmt. LibTorch's wheel brings headers of another fmt, which a compiled libfmt would
-# clash with; Conan's fmt has no target for its headers alone.
+# clash with: beside it, headers alone.
 add_library(patchdiff_fmt INTERFACE)
+target_link_libraries(patchdiff_fmt INTERFACE fmt::fmt)
 get_target_property(fmt_folder fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
 if(patchdiff_torch_FOUND AND EXISTS "${PATCHDIFF_LIBTORCH_ROOT}/include/fmt" AND NOT fmt_folder STREQUAL
                                                                                  "${PATCHDIFF_LIBTORCH_ROOT}/include")
   target_compile_definitions(patchdiff_fmt INTERFACE FMT_HEADER_ONLY=1)
-else()
-  target_link_libraries(patchdiff_fmt INTERFACE fmt::fmt)
 endif()
 
 # A LibTorch file costs 20 s; with this header, made once, 3 s.

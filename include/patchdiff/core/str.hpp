@@ -70,6 +70,14 @@ inline std::string shortened(double number, int digits) {
   return {letters.data(), made.ptr};
 }
 
+/// A number with `decimals` digits after its point, all digits before it.
+inline std::string fixed(double number, int decimals) {
+  std::array<char, 352> letters;  // the largest double has 309 before it
+  const auto made =
+      std::to_chars(letters.data(), letters.data() + letters.size(), number, std::chars_format::fixed, decimals);
+  return {letters.data(), made.ptr};
+}
+
 /// A whole number >= 0 with zeros before it, `width` digits or more in all; in base 16 they are small letters.
 template <std::integral Number>
 std::string padded(Number number, std::size_t width, int base = 10) {

@@ -52,7 +52,8 @@ class MappedArray {
                           static_cast<double>(height) * static_cast<double>(width);
     const double needed = values * static_cast<double>(scalar_bytes()) + static_cast<double>(layout.offset);
     if (needed > static_cast<double>(file_.bytes().size())) {
-      throw DataError("MappedArray", path.string(), str("at least ", needed, " bytes"), str(file_.bytes().size()));
+      throw DataError("MappedArray", path.string(), str("at least ", fixed(needed, 0), " bytes"),
+                      str(file_.bytes().size()));
     }
   }
 

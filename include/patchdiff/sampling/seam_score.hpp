@@ -27,7 +27,7 @@ struct SeamScore {
 
 /// For people, in a line.
 inline std::string to_string(const SeamScore& score) {
-  return str("seams ", shortened(score.rows, 4), " between rows, ", shortened(score.columns, 4), " between columns");
+  return str("seams ", fixed(score.rows, 4), " between rows, ", fixed(score.columns, 4), " between columns");
 }
 
 /// The score of images [N, C, H, W] on the grid of their last step; reads them from the device a band at a time.

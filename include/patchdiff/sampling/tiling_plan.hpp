@@ -53,9 +53,8 @@ struct TilingPlan {
 /// For people, in a line.
 inline std::string to_string(const TilingPlan& plan) {
   return str(plan.windows, " windows of ", to_string(plan.tiling.window), ", ", name_of(plan.tiling.fusion),
-             ", overlap ", plan.tiling.overlap, ": ", shortened(plan.calls_per_pixel, 3), " calls per pixel, ",
-             plan.tiling.chunk, " windows a call in ", shortened(static_cast<double>(plan.bytes) / (1 << 20), 3),
-             " MiB");
+             ", overlap ", plan.tiling.overlap, ": ", fixed(plan.calls_per_pixel, 2), " calls per pixel, ",
+             plan.tiling.chunk, " windows a call in ", fixed(static_cast<double>(plan.bytes) / (1 << 20), 1), " MiB");
 }
 
 /// A plan, and whether it shows in the images.

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <catch2/catch.hpp>
 
 #include <patchdiff/core/philox.hpp>
 #include <patchdiff/core/str.hpp>
@@ -47,6 +46,7 @@ TEST_CASE("str agrees with fmt on numbers of every size") {
       REQUIRE(text == fmt::format("{}", number));
       REQUIRE((std::isnan(number) || std::strtod(text.c_str(), nullptr) == number));
       REQUIRE(shortened(number, 4) == fmt::format("{:.4g}", number));
+      REQUIRE(fixed(number, 2) == fmt::format("{:.2f}", number));
     }
     REQUIRE(str(static_cast<std::int32_t>(words[0])) == fmt::format("{}", static_cast<std::int32_t>(words[0])));
     REQUIRE(padded(words[1], 8, 16) == fmt::format("{:08x}", words[1]));

@@ -50,7 +50,7 @@ TEST_CASE("a plan keeps to budget, calls and divisor, and leaves no room") {
   CHECK(plan.tiling.overlap == 4);
   CHECK(plan.windows == 5 * 5);
   CHECK(to_string(plan) ==
-        "25 windows of 64x64, feathered, overlap 4: 1.33 calls per pixel, 2 windows a call in 7.81 MiB");
+        "25 windows of 64x64, feathered, overlap 4: 1.33 calls per pixel, 2 windows a call in 7.8 MiB");
   std::vector<std::string_view> keys;
   describe(plan, [&](std::string_view key, const auto&, std::string_view) { keys.push_back(key); });
   CHECK(keys == std::vector<std::string_view>{"window", "overlap", "chunk", "windows", "calls_per_pixel", "bytes"});
@@ -113,7 +113,7 @@ TEST_CASE("the seam score compares jumps across borders with those elsewhere") {
   const SeamScore score = seam_score<B>(tensor<B>({1, 1, 130, 4}, values), grid);
   CHECK(score.rows == Approx(3));
   CHECK(score.columns == Approx(1));
-  CHECK(to_string(score) == "seams 3 between rows, 1 between columns");
+  CHECK(to_string(score) == "seams 3.0000 between rows, 1.0000 between columns");
   CHECK(to_string(TilingReport{.seams = score}) == to_string(TilingPlan{}) + "; " + to_string(score));
   // The only border lies between two of the bands that are read.
   const WindowGrid halves{WindowAxis({.extent = 128, .length = 64}), WindowAxis({.extent = 1, .length = 1})};
