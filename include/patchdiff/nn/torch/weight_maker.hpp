@@ -67,12 +67,13 @@ struct WeightMaker {
     return network.add_buffer(std::move(name), std::move(value));
   }
 
+  /// Drawn in float whatever the device's scalar type: it is the kernel of normals that training compiles anyway.
   at::Tensor normal(const Shape& shape, double deviation) {
     if (!key) return at::empty(shape, device.options());
-    std::vector<double> values(static_cast<std::size_t>(element_count(shape)));
+    std::vector<float> values(static_cast<std::size_t>(element_count(shape)));
     RandomStream(*key, Purpose::initial_weights, 0, drawn++).normals(std::span(values));
-    for (double& value : values) value *= deviation;
-    return TorchBackend::from_host(std::span<const double>(values), shape, device);
+    for (float& value : values) value *= static_cast<float>(deviation);
+    return TorchBackend::from_host(std::span<const float>(values), shape, device);
   }
 
  private:
