@@ -162,9 +162,9 @@ class SongUNet : public AutogradNetwork<SongUNet> {
       stem_.emplace(make, stem, options_.in_channels, channels, 3);
       return;
     }
-    implicit_.emplace_back(make, stem + ".0", options_.in_channels, channels, 1);
-    implicit_.emplace_back(make, stem + ".2", channels, channels, 1);
-    implicit_.emplace_back(make, stem + ".4", channels, channels, 1);
+    implicit_.push_back({make, stem + ".0", options_.in_channels, channels, 1});
+    implicit_.push_back({make, stem + ".2", channels, channels, 1});
+    implicit_.push_back({make, stem + ".4", channels, channels, 1});
     stem_.emplace(make, stem + ".6", channels, channels, 3);
   }
 
@@ -175,11 +175,11 @@ class SongUNet : public AutogradNetwork<SongUNet> {
       const std::string prefix = unet::UNetPlan::name("enc", options_.image, level);
       const std::int64_t to = channels[level - 1];
       if (options_.encoder_type == EncoderType::skip) {
-        halved_.emplace_back(make, prefix + "aux_down", unet::Resample::down, options_.resample_filter);
-        skip_.emplace_back(make, prefix + "aux_skip", from, to, 1);
+        halved_.push_back({make, prefix + "aux_down", unet::Resample::down, options_.resample_filter});
+        skip_.push_back({make, prefix + "aux_skip", from, to, 1});
       } else if (options_.encoder_type == EncoderType::residual) {
-        residual_.emplace_back(make, prefix + "aux_residual", from, to, 3, unet::Resample::down,
-                               options_.resample_filter);
+        residual_.push_back(
+            {make, prefix + "aux_residual", from, to, 3, unet::Resample::down, options_.resample_filter});
         from = to;
       }
     }
@@ -193,7 +193,7 @@ class SongUNet : public AutogradNetwork<SongUNet> {
       outputs_.push_back({unet::GroupNorm(make, prefix + "aux_norm", channels[level], epsilon),
                           unet::Conv2d(make, prefix + "aux_conv", channels[level], options_.out_channels, 3, 1e-5)});
       if (level + 1 < count) {
-        doubled_.emplace_back(make, prefix + "aux_up", unet::Resample::up, options_.resample_filter);
+        doubled_.push_back({make, prefix + "aux_up", unet::Resample::up, options_.resample_filter});
       }
     }
   }
