@@ -18,20 +18,21 @@ template <class Net>
 void check_arguments(std::string_view network, const Net& net, const typename Net::Tensor& input,
                      std::span<const double> c_noise, const Conditioning<typename Net::Backend>& conditioning) {
   using B = typename Net::Backend;
-  const auto require = [&](bool holds, std::string_view argument, std::string_view expected, std::string_view got) {
-    if (!holds) throw ShapeError(network, argument, expected, got);
-  };
   const Shape shape = B::shape(input);
   const std::int64_t divisor = net.size_divisor();
-  require(shape.size() == 4 && shape[1] == net.input_channels() && shape[2] >= 1 && shape[3] >= 1 &&
-              shape[2] % divisor == 0 && shape[3] % divisor == 0,
-          "input", str("[N, ", net.input_channels(), ", h, w] with h and w divisible by ", divisor), to_string(shape));
-  require(static_cast<std::int64_t>(c_noise.size()) == shape[0], "c_noise", str(shape[0], " values"),
-          str(c_noise.size()));
+  if (shape.size() != 4 || shape[1] != net.input_channels() || shape[2] < 1 || shape[3] < 1 ||
+      shape[2] % divisor != 0 || shape[3] % divisor != 0) {
+    throw ShapeError(network, "input", str("[N, ", net.input_channels(), ", h, w] with h and w divisible by ", divisor),
+                     to_string(shape));
+  }
+  if (static_cast<std::int64_t>(c_noise.size()) != shape[0]) {
+    throw ShapeError(network, "c_noise", str(shape[0], " values"), str(c_noise.size()));
+  }
   const auto require_rows = [&](std::string_view argument, const std::optional<typename Net::Tensor>& rows,
                                 std::int64_t width) {
-    const Shape expected{shape[0], width};
-    if (rows) require(B::shape(*rows) == expected, argument, to_string(expected), to_string(B::shape(*rows)));
+    if (!rows) return;
+    const Shape expected{shape[0], width}, got = B::shape(*rows);
+    if (got != expected) throw ShapeError(network, argument, to_string(expected), to_string(got));
   };
   require_rows("class_labels", conditioning.class_labels, net.label_dim());
   if constexpr (requires { net.augment_dim(); }) {

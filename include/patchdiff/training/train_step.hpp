@@ -193,8 +193,7 @@ class TrainStep {
     const Shape shape = B::shape(batch.images);
     check_schedule(image);
     if (shape.size() != 4 || shape[1] != image.channels || shape[2] != image.height || shape[3] != image.width) {
-      throw ShapeError("TrainStep", "images", str("[N, ", image.channels, ", ", image.height, ", ", image.width, ']'),
-                       to_string(shape));
+      refuse("images", str("[N, ", image.channels, ", ", image.height, ", ", image.width, ']'), to_string(shape));
     }
     check_count(shape[0], batch.first_sample, plan);
     check_companions(batch, shape);
@@ -206,8 +205,7 @@ class TrainStep {
     const Shape shape = B::shape(patches.images);
     check_schedule(denoiser.image());
     if (shape.size() != 4 || ImageSize{shape[2], shape[3]} != plan.patch) {
-      throw ShapeError("TrainStep", "images", str("[N, C, ", plan.patch.height, ", ", plan.patch.width, ']'),
-                       to_string(shape));
+      refuse("images", str("[N, C, ", plan.patch.height, ", ", plan.patch.width, ']'), to_string(shape));
     }
     check_count(shape[0], patches.first_sample, plan);
     check_companions(patches, shape);
@@ -221,8 +219,7 @@ class TrainStep {
 
   static void check_count(std::int64_t count, std::uint64_t first, const PatchPlan& plan) {
     if (count >= 1 && first + static_cast<std::uint64_t>(count) <= static_cast<std::uint64_t>(plan.images)) return;
-    throw ShapeError("TrainStep", "images", str("samples within the plan's ", plan.images),
-                     str(count, " from sample ", first, " on"));
+    refuse("images", str("samples within the plan's ", plan.images), str(count, " from sample ", first, " on"));
   }
 
   template <class Batch>
@@ -230,14 +227,12 @@ class TrainStep {
     const Shape mask = batch.mask ? B::shape(*batch.mask) : images;
     const Shape each{images[0], images[1], images[2], images[3]}, shared{images[0], 1, images[2], images[3]};
     if (mask != each && mask != shared) {
-      throw ShapeError("TrainStep", "mask",
-                       str('[', images[0], ", 1 or ", images[1], ", ", images[2], ", ", images[3], ']'),
-                       to_string(mask));
+      refuse("mask", str('[', images[0], ", 1 or ", images[1], ", ", images[2], ", ", images[3], ']'), to_string(mask));
     }
     const auto check_rows = [&](const std::optional<typename B::Tensor>& labels, std::string_view name) {
       const Shape shape = labels ? B::shape(*labels) : images;
       if (!shape.empty() && shape[0] == images[0]) return;
-      throw ShapeError("TrainStep", name, str(images[0], " rows, one per image"), to_string(shape));
+      refuse(name, str(images[0], " rows, one per image"), to_string(shape));
     };
     check_rows(batch.class_labels, "class_labels");
     check_rows(batch.augment_labels, "augment_labels");
@@ -259,6 +254,10 @@ class TrainStep {
     if (loss_.options().reduction == Reduction::mean) return per_sample;
     const Shape shape = B::shape(images);
     return linear<B>(1.0 / static_cast<double>(shape[1] * shape[2] * shape[3]), per_sample);
+  }
+
+  [[noreturn]] static void refuse(std::string_view argument, std::string_view expected, std::string_view got) {
+    throw ShapeError("TrainStep", argument, expected, got);
   }
 
   TrainStepOptions options_;
