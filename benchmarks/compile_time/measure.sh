@@ -20,7 +20,7 @@ export CCACHE_DISABLE=1
 TIMEFORMAT='%U %S'
 for ((round = 0; round < rounds; ++round)); do
   for optimisation in -O2 -O0; do
-    for source in benchmarks/compile_time/{torch_header,six_components,torch_training}.cpp tests/link/eigen_host.cpp; do
+    for source in benchmarks/compile_time/{torch_header,six_components,torch_training,six_components_eigen}.cpp tests/link/eigen_host.cpp; do
       # shellcheck disable=SC2086 # many flags
       spent=$({ time "${CXX:-g++}" -std=c++20 "$optimisation" $flags -Iinclude -c "$source" -o /dev/null 2>/dev/null; } 2>&1)
       echo "$optimisation $(basename "$source" .cpp) $spent"
@@ -32,7 +32,7 @@ done | awk '{ print $1, $2, $3 + $4 }' | sort -k1,2 -k3,3n | awk '
     for (name in count) median[name] = all[name, int((count[name] + 1) / 2)]
     for (name in count) {
       split(name, part, " ")
-      printf "%-3s %-16s %6.2f s, %.2f of torch/torch.h (%s )\n", part[1], part[2], median[name],
+      printf "%-3s %-20s %6.2f s, %.2f of torch/torch.h (%s )\n", part[1], part[2], median[name],
              median[name] / median[part[1] " torch_header"], times[name]
     }
   }' | sort
