@@ -259,6 +259,7 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/noise_embedding.hpp
     patchdiff/nn/torch/norm_gradient_kernels.hpp
     patchdiff/nn/torch/norm_kernels.hpp
+    patchdiff/nn/torch/products.hpp
     patchdiff/nn/torch/recompute.hpp
     patchdiff/nn/torch/register_product.hpp
     patchdiff/nn/torch/script_network.hpp

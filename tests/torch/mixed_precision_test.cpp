@@ -103,6 +103,32 @@ TEST_CASE("gradients in bfloat16 are near those in float32") {
   CHECK(error < 0.03);
 }
 
+TEST_CASE("products in bfloat16 are not summed in bfloat16") {
+  const AutocastGuard autocast(at::kCPU, Precision::bfloat16);
+  const auto require_count = [](std::int64_t count, const at::Tensor& sums, at::IntArrayRef sizes) {
+    CHECK(sums.scalar_type() == at::kBFloat16);
+    CHECK(sums.sizes() == sizes);
+    CHECK(sums.eq(count).all().item<bool>());
+  };
+  // 256 + 1 is 256 in bfloat16.
+  const at::Tensor row = at::ones({1, 1024}), image = at::ones({1, 1024, 2, 2});
+  namespace products = unet::products;
+  require_count(1024, products::linear(row, row), {1, 1});
+  require_count(1024, products::matrices(row.unsqueeze(0), row.unsqueeze(2)), {1, 1, 1});
+  require_count(1024, products::convolution(image, at::ones({1, 1024, 1, 1}), at::zeros(1), {}), {1, 1, 2, 2});
+}
+
+TEST_CASE("gradients of products in bfloat16 are not summed in bfloat16") {
+  const at::Tensor image = at::ones({1, 1, 32, 32}), weight = at::ones({1, 1, 1, 1}).requires_grad_();
+  const at::AutoGradMode with_gradients(true);
+  const auto output = [&] {
+    const AutocastGuard autocast(at::kCPU, Precision::bfloat16);
+    return unet::products::convolution(image, weight, {}, {});
+  }();
+  output.backward(at::ones_like(output));
+  CHECK(weight.grad().item<double>() == 1024);
+}
+
 TEST_CASE("a network in bfloat16 sees what bfloat16 would round away from its input") {
   const at::NoGradGuard no_grad;
   SongUNet network = with_random_weights(SongUNet(options()));

@@ -5,13 +5,13 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/bmm.h>
 #include <ATen/ops/softmax.h>
 
 #include <patchdiff/backend/torch/compat.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/nn/attention.hpp>
 #include <patchdiff/nn/torch/differentiable.hpp>
+#include <patchdiff/nn/torch/products.hpp>
 
 namespace patchdiff::unet {
 
@@ -41,9 +41,9 @@ inline at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const a
   }
   const auto matrices = [](const at::Tensor& x) { return x.flatten(0, 1); };
   const double scale = 1 / std::sqrt(static_cast<double>(query.size(2)));
-  const at::Tensor logits = at::bmm(matrices(query).transpose(1, 2), matrices(key) * scale).to(softmax_type);
+  const at::Tensor logits = products::matrices(matrices(query).transpose(1, 2), matrices(key) * scale).to(softmax_type);
   const at::Tensor weights = at::softmax(logits, 2).to(value.scalar_type());
-  return at::bmm(matrices(value), weights.transpose(1, 2)).view(value.sizes());
+  return products::matrices(matrices(value), weights.transpose(1, 2)).view(value.sizes());
 }
 
 }  // namespace patchdiff::unet

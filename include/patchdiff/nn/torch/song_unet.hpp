@@ -14,7 +14,6 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/silu.h>
 
 #include <patchdiff/backend/torch/autograd.hpp>
@@ -140,7 +139,8 @@ class SongUNet : public AutogradNetwork<SongUNet> {
     } else if (map_label_) {
       embedding = embedding + map_label_->bias;  // as labels of zeros
     }
-    if (conditioning.augment_labels) embedding = embedding + at::linear(*conditioning.augment_labels, map_augment_);
+    if (conditioning.augment_labels)
+      embedding = embedding + unet::products::linear(*conditioning.augment_labels, map_augment_);
     return at::silu((*map_layer1_)(at::silu((*map_layer0_)(embedding))));
   }
 

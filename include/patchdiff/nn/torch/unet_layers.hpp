@@ -12,11 +12,9 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/avg_pool2d.h>
-#include <ATen/ops/conv2d.h>
 #include <ATen/ops/conv_transpose2d.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/group_norm.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/upsample_nearest2d.h>
 
@@ -29,6 +27,7 @@
 #include <patchdiff/nn/torch/cpu_convolution.hpp>
 #include <patchdiff/nn/torch/cpu_group_norm.hpp>
 #include <patchdiff/nn/torch/cpu_scaled_sum.hpp>
+#include <patchdiff/nn/torch/products.hpp>
 #include <patchdiff/nn/torch/weight_maker.hpp>
 #include <patchdiff/nn/unet_plan.hpp>
 
@@ -40,7 +39,7 @@ struct Linear {
       : Linear(make.layer(name, {out, in}, 1)) {}
   explicit Linear(WeightMaker::Layer layer) : weight(std::move(layer.weight)), bias(std::move(layer.bias)) {}
 
-  at::Tensor operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
+  at::Tensor operator()(const at::Tensor& x) const { return products::linear(x, weight, bias); }
 
   at::Tensor weight;
   at::Tensor bias;
@@ -75,7 +74,7 @@ class Resampler {
   /// The sides halved after `rim` rows and columns of zeros were put around.
   at::Tensor halved(const at::Tensor& x, std::int64_t rim) const {
     if (box_) return at::avg_pool2d(x, {2, 2}, {2, 2}, rim);
-    return at::conv2d(x, weights(x), {}, 2, rim, 1, x.size(1));
+    return products::convolution(x, weights(x), {}, {.stride = 2, .padding = rim, .groups = x.size(1)});
   }
 
   std::int64_t padding() const { return (filter_.size(2) - 1) / 2; }
@@ -108,11 +107,11 @@ struct Conv2d {
   at::Tensor convolved(const at::Tensor& x, std::int64_t more_padding) const {
     const std::int64_t padding = weight.size(2) / 2 + more_padding;
     const std::optional<at::ScalarType> type = cpu_type(weight);
-    if (!type) return at::conv2d(x, weight, bias, 1, padding);
+    if (!type) return products::convolution(x, weight, bias, {.padding = padding});
     const at::Tensor activations = channels_last(x, *type);
     if (CpuConvolution::gains(activations, weight, padding)) return CpuConvolution::apply(activations, weight, bias);
     if (type == at::kBFloat16) return BFloat16Convolution::apply(activations, weight, bias, padding);
-    return at::conv2d(activations, weight, bias, 1, padding);
+    return products::convolution(activations, weight, bias, {.padding = padding});
   }
 
   at::Tensor weight;
