@@ -3,7 +3,7 @@
 # Makes a Python environment for tests; a folder that is complete is left as it is:
 #
 #   sh tests/environment.sh python build/python   for the labels `python` and `tensorboard` (5 GB: PyPI's torch brings CUDA)
-#   sh tests/environment.sh conan build/conan     for the test package.conan (60 MB)
+#   sh tests/environment.sh conan build/conan     for the tests package.conan* (60 MB)
 #   cmake --preset test -D PATCHDIFF_PYTHON="$PWD/build/python" -D PATCHDIFF_TENSORBOARD="$PWD/build/python" \
 #     -D PATCHDIFF_CONAN="$PWD/build/conan/bin/conan"
 set -eu

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # cmake -D CONAN=<conan> -D WORK=<folder> -D SOURCE=<repository> -D CXX=<compiler> -D TORCH=<whether it is there>
-#       -D VERSION=<project's> -P conan.cmake
+#       -D CLI=<whether the program too> -D VERSION=<project's> -P conan.cmake
 # Conan builds the package and tests it, without a remote: what it needs is the system's.
 cmake_minimum_required(VERSION 3.25)
 
@@ -52,7 +52,9 @@ if(TORCH)
             PROGRAMS=paint_shapes -P "${CMAKE_CURRENT_LIST_DIR}/consume.cmake" --
             "-DCMAKE_TOOLCHAIN_FILE=${host}/conan_toolchain.cmake" -DCMAKE_BUILD_TYPE=Release
             -DCMAKE_CXX_FLAGS_RELEASE=-O1 COMMAND_ERROR_IS_FATAL ANY)
+endif()
 
+if(CLI)
   # The program, optimised as users' and without a warning; its package's test runs it.
   conan(none create "${recipe}" ${settings} -o "&:cli=True" -c "tools.build:cxxflags=['-Werror']")
 endif()

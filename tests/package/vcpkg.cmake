@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # cmake -D SOURCE=<repository> -D WORK=<folder> -D GENERATOR=… -D VERSION=<project's> -D TORCH=<whether it is there>
-#       -P vcpkg.cmake -- cache entries...
+#       -D CLI=<whether with the program> -P vcpkg.cmake -- cache entries...
 # Runs the port with functions that do what vcpkg's own do, as far as it needs them; looks at the package, runs its
 # program, and builds a host with it. Only the tool itself would know the other ports.
 cmake_minimum_required(VERSION 3.25)
@@ -142,13 +142,13 @@ function(vcpkg_install_copyright)
   file(COPY_FILE "${arg_FILE_LIST}" "${CURRENT_PACKAGES_DIR}/share/${PORT}/copyright")
 endfunction()
 
-# -- The port, with all features ---------------------------------------------------------------------------------------------
+# -- The port, with all components ---------------------------------------------------------------------------------------------
 
 file(REMOVE_RECURSE "${WORK}")
 set(PORT patchdiff)
 set(FEATURES ${PATCHDIFF_COMPONENTS})
 set(top_folders include share)
-if(TORCH)
+if(CLI)
   list(APPEND FEATURES cli)
   list(APPEND top_folders tools)
 endif()
@@ -165,7 +165,7 @@ foreach(file IN ITEMS copyright usage patchdiffConfig.cmake patchdiffConfigVersi
   endif()
 endforeach()
 
-if(TORCH)
+if(CLI)
   set(program "${CURRENT_PACKAGES_DIR}/tools/patchdiff/patchdiff")
   run("${program}" --help)
   execute_process(COMMAND "${program}" info "${port}/usage" RESULT_VARIABLE status OUTPUT_QUIET ERROR_VARIABLE log)
@@ -173,6 +173,8 @@ if(TORCH)
   if(status EQUAL 0 OR position EQUAL -1)
     message(SEND_ERROR "patchdiff info takes a file that is no model, or does not name it: ${status}: ${log}")
   endif()
+endif()
+if(TORCH)
   set(host "${SOURCE}/examples/host_project")
   set(programs paint_shapes)
 else()
