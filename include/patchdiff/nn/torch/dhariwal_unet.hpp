@@ -136,8 +136,9 @@ class DhariwalUNet : public AutogradNetwork<DhariwalUNet> {
   at::Tensor embedded(std::span<const double> c_noise, const Conditioning<TorchBackend>& conditioning) const {
     const std::int64_t width = options_.model_channels;
     at::Tensor embedding = unet::positional_embedding(c_noise, width, static_cast<double>(width / 2), device());
-    if (conditioning.augment_labels)
+    if (conditioning.augment_labels) {
       embedding = embedding + unet::products::linear(*conditioning.augment_labels, map_augment_);
+    }
     embedding = (*map_layer1_)(at::silu((*map_layer0_)(embedding)));
     if (conditioning.class_labels && map_label_.defined()) {
       embedding = embedding + unet::products::linear(*conditioning.class_labels, map_label_);

@@ -139,8 +139,9 @@ class SongUNet : public AutogradNetwork<SongUNet> {
     } else if (map_label_) {
       embedding = embedding + map_label_->bias;  // as labels of zeros
     }
-    if (conditioning.augment_labels)
+    if (conditioning.augment_labels) {
       embedding = embedding + unet::products::linear(*conditioning.augment_labels, map_augment_);
+    }
     return at::silu((*map_layer1_)(at::silu((*map_layer0_)(embedding))));
   }
 
