@@ -142,7 +142,7 @@ function(vcpkg_install_copyright)
   file(COPY_FILE "${arg_FILE_LIST}" "${CURRENT_PACKAGES_DIR}/share/${PORT}/copyright")
 endfunction()
 
-# -- The port, with all components ---------------------------------------------------------------------------------------------
+# -- The port, with all components -------------------------------------------------------------------------------------------
 
 file(REMOVE_RECURSE "${WORK}")
 set(PORT patchdiff)
