@@ -57,6 +57,13 @@ foreach(header IN LISTS headers)
     endif()
   endforeach()
 
+  if(NOT header STREQUAL "patchdiff/core/error.hpp")
+    file(STRINGS "${INCLUDE}/${header}" lines REGEX "throw [A-Za-z_:]*Error[({]")
+    foreach(line IN LISTS lines)
+      violation("write refuse or require of core/error.hpp instead of: ${line}")
+    endforeach()
+  endif()
+
   file(STRINGS "${INCLUDE}/${header}" lines REGEX "^[ \t]*#[ \t]*include")
   foreach(line IN LISTS lines)
     if(line MATCHES "include[ \t]*\"")

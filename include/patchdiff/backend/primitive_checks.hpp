@@ -26,7 +26,7 @@ class PrimitiveChecks {
   explicit constexpr PrimitiveChecks(std::string_view backend) : backend_(backend) {}
 
   [[noreturn]] void refuse(std::string_view primitive, std::string_view expected, Sizes got) const {
-    throw ShapeError(backend_, primitive, expected, to_string(got));
+    patchdiff::refuse<ShapeError>(backend_, primitive, expected, to_string(got));
   }
 
   void same(std::string_view primitive, Sizes expected, Sizes got) const {

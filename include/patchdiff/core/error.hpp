@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <concepts>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -71,5 +72,20 @@ class ProcessError : public Error {
  public:
   using Error::Error;
 };
+
+/// Throws `E`. Every refusal of the library goes through here, so that a check costs the code around it one call.
+template <std::derived_from<Error> E>
+[[noreturn]] void refuse(std::string_view component, std::string_view argument, std::string_view expected,
+                         std::string_view got) {
+  throw E(component, argument, expected, got);
+}
+
+/// Throws `E` unless `holds`; `got` is what `str` takes. For checks whose expectation is text at hand: arguments are
+/// evaluated where it holds too.
+template <std::derived_from<Error> E, class Got>
+void require(bool holds, std::string_view component, std::string_view argument, std::string_view expected,
+             const Got& got) {
+  if (!holds) refuse<E>(component, argument, expected, str(got));
+}
 
 }  // namespace patchdiff

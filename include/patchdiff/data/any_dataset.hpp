@@ -37,7 +37,7 @@ class AnyDataset {
 
   /// The class of an image. Errors: DataError without labels; what the data set throws.
   std::int64_t label(std::int64_t index) const {
-    if (class_count() == 0) throw DataError("AnyDataset", "labels", "labels", "none");
+    require<DataError>(class_count() != 0, "AnyDataset", "labels", "labels", "none");
     return held_->label(index);
   }
 
@@ -82,7 +82,8 @@ class AnyDataset {
       if constexpr (RegionDataset<Source>) {
         inner.read_patch(index, place, patch, out);
       } else {
-        throw ConfigError("AnyDataset", "source", "a data set that reads parts of images", "one that reads them whole");
+        refuse<ConfigError>("AnyDataset", "source", "a data set that reads parts of images",
+                            "one that reads them whole");
       }
     }
     Source inner;

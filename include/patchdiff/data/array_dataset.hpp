@@ -32,11 +32,12 @@ class ArrayDataset {
   explicit ArrayDataset(LabelledImages images) : images_(std::move(images)) {
     const auto& [channels, height, width] = images_.shape;
     if (channels < 1 || height < 1 || width < 1) {
-      throw ShapeError("ArrayDataset", "shape", "sizes of at least 1", to_string(images_.shape));
+      refuse<ShapeError>("ArrayDataset", "shape", "sizes of at least 1", to_string(images_.shape));
     }
     stride_ = static_cast<std::size_t>(value_count(images_.shape));
     if (images_.pixels.empty() || images_.pixels.size() % stride_ != 0) {
-      throw ShapeError("ArrayDataset", "pixels", str("a multiple of ", stride_, " bytes"), str(images_.pixels.size()));
+      refuse<ShapeError>("ArrayDataset", "pixels", str("a multiple of ", stride_, " bytes"),
+                         str(images_.pixels.size()));
     }
     require_labels();
   }
@@ -50,7 +51,7 @@ class ArrayDataset {
   /// The class of an image. Errors: DataError for an index out of range, and without labels.
   std::int64_t label(std::int64_t index) const {
     require_index(index);
-    if (images_.labels.empty()) throw DataError("ArrayDataset", "labels", "labels", "none");
+    require<DataError>(!images_.labels.empty(), "ArrayDataset", "labels", "labels", "none");
     return images_.labels[static_cast<std::size_t>(index)];
   }
 
@@ -66,7 +67,7 @@ class ArrayDataset {
   void read(std::int64_t index, std::span<float> out) const {
     const std::span<const std::uint8_t> stored = pixels(index);
     if (out.size() != stride_) {
-      throw ShapeError("ArrayDataset", "out", str(stride_, " values"), str(out.size()));
+      refuse<ShapeError>("ArrayDataset", "out", str(stride_, " values"), str(out.size()));
     }
     std::transform(stored.begin(), stored.end(), out.begin(),
                    [](std::uint8_t value) { return static_cast<float>(value) / 127.5F - 1.0F; });
@@ -77,23 +78,23 @@ class ArrayDataset {
 
   void require_index(std::int64_t index) const {
     if (index >= 0 && index < size()) return;
-    throw DataError("ArrayDataset", "index", str("0 to ", size() - 1), str(index));
+    refuse<DataError>("ArrayDataset", "index", str("0 to ", size() - 1), str(index));
   }
 
   void require_labels() {
     auto& [shape, pixels, labels, class_count] = images_;
     if (labels.empty()) {
-      if (class_count != 0) throw ShapeError("ArrayDataset", "labels", str(size(), " labels"), "0");
+      if (class_count != 0) refuse<ShapeError>("ArrayDataset", "labels", str(size(), " labels"), "0");
       return;
     }
     if (labels.size() != static_cast<std::size_t>(size())) {
-      throw ShapeError("ArrayDataset", "labels", str(size(), " labels"), str(labels.size()));
+      refuse<ShapeError>("ArrayDataset", "labels", str(size(), " labels"), str(labels.size()));
     }
     const auto [smallest, largest] = std::minmax_element(labels.begin(), labels.end());
-    if (*smallest < 0) throw DataError("ArrayDataset", "labels", "0 or more", str(*smallest));
+    if (*smallest < 0) refuse<DataError>("ArrayDataset", "labels", "0 or more", str(*smallest));
     const std::int64_t limit = class_count == 0 ? maximum_classes : class_count;
     if (*largest >= limit) {
-      throw DataError("ArrayDataset", "labels", str("less than ", limit), str(*largest));
+      refuse<DataError>("ArrayDataset", "labels", str("less than ", limit), str(*largest));
     }
     if (class_count == 0) class_count = *largest + 1;
   }

@@ -49,9 +49,8 @@ class Augmentation {
  public:
   /// Errors: ConfigError for a probability outside of [0, 1].
   explicit Augmentation(AugmentationOptions options = {}) : options_(options) {
-    if (!(options.probability >= 0 && options.probability <= 1)) {
-      throw ConfigError("Augmentation", "probability", "a value in [0, 1]", str(options.probability));
-    }
+    require<ConfigError>(options.probability >= 0 && options.probability <= 1, "Augmentation", "probability",
+                         "a value in [0, 1]", options.probability);
   }
 
   /// Whether any image is changed.

@@ -29,7 +29,7 @@ concept Dataset = requires(const Source& source, std::int64_t index, std::span<f
 inline void require_finite(std::string_view component, std::span<const float> values, std::int64_t index) {
   for (const float value : values) {
     if (!std::isfinite(value)) {
-      throw DataError(component, "images", "finite values", str(value, " in image ", index));
+      refuse<DataError>(component, "images", "finite values", str(value, " in image ", index));
     }
   }
 }

@@ -52,15 +52,15 @@ class DatasetStatistics {
  public:
   /// Errors: ConfigError for fewer than one channel.
   explicit DatasetStatistics(std::int64_t channels) {
-    if (channels < 1) throw ConfigError("DatasetStatistics", "channels", "at least 1", str(channels));
+    require<ConfigError>(channels >= 1, "DatasetStatistics", "channels", "at least 1", channels);
     channels_.resize(static_cast<std::size_t>(channels));
   }
 
   /// Adds one image, [C, H, W]. Errors: ShapeError for values that do not divide into the channels.
   void add(std::span<const float> image) {
     if (image.size() % channels_.size() != 0) {
-      throw ShapeError("DatasetStatistics", "image", str("a multiple of ", channels_.size(), " values"),
-                       str(image.size()));
+      refuse<ShapeError>("DatasetStatistics", "image", str("a multiple of ", channels_.size(), " values"),
+                         str(image.size()));
     }
     const std::size_t plane = image.size() / channels_.size();
     for (std::size_t channel = 0; channel < channels_.size(); ++channel) {
@@ -71,7 +71,7 @@ class DatasetStatistics {
   /// Adds what was measured on other images. Errors: ShapeError for another number of channels.
   void merge(const DatasetStatistics& other) {
     if (other.channels_.size() != channels_.size()) {
-      throw ShapeError("DatasetStatistics", "other", str(channels_.size(), " channels"), str(other.channels_.size()));
+      refuse<ShapeError>("DatasetStatistics", "other", str(channels_.size(), " channels"), str(other.channels_.size()));
     }
     for (std::size_t channel = 0; channel < channels_.size(); ++channel) {
       channels_[channel].merge(other.channels_[channel]);

@@ -29,7 +29,7 @@ template <Codec C, Dataset Source>
 DatasetStatistics encode_dataset(const C& codec, const Source& source, const std::filesystem::path& path,
                                  std::int64_t at_once = 64) {
   using B = typename C::Backend;
-  if (at_once < 1) throw ConfigError("encode_dataset", "at_once", "at least 1", str(at_once));
+  require<ConfigError>(at_once >= 1, "encode_dataset", "at_once", "at least 1", at_once);
   const ImageShape image = source.shape(), latent = codec.latent_shape(image);
   const auto image_values = static_cast<std::size_t>(value_count(image));
   const auto latent_values = static_cast<std::size_t>(value_count(latent));
@@ -47,8 +47,8 @@ DatasetStatistics encode_dataset(const C& codec, const Source& source, const std
                                                    {count, image.channels, image.height, image.width}, codec.device()));
     const Shape expected{count, latent.channels, latent.height, latent.width};
     if (B::shape(encoded) != expected) {
-      throw ShapeError("encode_dataset", "codec", str("latents of ", to_string(expected)),
-                       to_string(B::shape(encoded)));
+      refuse<ShapeError>("encode_dataset", "codec", str("latents of ", to_string(expected)),
+                         to_string(B::shape(encoded)));
     }
     const std::vector<double> values = B::to_host(encoded);
     const std::vector<float> latents(values.begin(), values.end());

@@ -38,8 +38,8 @@ struct IdxOptions {
 /// Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", section on file formats.
 inline IdxArray parse_idx(std::span<const std::byte> file, const std::filesystem::path& path,
                           const IdxOptions& options = {}) {
-  const auto refuse = [&](std::string_view expected, std::string_view got) {
-    throw DataError("read_idx", path.string(), expected, got);
+  const auto refuse_file = [&](std::string_view expected, std::string_view got) {
+    refuse<DataError>("read_idx", path.string(), expected, got);
   };
   std::vector<std::byte> unpacked;
   std::span<const std::byte> bytes = file;
@@ -52,13 +52,13 @@ inline IdxArray parse_idx(std::span<const std::byte> file, const std::filesystem
 
   const std::size_t header = 4 + 4 * options.rank;
   unpack(header);
-  if (bytes.size() < 4) refuse("an IDX file of at least 4 bytes", str(bytes.size()));
+  if (bytes.size() < 4) refuse_file("an IDX file of at least 4 bytes", str(bytes.size()));
   if (byte(0) != 0 || byte(1) != 0) {
-    refuse("an IDX file that starts with 00 00", str(padded(byte(0), 2, 16), ' ', padded(byte(1), 2, 16)));
+    refuse_file("an IDX file that starts with 00 00", str(padded(byte(0), 2, 16), ' ', padded(byte(1), 2, 16)));
   }
-  if (byte(2) != 0x08) refuse("unsigned bytes (type 08)", str("type ", padded(byte(2), 2, 16)));
-  if (byte(3) != options.rank) refuse(str(options.rank, " dimensions"), str(byte(3)));
-  if (bytes.size() < header) refuse(str("a header of ", header, " bytes"), str(bytes.size()));
+  if (byte(2) != 0x08) refuse_file("unsigned bytes (type 08)", str("type ", padded(byte(2), 2, 16)));
+  if (byte(3) != options.rank) refuse_file(str(options.rank, " dimensions"), str(byte(3)));
+  if (bytes.size() < header) refuse_file(str("a header of ", header, " bytes"), str(bytes.size()));
 
   IdxArray array;
   std::uint64_t count = 1;
@@ -69,11 +69,11 @@ inline IdxArray parse_idx(std::span<const std::byte> file, const std::filesystem
     overflow = overflow || (size != 0 && count > options.maximum_bytes / size);
     count *= size;
   }
-  if (overflow) refuse(str("at most ", options.maximum_bytes, " bytes"), to_string(array.shape));
+  if (overflow) refuse_file(str("at most ", options.maximum_bytes, " bytes"), to_string(array.shape));
   unpack(std::max(count, header + count + 1));  // a sum too large for 64 bits is the smaller
   if (count != bytes.size() - header) {
     const std::size_t held = bytes.size() - header;
-    refuse(str(count, " bytes for ", to_string(array.shape)), held > count ? "more" : str(held));
+    refuse_file(str(count, " bytes for ", to_string(array.shape)), held > count ? "more" : str(held));
   }
   const auto* values = reinterpret_cast<const std::uint8_t*>(bytes.data());
   array.values.assign(values + header, values + bytes.size());

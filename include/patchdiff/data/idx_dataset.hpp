@@ -41,21 +41,21 @@ inline ArrayDataset read_idx_dataset(const IdxDatasetFiles& files) {
   const std::int64_t count = images.shape[0];
   const ImageSize stored{images.shape[1], images.shape[2]};
   if (images.values.empty()) {
-    throw DataError(component, files.images.string(), "at least one pixel", to_string(images.shape));
+    refuse<DataError>(component, files.images.string(), "at least one pixel", to_string(images.shape));
   }
 
   LabelledImages out{.shape = {1, stored.height, stored.width}, .class_count = files.class_count};
   if (!files.labels.empty()) {
     const IdxArray labels = read_idx(files.labels, {.rank = 1, .maximum_bytes = files.maximum_bytes});
     if (labels.shape[0] != count) {
-      throw DataError(component, files.labels.string(), str(count, " labels"), str(labels.shape[0]));
+      refuse<DataError>(component, files.labels.string(), str(count, " labels"), str(labels.shape[0]));
     }
     out.labels.assign(labels.values.begin(), labels.values.end());
   }
 
   const ImageSize padded = files.pad_to == ImageSize{} ? stored : files.pad_to;
   if (!fits(stored, padded)) {
-    throw ConfigError(component, "pad_to", str("at least ", to_string(stored)), to_string(padded));
+    refuse<ConfigError>(component, "pad_to", str("at least ", to_string(stored)), to_string(padded));
   }
   if (padded == stored) {
     out.pixels = std::move(images.values);

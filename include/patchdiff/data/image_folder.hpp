@@ -52,11 +52,9 @@ class ImageFolder {
   /// refuses.
   explicit ImageFolder(std::filesystem::path folder, ImageFolderOptions options = {})
       : folder_(std::move(folder)), options_(std::move(options)) {
-    if (options_.class_count < 0) {
-      throw ConfigError("ImageFolder", "class_count", "0 or more", str(options_.class_count));
-    }
+    require<ConfigError>(options_.class_count >= 0, "ImageFolder", "class_count", "0 or more", options_.class_count);
     std::vector<std::string> names = picture_names();
-    if (names.empty()) refuse(folder_, "PNG or JPEG files", "none");
+    if (names.empty()) refuse_file(folder_, "PNG or JPEG files", "none");
     const std::vector<std::int64_t> labels = labels_of(names);
     open_pictures(std::move(names), labels);
     if (!labels_.empty()) require_classes();
@@ -71,7 +69,7 @@ class ImageFolder {
   /// The class of an image. Errors: DataError for an index out of range, and without labels.
   std::int64_t label(std::int64_t index) const {
     require_index(index);
-    if (labels_.empty()) throw DataError("ImageFolder", "labels", "labels", "none");
+    require<DataError>(!labels_.empty(), "ImageFolder", "labels", "labels", "none");
     return labels_[static_cast<std::size_t>(index)];
   }
 
@@ -91,7 +89,7 @@ class ImageFolder {
   void read(std::int64_t index, std::span<float> out) const {
     const std::filesystem::path path = path_of(name(index));
     if (out.size() != static_cast<std::size_t>(value_count(shape_))) {
-      throw ShapeError("ImageFolder", "out", str(value_count(shape_), " values"), str(out.size()));
+      refuse<ShapeError>("ImageFolder", "out", str(value_count(shape_), " values"), str(out.size()));
     }
     const auto pixels = static_cast<std::size_t>(pixel_count(shape_.size()));
     const auto channels = static_cast<std::size_t>(shape_.channels);
@@ -107,8 +105,9 @@ class ImageFolder {
   }
 
  private:
-  [[noreturn]] static void refuse(const std::filesystem::path& path, std::string_view expected, std::string_view got) {
-    throw DataError("ImageFolder", path.string(), expected, got);
+  [[noreturn]] static void refuse_file(const std::filesystem::path& path, std::string_view expected,
+                                       std::string_view got) {
+    refuse<DataError>("ImageFolder", path.string(), expected, got);
   }
 
   static std::string utf8(const std::filesystem::path& path) {
@@ -140,7 +139,7 @@ class ImageFolder {
       entry.increment(failure);
     }
     if (failure) {
-      throw FileError("ImageFolder", folder_.string(), "a readable folder", str('"', failure.message(), '"'));
+      refuse<FileError>("ImageFolder", folder_.string(), "a readable folder", str('"', failure.message(), '"'));
     }
     std::sort(names.begin(), names.end());
     return names;
@@ -153,10 +152,10 @@ class ImageFolder {
     if (!known) return {};
     for (const auto& [name, label] : *known) {
       if (!std::binary_search(names.begin(), names.end(), name)) {
-        refuse(options_.labels, str("pictures in ", folder_.string()), str('"', name, '"'));
+        refuse_file(options_.labels, str("pictures in ", folder_.string()), str('"', name, '"'));
       }
       if (options_.class_count > 0 && label >= options_.class_count) {
-        refuse(options_.labels, str("classes less than ", options_.class_count), str(label, " of \"", name, '"'));
+        refuse_file(options_.labels, str("classes less than ", options_.class_count), str(label, " of \"", name, '"'));
       }
       class_count_ = std::max(class_count_, label + 1);
     }
@@ -164,7 +163,7 @@ class ImageFolder {
     std::vector<std::int64_t> labels;
     for (const std::string& name : names) {
       const auto found = known->find(name);
-      if (found == known->end()) refuse(options_.labels, str("a label of \"", name, '"'), "none");
+      if (found == known->end()) refuse_file(options_.labels, str("a label of \"", name, '"'), "none");
       labels.push_back(found->second);
     }
     return labels;
@@ -190,12 +189,12 @@ class ImageFolder {
       names_.push_back(std::move(names[index]));
       if (!labels.empty()) labels_.push_back(labels[index]);
     }
-    if (names_.empty()) refuse(folder_, "a sound picture", str(names.size(), " refused: ", skipped_[0]));
+    if (names_.empty()) refuse_file(folder_, "a sound picture", str(names.size(), " refused: ", skipped_[0]));
   }
 
   void require_shape(const std::filesystem::path& path, ImageShape shape) const {
     if (shape == shape_) return;
-    refuse(path, str("an image of ", to_string(shape_), ", as the first is"), to_string(shape));
+    refuse_file(path, str("an image of ", to_string(shape_), ", as the first is"), to_string(shape));
   }
 
   void require_classes() const {
@@ -206,12 +205,12 @@ class ImageFolder {
       ++next;
     }
     if (next == class_count_) return;
-    refuse(options_.labels, str("images of each class from 0 to ", class_count_ - 1), str("none of class ", next));
+    refuse_file(options_.labels, str("images of each class from 0 to ", class_count_ - 1), str("none of class ", next));
   }
 
   void require_index(std::int64_t index) const {
     if (index >= 0 && index < size()) return;
-    throw DataError("ImageFolder", "index", str("0 to ", size() - 1), str(index));
+    refuse<DataError>("ImageFolder", "index", str("0 to ", size() - 1), str(index));
   }
 
   std::filesystem::path folder_;

@@ -87,9 +87,9 @@ class Loader {
   };
 
   static PrefetchBounds bounds(const Source& source, const LoaderOptions& options) {
-    if (source.size() < 1) throw ConfigError("Loader", "source", "at least one image", "none");
-    if (options.workers < 1) throw ConfigError("Loader", "workers", "at least 1", str(options.workers));
-    if (options.prefetch < 0) throw ConfigError("Loader", "prefetch", "at least 0", str(options.prefetch));
+    require<ConfigError>(source.size() >= 1, "Loader", "source", "at least one image", "none");
+    require<ConfigError>(options.workers >= 1, "Loader", "workers", "at least 1", options.workers);
+    require<ConfigError>(options.prefetch >= 0, "Loader", "prefetch", "at least 0", options.prefetch);
     constexpr std::size_t bytes = std::size_t{256} << 20;
     const auto values = static_cast<std::size_t>(std::max<std::int64_t>(1, value_count(source.shape())));
     const std::size_t fitting = bytes / (sizeof(float) * values);

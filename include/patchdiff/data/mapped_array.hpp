@@ -44,16 +44,16 @@ class MappedArray {
     static_assert(std::endian::native == std::endian::little);
     const auto& [channels, height, width] = layout.image;
     if (layout.count < 1 || channels < 1 || height < 1 || width < 1) {
-      throw ShapeError("MappedArray", "layout", "sizes of at least 1",
-                       str(layout.count, " of ", to_string(layout.image)));
+      refuse<ShapeError>("MappedArray", "layout", "sizes of at least 1",
+                         str(layout.count, " of ", to_string(layout.image)));
     }
     // In double, as a hostile header's product may not fit; whatever a machine can map is exact.
     const double values = static_cast<double>(layout.count) * static_cast<double>(channels) *
                           static_cast<double>(height) * static_cast<double>(width);
     const double needed = values * static_cast<double>(scalar_bytes()) + static_cast<double>(layout.offset);
     if (needed > static_cast<double>(file_.bytes().size())) {
-      throw DataError("MappedArray", path.string(), str("at least ", fixed(needed, 0), " bytes"),
-                      str(file_.bytes().size()));
+      refuse<DataError>("MappedArray", path.string(), str("at least ", fixed(needed, 0), " bytes"),
+                        str(file_.bytes().size()));
     }
   }
 
@@ -74,10 +74,10 @@ class MappedArray {
   void read_patch(std::int64_t index, const Place& place, ImageSize patch, std::span<float> out) const {
     const auto& [channels, height, width] = layout_.image;
     if (index < 0 || index >= layout_.count) {
-      throw DataError("MappedArray", "index", str("0 to ", layout_.count - 1), str(index));
+      refuse<DataError>("MappedArray", "index", str("0 to ", layout_.count - 1), str(index));
     }
     if (static_cast<std::int64_t>(out.size()) != channels * pixel_count(patch)) {
-      throw ShapeError("MappedArray", "out", str(channels * pixel_count(patch), " values"), str(out.size()));
+      refuse<ShapeError>("MappedArray", "out", str(channels * pixel_count(patch), " values"), str(out.size()));
     }
     float* to = out.data();
     for (std::int64_t channel = 0; channel < channels; ++channel) {

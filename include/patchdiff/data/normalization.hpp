@@ -23,9 +23,8 @@ struct Normalization {
   ///
   /// Errors: ConfigError unless that is finite and > 0.
   static Normalization of(const DatasetStatistics& statistics, double sigma_data = 1) {
-    if (!(sigma_data > 0) || !std::isfinite(sigma_data)) {
-      throw ConfigError("Normalization", "sigma_data", "a finite value > 0", str(sigma_data));
-    }
+    require<ConfigError>(sigma_data > 0 && std::isfinite(sigma_data), "Normalization", "sigma_data",
+                         "a finite value > 0", sigma_data);
     Normalization measured;
     for (const Moments& channel : statistics.channels()) {
       measured.mean.push_back(channel.mean);
@@ -37,13 +36,13 @@ struct Normalization {
   /// Errors: ConfigError unless there are a finite mean and a deviation above 0 for each of so many channels.
   void require_channels(std::size_t channels) const {
     if (mean.size() != channels || deviation.size() != channels) {
-      throw ConfigError("Normalization", "mean and deviation", str(channels, " each"),
-                        str(mean.size(), " and ", deviation.size()));
+      refuse<ConfigError>("Normalization", "mean and deviation", str(channels, " each"),
+                          str(mean.size(), " and ", deviation.size()));
     }
     for (std::size_t channel = 0; channel < channels; ++channel) {
       if (!std::isfinite(mean[channel]) || !std::isfinite(deviation[channel]) || deviation[channel] <= 0) {
-        throw ConfigError("Normalization", str("channel ", channel), "a finite mean and a deviation above 0",
-                          str(mean[channel], " and ", deviation[channel]));
+        refuse<ConfigError>("Normalization", str("channel ", channel), "a finite mean and a deviation above 0",
+                            str(mean[channel], " and ", deviation[channel]));
       }
     }
   }
@@ -61,7 +60,7 @@ struct Normalization {
     require_channels(mean.size());
     const std::size_t values = mean.size() * pixels;
     if (values == 0 || images.size() % values != 0) {
-      throw ShapeError("Normalization", "images", str("a multiple of ", values, " values"), str(images.size()));
+      refuse<ShapeError>("Normalization", "images", str("a multiple of ", values, " values"), str(images.size()));
     }
     for (std::size_t at = 0; at < images.size(); ++at) {
       const std::size_t channel = at / pixels % mean.size();

@@ -28,16 +28,16 @@ class NpyHeader {
     expect('{');
     while (!accept('}')) {
       const std::string key(quoted());
-      if (!keys.insert(key).second) refuse("each key once", str('\'', key, "' again"));
+      if (!keys.insert(key).second) refuse_file("each key once", str('\'', key, "' again"));
       expect(':');
       if (key == "descr") {
         scalar_ = scalar();
       } else if (key == "fortran_order") {
-        if (!accept("False")) refuse("'fortran_order': False", excerpt());
+        if (!accept("False")) refuse_file("'fortran_order': False", excerpt());
       } else if (key == "shape") {
         shape_ = sizes();
       } else {
-        refuse("the keys 'descr', 'fortran_order' and 'shape'", str('\'', key, '\''));
+        refuse_file("the keys 'descr', 'fortran_order' and 'shape'", str('\'', key, '\''));
       }
       if (!accept(',')) {
         expect('}');
@@ -45,16 +45,16 @@ class NpyHeader {
       }
     }
     skip_space();
-    if (!rest_.empty()) refuse("an end after }", excerpt());
-    if (keys.size() != 3) refuse("the keys 'descr', 'fortran_order' and 'shape'", str(keys.size()));
+    if (!rest_.empty()) refuse_file("an end after }", excerpt());
+    if (keys.size() != 3) refuse_file("the keys 'descr', 'fortran_order' and 'shape'", str(keys.size()));
   }
 
   ArrayScalar scalar_type() const noexcept { return scalar_; }
   const Shape& shape() const noexcept { return shape_; }
 
  private:
-  [[noreturn]] void refuse(std::string_view expected, std::string_view got) const {
-    throw DataError("read_npy_layout", path_, expected, got);
+  [[noreturn]] void refuse_file(std::string_view expected, std::string_view got) const {
+    refuse<DataError>("read_npy_layout", path_, expected, got);
   }
 
   /// What stands next in the header.
@@ -78,7 +78,7 @@ class NpyHeader {
   bool accept(char token) { return accept(std::string_view(&token, 1)); }
 
   void expect(char token) {
-    if (!accept(token)) refuse(str(token, " in the header"), excerpt());
+    if (!accept(token)) refuse_file(str(token, " in the header"), excerpt());
   }
 
   std::string_view quoted() {
@@ -92,12 +92,12 @@ class NpyHeader {
 
   ArrayScalar scalar() {
     constexpr std::string_view known = "values of type |u1, <u2 or <f4";
-    if (accept('[')) refuse(known, "records");
+    if (accept('[')) refuse_file(known, "records");
     const std::string_view type = quoted();
     if (type == "|u1") return ArrayScalar::uint8;
     if (type == "<u2") return ArrayScalar::uint16;
     if (type == "<f4") return ArrayScalar::float32;
-    refuse(known, type);
+    refuse_file(known, type);
   }
 
   Shape sizes() {
@@ -107,7 +107,7 @@ class NpyHeader {
       skip_space();
       std::int64_t size = 0;
       const auto [end, error] = std::from_chars(rest_.data(), rest_.data() + rest_.size(), size);
-      if (error != std::errc{} || size < 0) refuse("sizes from 0 to 2^63 - 1", excerpt());
+      if (error != std::errc{} || size < 0) refuse_file("sizes from 0 to 2^63 - 1", excerpt());
       rest_.remove_prefix(static_cast<std::size_t>(end - rest_.data()));
       accept('L');  // of Python 2
       shape.push_back(size);
@@ -132,34 +132,34 @@ class NpyHeader {
 /// 10000 bytes, NumPy's own limit.
 /// Source: NumPy Enhancement Proposal 1, "A simple file format for NumPy arrays".
 inline ArrayLayout read_npy_layout(const std::filesystem::path& path) {
-  const auto refuse = [&](std::string_view expected, std::string_view got) {
-    throw DataError("read_npy_layout", path.string(), expected, got);
+  const auto refuse_file = [&](std::string_view expected, std::string_view got) {
+    refuse<DataError>("read_npy_layout", path.string(), expected, got);
   };
   const MappedFile file(path, "read_npy_layout");
   const std::span<const std::byte> bytes = file.bytes();
   const std::string_view text{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
   constexpr std::string_view magic = "\x93NUMPY";
-  if (!text.starts_with(magic)) refuse("a file that starts with \\x93NUMPY", "another");
+  if (!text.starts_with(magic)) refuse_file("a file that starts with \\x93NUMPY", "another");
 
   constexpr std::size_t version_at = 6, length_at = 8;
   const auto byte = [&](std::size_t at) { return std::to_integer<std::size_t>(bytes[at]); };
-  if (bytes.size() < length_at) refuse("a version", "the end of the file");
+  if (bytes.size() < length_at) refuse_file("a version", "the end of the file");
   if (byte(version_at) < 1 || byte(version_at) > 3 || byte(version_at + 1) != 0) {
-    refuse("version 1.0, 2.0 or 3.0", str(byte(version_at), '.', byte(version_at + 1)));
+    refuse_file("version 1.0, 2.0 or 3.0", str(byte(version_at), '.', byte(version_at + 1)));
   }
   const std::size_t start = length_at + (byte(version_at) == 1 ? 2 : 4);
-  if (bytes.size() < start) refuse("a length of the header", "the end of the file");
+  if (bytes.size() < start) refuse_file("a length of the header", "the end of the file");
   std::size_t length = 0;
   for (std::size_t at = start; at-- > length_at;) length = length << 8 | byte(at);
   constexpr std::size_t longest = 10'000;
-  if (length > longest) refuse(str("a header of at most ", longest, " bytes"), str(length));
+  if (length > longest) refuse_file(str("a header of at most ", longest, " bytes"), str(length));
   if (length > bytes.size() - start) {
-    refuse(str("a header of ", length, " bytes"), str(bytes.size() - start));
+    refuse_file(str("a header of ", length, " bytes"), str(bytes.size() - start));
   }
 
   const NpyHeader header(text.substr(start, length), path.string());
   const Shape& shape = header.shape();
-  if (shape.size() != 3 && shape.size() != 4) refuse("a shape of [N, C, H, W] or [N, H, W]", to_string(shape));
+  if (shape.size() != 3 && shape.size() != 4) refuse_file("a shape of [N, C, H, W] or [N, H, W]", to_string(shape));
   const std::size_t rank = shape.size();
   return {.count = shape[0],
           .image = {rank == 4 ? shape[1] : 1, shape[rank - 2], shape[rank - 1]},

@@ -26,7 +26,7 @@ class PaddedDataset {
   PaddedDataset(const Source& source, ImageSize size) : source_(&source), size_(size) {
     const ImageSize inner = source.shape().size();
     if (!fits(inner, size)) {
-      throw ConfigError("PaddedDataset", "size", str("at least ", to_string(inner)), to_string(size));
+      refuse<ConfigError>("PaddedDataset", "size", str("at least ", to_string(inner)), to_string(size));
     }
     top_ = (size.height - inner.height) / 2;
     left_ = (size.width - inner.width) / 2;
@@ -42,7 +42,7 @@ class PaddedDataset {
   /// Writes an image as [C, H, W] floats. Errors: ShapeError for an `out` of another size; what the data set throws.
   void read(std::int64_t index, std::span<float> out) const {
     if (static_cast<std::int64_t>(out.size()) != value_count(shape())) {
-      throw ShapeError("PaddedDataset", "out", str(value_count(shape()), " values"), str(out.size()));
+      refuse<ShapeError>("PaddedDataset", "out", str(value_count(shape()), " values"), str(out.size()));
     }
     const ImageShape inner = source_->shape();
     if (inner.size() == size_) return source_->read(index, out);

@@ -45,7 +45,7 @@ class PatchLoader {
         sampler_(options.padding),
         augmentation_(options.augmentation),
         order_(key_, static_cast<std::uint64_t>(source.size())) {
-    if (source.size() < 1) throw ConfigError("PatchLoader", "source", "at least one image", "none");
+    require<ConfigError>(source.size() >= 1, "PatchLoader", "source", "at least one image", "none");
   }
 
   /// The plan's patches, one from each of its images, with one-hot labels where the data set has them.

@@ -21,7 +21,7 @@ class RelabelledDataset {
   /// Errors: DataError for data sets of different sizes.
   RelabelledDataset(const Images& images, const Labels& labels) : images_(&images), labels_(&labels) {
     if (images.size() != labels.size()) {
-      throw DataError("RelabelledDataset", "labels", str(images.size(), " labels"), str(labels.size()));
+      refuse<DataError>("RelabelledDataset", "labels", str(images.size(), " labels"), str(labels.size()));
     }
   }
 

@@ -51,7 +51,7 @@ class Warp {
         {map.column(0, 0), map.column(0, last_column), map.column(last_row, 0), map.column(last_row, last_column)});
     for (const double position : {rows.first, rows.second, columns.first, columns.second}) {
       if (!(std::abs(position) <= 1e12)) {
-        throw DataError("Warp", "map", "positions within 1e12 pixels", str(position));
+        refuse<DataError>("Warp", "map", "positions within 1e12 pixels", str(position));
       }
     }
     const Range vertical = folded(rows.first, rows.second, reach_row, image.height);
@@ -124,7 +124,7 @@ class Warp {
     const double rows = a * a + b * b, columns = c * c + d * d, mixed = a * c + b * d;
     const double mean = (rows + columns) / 2, spread = std::hypot((rows - columns) / 2, mixed);
     if (!(mean + spread <= 16 * 16)) {
-      throw DataError("Warp", "map", "one that shrinks at most 16 times", str(std::sqrt(mean + spread)));
+      refuse<DataError>("Warp", "map", "one that shrinks at most 16 times", str(std::sqrt(mean + spread)));
     }
     const double turn = std::atan2(mixed, (rows - columns) / 2) / 2;
     const std::vector<double> longest = low_pass(mean + spread), shortest = low_pass(mean - spread);
@@ -171,15 +171,15 @@ class Warp {
       const auto text = [](const ImagePart& of) {
         return str(to_string(of.size), " at top ", of.place.top, ", left ", of.place.left);
       };
-      throw ShapeError("Warp", "part", str("one that holds ", text(needed)), text(part));
+      refuse<ShapeError>("Warp", "part", str("one that holds ", text(needed)), text(part));
     }
     const auto pixels = static_cast<std::size_t>(pixel_count(part.size));
     if (values.empty() || values.size() % pixels != 0) {
-      throw ShapeError("Warp", "values", str("a multiple of ", pixels, " values"), str(values.size()));
+      refuse<ShapeError>("Warp", "values", str("a multiple of ", pixels, " values"), str(values.size()));
     }
     const std::size_t expected = values.size() / pixels * static_cast<std::size_t>(pixel_count(patch_));
     if (out.size() != expected) {
-      throw ShapeError("Warp", "out", str(expected, " values"), str(out.size()));
+      refuse<ShapeError>("Warp", "out", str(expected, " values"), str(out.size()));
     }
   }
 

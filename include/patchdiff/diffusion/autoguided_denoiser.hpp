@@ -31,13 +31,13 @@ class AutoguidedDenoiser {
   /// without levels.
   explicit AutoguidedDenoiser(Inner& inner, Weak& weak, double guidance_scale, GuidanceInterval interval = {})
       : inner_(&inner), weak_(&weak), scale_("AutoguidedDenoiser", guidance_scale, interval) {
-    const auto require = [](bool holds, const std::string& expected, const std::string& got) {
-      if (!holds) throw ConfigError("AutoguidedDenoiser", "weak", expected, got);
-    };
+    constexpr std::string_view component = "AutoguidedDenoiser";
     const ImageShape image = inner.image(), other = ImageShape(weak.image());
-    require(image == other, "images of " + to_string(image), to_string(other));
-    require(inner.label_dim() == weak.label_dim(), str("label_dim ", inner.label_dim()), str(weak.label_dim()));
-    require(inner.device() == weak.device(), Backend::device_name(inner.device()), Backend::device_name(weak.device()));
+    require<ConfigError>(image == other, component, "weak", "images of " + to_string(image), to_string(other));
+    require<ConfigError>(inner.label_dim() == weak.label_dim(), component, "weak", str("label_dim ", inner.label_dim()),
+                         weak.label_dim());
+    require<ConfigError>(inner.device() == weak.device(), component, "weak", Backend::device_name(inner.device()),
+                         Backend::device_name(weak.device()));
   }
 
   Tensor operator()(const Tensor& x, std::span<const double> sigma, const Places& places,

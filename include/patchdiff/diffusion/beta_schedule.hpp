@@ -26,11 +26,9 @@ struct BetaSchedule {
 
   /// Errors: ConfigError, in the name of `component`, where beta has added no noise at the first time of sampling.
   void check(std::string_view component, double first) const {
-    if (!(beta_d > 0) || !std::isfinite(beta_d)) {
-      throw ConfigError(component, "beta_d", "a finite value > 0", str(beta_d));
-    }
+    require<ConfigError>(beta_d > 0 && std::isfinite(beta_d), component, "beta_d", "a finite value > 0", beta_d);
     if (!(integral(first) > 0) || !std::isfinite(beta_min)) {
-      throw ConfigError(component, "beta_min", str("a finite value > ", -beta_d * first / 2), str(beta_min));
+      refuse<ConfigError>(component, "beta_min", str("a finite value > ", -beta_d * first / 2), str(beta_min));
     }
   }
 

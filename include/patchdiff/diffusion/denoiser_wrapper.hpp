@@ -77,18 +77,18 @@ class DenoiserWrapper {
       : network_(std::move(network)), options_(std::move(options)), coords_(options_.image.size(), options_.coords) {
     const std::int64_t channels = options_.image.channels;
     if (channels < 1) {
-      throw ConfigError("DenoiserWrapper", "image", "at least one channel", to_string(options_.image));
+      refuse<ConfigError>("DenoiserWrapper", "image", "at least one channel", to_string(options_.image));
     }
     if (net().input_channels() < channels + coords_.channels()) {
-      throw ConfigError("DenoiserWrapper", "network",
-                        str("at least ", channels + coords_.channels(), " input channels, ", channels,
-                            " of the image and ", coords_.channels(), " of coordinates"),
-                        str(net().input_channels()));
+      refuse<ConfigError>("DenoiserWrapper", "network",
+                          str("at least ", channels + coords_.channels(), " input channels, ", channels,
+                              " of the image and ", coords_.channels(), " of coordinates"),
+                          str(net().input_channels()));
     }
     if (net().output_channels() != channels && net().output_channels() != channels + coords_.channels()) {
-      throw ConfigError("DenoiserWrapper", "network",
-                        str(channels, " or ", channels + coords_.channels(), " output channels"),
-                        str(net().output_channels()));
+      refuse<ConfigError>("DenoiserWrapper", "network",
+                          str(channels, " or ", channels + coords_.channels(), " output channels"),
+                          str(net().output_channels()));
     }
   }
 
@@ -193,7 +193,9 @@ class DenoiserWrapper {
   Tensor image_channels(const Tensor& output, const Tensor& x) const {
     Shape shape = Backend::shape(x);
     shape[1] = net().output_channels();
-    if (Backend::shape(output) != shape) refuse("network output", to_string(shape), to_string(Backend::shape(output)));
+    if (Backend::shape(output) != shape) {
+      refuse<ShapeError>("DenoiserWrapper", "network output", to_string(shape), to_string(Backend::shape(output)));
+    }
     return shape[1] == options_.image.channels ? output : Backend::slice(output, 1, 0, options_.image.channels);
   }
 
@@ -208,27 +210,28 @@ class DenoiserWrapper {
   void check(const Tensor& x, std::span<const double> sigma, const Places& places,
              const Conditioning<Backend>& conditioning) const {
     const Shape shape = Backend::shape(x);
-    if (shape.size() != 4) refuse("x", "rank 4, [N, C, h, w]", to_string(shape));
+    if (shape.size() != 4) refuse<ShapeError>("DenoiserWrapper", "x", "rank 4, [N, C, h, w]", to_string(shape));
     if (shape[1] != options_.image.channels) {
-      refuse("x", str(options_.image.channels, " channels"), to_string(shape));
+      refuse<ShapeError>("DenoiserWrapper", "x", str(options_.image.channels, " channels"), to_string(shape));
     }
-    if (shape[2] < 1 || shape[3] < 1) refuse("x", "at least one pixel", to_string(shape));
+    if (shape[2] < 1 || shape[3] < 1) {
+      refuse<ShapeError>("DenoiserWrapper", "x", "at least one pixel", to_string(shape));
+    }
     check_device("x", x);
     const std::int64_t divisor = net().size_divisor();
     if (shape[2] % divisor != 0 || shape[3] % divisor != 0) {
-      refuse("x", str("height and width divisible by ", divisor, ", as the network needs"), to_string(shape));
+      refuse<ShapeError>("DenoiserWrapper", "x",
+                         str("height and width divisible by ", divisor, ", as the network needs"), to_string(shape));
     }
     if (static_cast<std::int64_t>(sigma.size()) != shape[0]) {
-      refuse("sigma", str(shape[0], " values"), str(sigma.size()));
+      refuse<ShapeError>("DenoiserWrapper", "sigma", str(shape[0], " values"), str(sigma.size()));
     }
     for (const double level : sigma) {
-      if (!(level > 0) || !std::isfinite(level)) {
-        throw DataError("DenoiserWrapper", "sigma", "finite values > 0", str(level));
-      }
+      require<DataError>(level > 0 && std::isfinite(level), "DenoiserWrapper", "sigma", "finite values > 0", level);
     }
     if (places.count() != shape[0] || places.patch != ImageSize{shape[2], shape[3]}) {
-      refuse("places", str(shape[0], " patches of ", shape[2], 'x', shape[3]),
-             str(places.count(), " of ", to_string(places.patch)));
+      refuse<ShapeError>("DenoiserWrapper", "places", str(shape[0], " patches of ", shape[2], 'x', shape[3]),
+                         str(places.count(), " of ", to_string(places.patch)));
     }
     check_conditioning(shape, conditioning);
   }
@@ -237,19 +240,21 @@ class DenoiserWrapper {
     const std::int64_t label_dim = net().label_dim();
     if (label_dim > 0) {
       const std::string expected = to_string(Shape{shape[0], label_dim});
-      if (!conditioning.class_labels) refuse("class_labels", expected, "none");
+      if (!conditioning.class_labels) refuse<ShapeError>("DenoiserWrapper", "class_labels", expected, "none");
       const Shape got = Backend::shape(*conditioning.class_labels);
-      if (got != Shape{shape[0], label_dim}) refuse("class_labels", expected, to_string(got));
+      if (got != Shape{shape[0], label_dim}) {
+        refuse<ShapeError>("DenoiserWrapper", "class_labels", expected, to_string(got));
+      }
       check_device("class_labels", *conditioning.class_labels);
     } else if (conditioning.class_labels) {
-      refuse("class_labels", "none, the network takes no labels",
-             to_string(Backend::shape(*conditioning.class_labels)));
+      refuse<ShapeError>("DenoiserWrapper", "class_labels", "none, the network takes no labels",
+                         to_string(Backend::shape(*conditioning.class_labels)));
     }
     const std::int64_t augment_dim = patchdiff::augment_dim(net());
     const Shape augmented = conditioning.augment_labels ? Backend::shape(*conditioning.augment_labels) : Shape{};
     if (conditioning.augment_labels && (augment_dim == 0 || augmented != Shape{shape[0], augment_dim})) {
-      refuse(
-          "augment_labels",
+      refuse<ShapeError>(
+          "DenoiserWrapper", "augment_labels",
           augment_dim > 0 ? to_string(Shape{shape[0], augment_dim}) : "none, the network takes no augmentation labels",
           to_string(augmented));
     }
@@ -259,8 +264,8 @@ class DenoiserWrapper {
     if (field_channels > 0 || conditioning.fields) {
       const Shape expected{shape[0], field_channels, shape[2], shape[3]};
       if (fields != expected) {
-        refuse("fields", field_channels > 0 ? to_string(expected) : "none",
-               conditioning.fields ? to_string(fields) : "none");
+        refuse<ShapeError>("DenoiserWrapper", "fields", field_channels > 0 ? to_string(expected) : "none",
+                           conditioning.fields ? to_string(fields) : "none");
       }
       check_device("fields", *conditioning.fields);
     }
@@ -268,11 +273,8 @@ class DenoiserWrapper {
 
   void check_device(std::string_view argument, const Tensor& tensor) const {
     if (Backend::device(tensor) == device()) return;
-    refuse(argument, Backend::device_name(device()), Backend::device_name(Backend::device(tensor)));
-  }
-
-  [[noreturn]] static void refuse(std::string_view argument, std::string_view expected, std::string_view got) {
-    throw ShapeError("DenoiserWrapper", argument, expected, got);
+    refuse<ShapeError>("DenoiserWrapper", argument, Backend::device_name(device()),
+                       Backend::device_name(Backend::device(tensor)));
   }
 
   NetworkOrReference network_;

@@ -41,9 +41,8 @@ struct EDM {
   SigmaSchedule sigma_schedule() const { return SigmaSchedule::edm(); }
 
   void check() const {
-    if (!(sigma_data > 0) || !std::isfinite(sigma_data)) {
-      throw ConfigError("EDM", "sigma_data", "a finite value > 0", str(sigma_data));
-    }
+    require<ConfigError>(sigma_data > 0 && std::isfinite(sigma_data), "EDM", "sigma_data", "a finite value > 0",
+                         sigma_data);
   }
 
   template <class Self, class Visitor>

@@ -120,29 +120,25 @@ class EDMLoss {
   static void check(const Tensor& denoised, const Tensor& clean, std::span<const double> sigma,
                     const std::optional<Tensor>& mask) {
     const Shape shape = B::shape(clean);
-    if (shape.size() != 4) refuse("clean", "rank 4, [N, C, h, w]", to_string(shape));
+    if (shape.size() != 4) refuse<ShapeError>("EDMLoss", "clean", "rank 4, [N, C, h, w]", to_string(shape));
     if (B::shape(denoised) != shape) {
-      refuse("denoised", to_string(shape), to_string(B::shape(denoised)));
+      refuse<ShapeError>("EDMLoss", "denoised", to_string(shape), to_string(B::shape(denoised)));
     }
     if (static_cast<std::int64_t>(sigma.size()) != shape[0]) {
-      refuse("sigma", str(shape[0], " values"), str(sigma.size()));
+      refuse<ShapeError>("EDMLoss", "sigma", str(shape[0], " values"), str(sigma.size()));
     }
     for (const double level : sigma) {
-      if (!(level > 0) || !std::isfinite(level)) {
-        throw DataError("EDMLoss", "sigma", "finite values > 0", str(level));
-      }
+      require<DataError>(level > 0 && std::isfinite(level), "EDMLoss", "sigma", "finite values > 0", level);
     }
     if (mask) {
       const Shape got = B::shape(*mask);
       if (got.size() != 4 || got[0] != shape[0] || (got[1] != 1 && got[1] != shape[1]) || got[2] != shape[2] ||
           got[3] != shape[3]) {
-        refuse("mask", str('[', shape[0], ", 1 or ", shape[1], ", ", shape[2], ", ", shape[3], ']'), to_string(got));
+        refuse<ShapeError>("EDMLoss", "mask",
+                           str('[', shape[0], ", 1 or ", shape[1], ", ", shape[2], ", ", shape[3], ']'),
+                           to_string(got));
       }
     }
-  }
-
-  [[noreturn]] static void refuse(std::string_view argument, std::string_view expected, std::string_view got) {
-    throw ShapeError("EDMLoss", argument, expected, got);
   }
 
   EDMLossOptions options_;

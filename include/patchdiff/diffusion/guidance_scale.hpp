@@ -27,12 +27,10 @@ class GuidanceScale {
   /// Errors: ConfigError, in the name of `component`, for a scale that is not finite or an interval without levels.
   GuidanceScale(std::string_view component, double scale, GuidanceInterval interval)
       : scale_(scale), interval_(interval) {
-    if (!std::isfinite(scale)) {
-      throw ConfigError(component, "guidance_scale", "a finite value", str(scale));
-    }
+    require<ConfigError>(std::isfinite(scale), component, "guidance_scale", "a finite value", scale);
     if (!(interval.sigma_min >= 0 && interval.sigma_min < interval.sigma_max)) {
-      throw ConfigError(component, "interval", "0 <= sigma_min < sigma_max",
-                        str(interval.sigma_min, " and ", interval.sigma_max));
+      refuse<ConfigError>(component, "interval", "0 <= sigma_min < sigma_max",
+                          str(interval.sigma_min, " and ", interval.sigma_max));
     }
   }
 

@@ -39,9 +39,8 @@ class GuidedDenoiser {
   /// Errors: ConfigError for a denoiser without labels, a scale that is not finite, or an interval without levels.
   explicit GuidedDenoiser(Inner& inner, double guidance_scale, GuidanceInterval interval = {}, const Log& log = {})
       : inner_(&inner), scale_("GuidedDenoiser", guidance_scale, interval) {
-    if (inner.label_dim() < 1) {
-      throw ConfigError("GuidedDenoiser", "inner", "a denoiser with class labels", "label_dim 0");
-    }
+    require<ConfigError>(inner.label_dim() >= 1, "GuidedDenoiser", "inner", "a denoiser with class labels",
+                         "label_dim 0");
     if (log && guidance_scale != 1 && !patchdiff::null_label_trained(inner)) {
       log("GuidedDenoiser: inner: expected a null label trained by label dropout, got one that was never trained");
     }
@@ -113,7 +112,7 @@ class GuidedDenoiser {
 
   std::vector<double> scales_of(std::span<const double> sigma, const Conditioning<Backend>& conditioning) const {
     if (!conditioning.class_labels) {
-      throw ShapeError("GuidedDenoiser", "class_labels", "labels to guide towards", "none");
+      refuse<ShapeError>("GuidedDenoiser", "class_labels", "labels to guide towards", "none");
     }
     return scale_(sigma);
   }

@@ -36,7 +36,8 @@ class InpaintingDenoiser {
   InpaintingDenoiser(const Inner& inner, const Tensor& known, const Tensor& mask) : inner_(&inner), mask_(mask) {
     const Shape shape = Backend::shape(known);
     if (shape.size() != 4 || shape[1] != inner.image().channels) {
-      throw ShapeError("InpaintingDenoiser", "known", str("[N, ", inner.image().channels, ", h, w]"), to_string(shape));
+      refuse<ShapeError>("InpaintingDenoiser", "known", str("[N, ", inner.image().channels, ", h, w]"),
+                         to_string(shape));
     }
     known_ = Backend::multiply(known, mask);
   }
@@ -46,7 +47,7 @@ class InpaintingDenoiser {
                     const Conditioning<Backend>& conditioning) const {
     const Tensor denoised = (*inner_)(x, sigma, places, conditioning);
     if (Backend::shape(denoised) != Backend::shape(known_)) {
-      throw ShapeError("InpaintingDenoiser", "x", to_string(Backend::shape(known_)), to_string(Backend::shape(x)));
+      refuse<ShapeError>("InpaintingDenoiser", "x", to_string(Backend::shape(known_)), to_string(Backend::shape(x)));
     }
     const Tensor unknown = linear<Backend>(1, denoised, -1, Backend::multiply(denoised, mask_));
     return linear<Backend>(1, unknown, 1, known_);

@@ -37,7 +37,7 @@ inline Formulation named_formulation(std::string_view name,
   consider(SubVP{});
   consider(VE{});
   consider(VP{});
-  if (!found) throw DataError("Formulation", "name", "one of " + known, '"' + std::string(name) + '"');
+  if (!found) refuse<DataError>("Formulation", "name", "one of " + known, '"' + std::string(name) + '"');
   return *found;
 }
 

@@ -48,9 +48,12 @@ class PosteriorDenoiser {
   /// Errors: ConfigError for settings that cannot work.
   PosteriorDenoiser(Inner& inner, MisfitGradient misfit_gradient, PosteriorOptions options = {})
       : inner_(&inner), misfit_gradient_(std::move(misfit_gradient)), options_(options) {
-    require(options.deviation >= 0, "deviation", "a finite value >= 0", options.deviation);
-    require(options.sigma_data > 0, "sigma_data", "a finite value > 0", options.sigma_data);
-    require(options.gain > 0, "gain", "a finite value > 0", options.gain);
+    require<ConfigError>(options.deviation >= 0 && std::isfinite(options.deviation), "PosteriorDenoiser", "deviation",
+                         "a finite value >= 0", options.deviation);
+    require<ConfigError>(options.sigma_data > 0 && std::isfinite(options.sigma_data), "PosteriorDenoiser", "sigma_data",
+                         "a finite value > 0", options.sigma_data);
+    require<ConfigError>(options.gain > 0 && std::isfinite(options.gain), "PosteriorDenoiser", "gain",
+                         "a finite value > 0", options.gain);
   }
 
   /// Errors: ShapeError where the gradient of the misfit has another shape than the images.
@@ -59,8 +62,8 @@ class PosteriorDenoiser {
     const auto record = inner_->record(x, sigma, places, conditioning, by_input);
     const Tensor slope = misfit_gradient_(record.denoised);
     if (Backend::shape(slope) != Backend::shape(x)) {
-      throw ShapeError("PosteriorDenoiser", "misfit_gradient", to_string(Backend::shape(x)),
-                       to_string(Backend::shape(slope)));
+      refuse<ShapeError>("PosteriorDenoiser", "misfit_gradient", to_string(Backend::shape(x)),
+                         to_string(Backend::shape(slope)));
     }
     std::vector<double> ones, weights;
     for (const double level : sigma) {
@@ -82,12 +85,6 @@ class PosteriorDenoiser {
   typename Backend::Device device() const { return inner_->device(); }
 
  private:
-  static void require(bool holds, std::string_view argument, std::string_view expected, double got) {
-    if (!holds || !std::isfinite(got)) {
-      throw ConfigError("PosteriorDenoiser", argument, expected, str(got));
-    }
-  }
-
   Inner* inner_;
   MisfitGradient misfit_gradient_;
   PosteriorOptions options_;

@@ -61,23 +61,18 @@ class SigmaDistribution {
   ///
   /// Source: EDM (arXiv 2206.00364), Table 1; its defaults are -1.2 and 1.2.
   static SigmaDistribution log_normal(double p_mean, double p_std) {
-    if (!std::isfinite(p_mean)) {
-      throw ConfigError("SigmaDistribution::log_normal", "p_mean", "a finite value", str(p_mean));
-    }
-    if (!(p_std > 0) || !std::isfinite(p_std)) {
-      throw ConfigError("SigmaDistribution::log_normal", "p_std", "a finite value > 0", str(p_std));
-    }
+    require<ConfigError>(std::isfinite(p_mean), "SigmaDistribution::log_normal", "p_mean", "a finite value", p_mean);
+    require<ConfigError>(p_std > 0 && std::isfinite(p_std), "SigmaDistribution::log_normal", "p_std",
+                         "a finite value > 0", p_std);
     return {"log_normal", [=](double uniform) { return std::exp(p_mean + p_std * normal_quantile(uniform)); }};
   }
 
   /// ln sigma is uniform between those of sigma_min and sigma_max: VE's distribution.
   static SigmaDistribution log_uniform(double sigma_min, double sigma_max) {
-    if (!(sigma_min > 0)) {
-      throw ConfigError("SigmaDistribution::log_uniform", "sigma_min", "a value > 0", str(sigma_min));
-    }
+    require<ConfigError>(sigma_min > 0, "SigmaDistribution::log_uniform", "sigma_min", "a value > 0", sigma_min);
     if (!(sigma_max > sigma_min) || !std::isfinite(sigma_max)) {
-      throw ConfigError("SigmaDistribution::log_uniform", "sigma_max", str("a finite value > sigma_min = ", sigma_min),
-                        str(sigma_max));
+      refuse<ConfigError>("SigmaDistribution::log_uniform", "sigma_max",
+                          str("a finite value > sigma_min = ", sigma_min), str(sigma_max));
     }
     return {"log_uniform", [=](double uniform) { return sigma_min * std::pow(sigma_max / sigma_min, uniform); }};
   }
@@ -90,11 +85,10 @@ class SigmaDistribution {
 
   /// Each of these sigmas is equally likely: the distribution of a finite list of noise levels.
   static SigmaDistribution uniform_over(std::vector<double> sigmas) {
-    if (sigmas.empty()) throw ConfigError("SigmaDistribution::uniform_over", "sigmas", "at least one value", "none");
+    require<ConfigError>(!sigmas.empty(), "SigmaDistribution::uniform_over", "sigmas", "at least one value", "none");
     for (const double sigma : sigmas) {
-      if (!(sigma > 0) || !std::isfinite(sigma)) {
-        throw ConfigError("SigmaDistribution::uniform_over", "sigmas", "finite values > 0", str(sigma));
-      }
+      require<ConfigError>(sigma > 0 && std::isfinite(sigma), "SigmaDistribution::uniform_over", "sigmas",
+                           "finite values > 0", sigma);
     }
     return {"uniform_over", [sigmas = std::move(sigmas)](double uniform) {
               return sigmas[static_cast<std::size_t>(uniform * static_cast<double>(sigmas.size()))];

@@ -40,9 +40,8 @@ class SigmaSchedule {
   /// Source: EDM (arXiv 2206.00364), equation 5.
   static SigmaSchedule edm(EDMSigmaOptions options = {}) {
     check_range("SigmaSchedule::edm", options.sigma_min, options.sigma_max);
-    if (!(options.rho > 0) || !std::isfinite(options.rho)) {
-      throw ConfigError("SigmaSchedule::edm", "rho", "a finite value > 0", str(options.rho));
-    }
+    require<ConfigError>(options.rho > 0 && std::isfinite(options.rho), "SigmaSchedule::edm", "rho",
+                         "a finite value > 0", options.rho);
     const double first = std::pow(options.sigma_max, 1 / options.rho);
     const double last = std::pow(options.sigma_min, 1 / options.rho);
     return spaced("edm", [=](double fraction) { return std::pow(first + fraction * (last - first), options.rho); });
@@ -70,8 +69,8 @@ class SigmaSchedule {
   static SigmaSchedule list(std::vector<double> sigmas) {
     return {"list", [sigmas = std::move(sigmas)](std::int64_t num_steps) {
               if (num_steps != static_cast<std::int64_t>(sigmas.size())) {
-                throw ConfigError("SigmaSchedule", "num_steps", str(sigmas.size(), ", one per value of the list"),
-                                  str(num_steps));
+                refuse<ConfigError>("SigmaSchedule", "num_steps", str(sigmas.size(), ", one per value of the list"),
+                                    str(num_steps));
               }
               return sigmas;
             }};
@@ -81,18 +80,18 @@ class SigmaSchedule {
   ///
   /// Errors: ConfigError for a number of steps < 1, and where the levels do not fall or are not finite and > 0.
   std::vector<double> operator()(std::int64_t num_steps) const {
-    if (num_steps < 1) throw ConfigError("SigmaSchedule", "num_steps", "at least 1", str(num_steps));
+    require<ConfigError>(num_steps >= 1, "SigmaSchedule", "num_steps", "at least 1", num_steps);
     std::vector<double> sigmas = sigmas_(num_steps);
     if (sigmas.size() != static_cast<std::size_t>(num_steps)) {
-      throw ConfigError("SigmaSchedule", name_, str(num_steps, " values"), str(sigmas.size()));
+      refuse<ConfigError>("SigmaSchedule", name_, str(num_steps, " values"), str(sigmas.size()));
     }
     for (std::size_t step = 0; step < sigmas.size(); ++step) {
       if (!(sigmas[step] > 0) || !std::isfinite(sigmas[step])) {
-        throw ConfigError("SigmaSchedule", name_, "finite values > 0", str(sigmas[step], " at step ", step));
+        refuse<ConfigError>("SigmaSchedule", name_, "finite values > 0", str(sigmas[step], " at step ", step));
       }
       if (step > 0 && !(sigmas[step] < sigmas[step - 1])) {
-        throw ConfigError("SigmaSchedule", name_, "falling values",
-                          str(sigmas[step], " at step ", step, " after ", sigmas[step - 1]));
+        refuse<ConfigError>("SigmaSchedule", name_, "falling values",
+                            str(sigmas[step], " at step ", step, " after ", sigmas[step - 1]));
       }
     }
     return sigmas;
@@ -113,9 +112,9 @@ class SigmaSchedule {
   }
 
   static void check_range(std::string_view component, double sigma_min, double sigma_max) {
-    if (!(sigma_min > 0)) throw ConfigError(component, "sigma_min", "a value > 0", str(sigma_min));
+    require<ConfigError>(sigma_min > 0, component, "sigma_min", "a value > 0", sigma_min);
     if (!(sigma_max > sigma_min) || !std::isfinite(sigma_max)) {
-      throw ConfigError(component, "sigma_max", str("a finite value > sigma_min = ", sigma_min), str(sigma_max));
+      refuse<ConfigError>(component, "sigma_max", str("a finite value > sigma_min = ", sigma_min), str(sigma_max));
     }
   }
 

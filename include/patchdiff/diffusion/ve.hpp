@@ -42,9 +42,9 @@ struct VE {
   SigmaSchedule sigma_schedule() const { return SigmaSchedule::geometric(sigma_min, sigma_max); }
 
   void check() const {
-    if (!(sigma_min > 0)) throw ConfigError("VE", "sigma_min", "a value > 0", str(sigma_min));
+    require<ConfigError>(sigma_min > 0, "VE", "sigma_min", "a value > 0", sigma_min);
     if (!(sigma_max > sigma_min) || !std::isfinite(sigma_max)) {
-      throw ConfigError("VE", "sigma_max", str("a finite value > sigma_min = ", sigma_min), str(sigma_max));
+      refuse<ConfigError>("VE", "sigma_max", str("a finite value > sigma_min = ", sigma_min), str(sigma_max));
     }
   }
 

@@ -37,14 +37,13 @@ struct VP {
   /// Errors: ConfigError for levels that are not finite and > 0, or for a sigma_min that a growing beta(t) passes
   /// before.
   static VP from_range(double sigma_min, double sigma_max) {
-    if (!(sigma_max > 0) || !std::isfinite(sigma_max)) {
-      throw ConfigError("VP::from_range", "sigma_max", "a finite value > 0", str(sigma_max));
-    }
+    require<ConfigError>(sigma_max > 0 && std::isfinite(sigma_max), "VP::from_range", "sigma_max", "a finite value > 0",
+                         sigma_max);
     const double first = std::log1p(sigma_min * sigma_min), last = std::log1p(sigma_max * sigma_max);
     if (!(sigma_min > 0 && first < first_sampling_time * last)) {
-      throw ConfigError("VP::from_range", "sigma_min",
-                        str("a value > 0 and < ", shortened(std::sqrt(std::expm1(first_sampling_time * last)), 4)),
-                        str(sigma_min));
+      refuse<ConfigError>("VP::from_range", "sigma_min",
+                          str("a value > 0 and < ", shortened(std::sqrt(std::expm1(first_sampling_time * last)), 4)),
+                          str(sigma_min));
     }
     const double beta_d = 2 * (first / first_sampling_time - last) / (first_sampling_time - 1);
     return {.beta_d = beta_d, .beta_min = last - beta_d / 2};

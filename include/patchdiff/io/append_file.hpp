@@ -35,7 +35,7 @@ class AppendFile {
   AppendFile(std::filesystem::path path, std::string component, std::string record)
       : path_(std::move(path)), component_(std::move(component)), record_(std::move(record)) {
     file_.reset(std::fopen(path_.string().c_str(), "ab"));
-    if (file_ == nullptr) refuse("a writable file", {errno, std::generic_category()});
+    if (file_ == nullptr) refuse_file("a writable file", {errno, std::generic_category()});
     std::setvbuf(file_.get(), nullptr, _IONBF, 0);
     std::error_code unknown;
     const std::uintmax_t size = std::filesystem::file_size(path_, unknown);
@@ -48,7 +48,7 @@ class AppendFile {
       std::clearerr(file_.get());
       std::error_code ignored;
       std::filesystem::resize_file(path_, size_, ignored);
-      refuse(str("a complete ", record_), reason);
+      refuse_file(str("a complete ", record_), reason);
     }
     size_ += record.size();
   }
@@ -57,7 +57,7 @@ class AppendFile {
   void sync() const {
 #if defined(__unix__) || defined(__APPLE__)
     if (::fsync(::fileno(file_.get())) == 0 || errno == EINVAL) return;  // pipes and devices cannot be synced
-    refuse("a working disk", {errno, std::generic_category()});
+    refuse_file("a working disk", {errno, std::generic_category()});
 #endif
   }
 
@@ -74,7 +74,7 @@ class AppendFile {
     if (size == size_) return;
     std::error_code refused;
     std::filesystem::resize_file(path_, size, refused);
-    if (refused) refuse("a writable file", refused);
+    if (refused) refuse_file("a writable file", refused);
     size_ = size;
   }
 
@@ -83,8 +83,8 @@ class AppendFile {
     void operator()(std::FILE* file) const noexcept { std::fclose(file); }
   };
 
-  [[noreturn]] void refuse(std::string_view expected, std::error_code reason) const {
-    throw FileError(component_, path_.string(), expected, str('"', reason.message(), '"'));
+  [[noreturn]] void refuse_file(std::string_view expected, std::error_code reason) const {
+    refuse<FileError>(component_, path_.string(), expected, str('"', reason.message(), '"'));
   }
 
   std::filesystem::path path_;

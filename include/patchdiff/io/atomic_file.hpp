@@ -36,7 +36,7 @@ class AtomicFile {
     std::error_code unknown;
     const auto status = std::filesystem::status(path_, unknown);
     if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
-      throw FileError(component_, path_.string(), "a new name or a regular file", "a folder or a device");
+      refuse<FileError>(component_, path_.string(), "a new name or a regular file", "a folder or a device");
     }
     open();
   }
@@ -81,15 +81,16 @@ class AtomicFile {
   }
 
   void require_open() const {
-    if (file_ == nullptr)
-      throw FileError(component_, path_.string(), "an open file", "one that failed or is committed");
+    if (file_ == nullptr) {
+      refuse<FileError>(component_, path_.string(), "an open file", "one that failed or is committed");
+    }
   }
 
   [[noreturn]] void fail(std::string_view expected) { fail(expected, {errno, std::generic_category()}); }
 
   [[noreturn]] void fail(std::string_view expected, std::error_code reason) {
     discard();
-    throw FileError(component_, path_.string(), expected, str('"', reason.message(), '"'));
+    refuse<FileError>(component_, path_.string(), expected, str('"', reason.message(), '"'));
   }
 
   void discard() noexcept {

@@ -107,20 +107,20 @@ class Checkpoint {
     const Settings& metadata = file_.metadata();
     const auto value_of = [&](const std::string& key) {
       const auto found = metadata.find(key);
-      if (found == metadata.end()) refuse("a checkpoint of patchdiff", str("no \"", key, "\" in the metadata"));
+      if (found == metadata.end()) refuse_file("a checkpoint of patchdiff", str("no \"", key, "\" in the metadata"));
       return found->second;
     };
-    if (value_of("format") != format) refuse("a checkpoint of patchdiff", value_of("format"));
+    if (value_of("format") != format) refuse_file("a checkpoint of patchdiff", value_of("format"));
     require_version("Checkpoint", path_, version, value_of("version"), "finish the run with the one that wrote it");
     Settings judged = metadata;
     judged.erase("checksum");
-    if (value_of("checksum") != checksum(judged)) refuse("metadata as they were written", "others");
+    if (value_of("checksum") != checksum(judged)) refuse_file("metadata as they were written", "others");
     state_ = settings_json::options<TrainState>(value_of("state"), path_);
     settings_ = texts(value_of("settings"));
     Settings checksums = texts(value_of("checksums"));
     for (const SafetensorsTensor& tensor : file_.tensors()) {
       if (checksums[tensor.name] != checksum(file_.read(tensor))) {
-        refuse("tensors as they were written", str("another \"", tensor.name, '"'));
+        refuse_file("tensors as they were written", str("another \"", tensor.name, '"'));
       }
     }
   }
@@ -141,8 +141,8 @@ class Checkpoint {
   static constexpr const char* format = "patchdiff_checkpoint";
   static constexpr const char* version = "1";
 
-  [[noreturn]] void refuse(std::string_view expected, std::string_view got) const {
-    throw DataError("Checkpoint", path_, expected, got);
+  [[noreturn]] void refuse_file(std::string_view expected, std::string_view got) const {
+    refuse<DataError>("Checkpoint", path_, expected, got);
   }
 
   /// A JSON object of texts.
@@ -150,7 +150,7 @@ class Checkpoint {
     try {
       return settings_json::Json::parse(text).get<Settings>();
     } catch (const settings_json::Json::exception&) {
-      refuse("a JSON object of texts", text.substr(0, 80));
+      refuse_file("a JSON object of texts", text.substr(0, 80));
     }
   }
 

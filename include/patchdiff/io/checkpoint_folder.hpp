@@ -29,7 +29,7 @@ class CheckpointFolder {
   /// Uses a folder that exists; keeps the last `keep` checkpoints. Errors: ConfigError for fewer than 1.
   explicit CheckpointFolder(std::filesystem::path folder, std::int64_t keep = 2)
       : folder_(std::move(folder)), keep_(static_cast<std::size_t>(keep)) {
-    if (keep < 1) throw ConfigError("CheckpointFolder", "keep", "at least 1", str(keep));
+    require<ConfigError>(keep >= 1, "CheckpointFolder", "keep", "at least 1", keep);
   }
 
   /// Writes a checkpoint, then removes those that are older than the last `keep`, and what a killed writer left.
@@ -62,8 +62,8 @@ class CheckpointFolder {
       }
     }
     if (found.empty()) return std::nullopt;
-    throw DataError("CheckpointFolder", folder_.string(), "a checkpoint that is whole",
-                    str(found.size(), " damaged: remove them to begin anew"));
+    refuse<DataError>("CheckpointFolder", folder_.string(), "a checkpoint that is whole",
+                      str(found.size(), " damaged: remove them to begin anew"));
   }
 
   /// Removes every checkpoint, once a run is over.
@@ -107,7 +107,7 @@ class CheckpointFolder {
       entry.increment(refused);
     }
     if (refused) {
-      throw FileError("CheckpointFolder", folder_.string(), "a readable folder", str('"', refused.message(), '"'));
+      refuse<FileError>("CheckpointFolder", folder_.string(), "a readable folder", str('"', refused.message(), '"'));
     }
     return found;
   }

@@ -44,8 +44,8 @@ class CsvLog {
     const std::string text = file_.text();
     const std::string_view whole = std::string_view(text).substr(0, text.rfind('\n') + 1);
     if (whole.empty() ? !header.starts_with(text) : !whole.starts_with(header)) {
-      throw DataError("CsvLog", path.string(), str("a log of \"", header.substr(0, header.size() - 1), '"'),
-                      str('"', text.substr(0, std::min<std::size_t>(text.find('\n'), 80)), '"'));
+      refuse<DataError>("CsvLog", path.string(), str("a log of \"", header.substr(0, header.size() - 1), '"'),
+                        str('"', text.substr(0, std::min<std::size_t>(text.find('\n'), 80)), '"'));
     }
     file_.cut(whole.size());
     if (whole.empty()) file_.append(header);
@@ -54,7 +54,7 @@ class CsvLog {
   /// Adds one line, in the order of the columns.
   void append(const std::vector<Number>& row) {
     if (row.size() != columns_) {
-      throw ShapeError("CsvLog", "row", str(columns_, " values"), str(row.size()));
+      refuse<ShapeError>("CsvLog", "row", str(columns_, " values"), str(row.size()));
     }
     std::string line;
     for (const Number& number : row) line.append(number.text()).push_back(',');
@@ -67,12 +67,12 @@ class CsvLog {
 
  private:
   static std::size_t checked_count(const std::vector<std::string>& columns) {
-    if (columns.empty()) throw ConfigError("CsvLog", "columns", "at least one", "none");
+    require<ConfigError>(!columns.empty(), "CsvLog", "columns", "at least one", "none");
     std::set<std::string_view> names;
     for (const std::string& name : columns) {
       if (name.empty() || name.find_first_of(",\"\r\n") != std::string::npos || !names.insert(name).second) {
-        throw ConfigError("CsvLog", "columns", "different names without commas, quotes and line ends",
-                          str('"', name, '"'));
+        refuse<ConfigError>("CsvLog", "columns", "different names without commas, quotes and line ends",
+                            str('"', name, '"'));
       }
     }
     return columns.size();

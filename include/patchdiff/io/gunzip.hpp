@@ -31,8 +31,8 @@ inline bool is_gzip(std::span<const std::byte> bytes) noexcept {
 /// than `most`.
 inline std::vector<std::byte> gunzip(std::span<const std::byte> compressed, const std::filesystem::path& path,
                                      std::uint64_t most, std::string_view component = "gunzip") {
-  const auto refuse = [&](std::string_view expected, std::string_view got) {
-    throw DataError(component, path.string(), expected, got);
+  const auto refuse_file = [&](std::string_view expected, std::string_view got) {
+    refuse<DataError>(component, path.string(), expected, got);
   };
 
   constexpr int gzip_window_bits = 15 + 16;
@@ -61,11 +61,11 @@ inline std::vector<std::byte> gunzip(std::span<const std::byte> compressed, cons
       if (stream.avail_in == 0 && next == compressed.size()) return bytes;
       inflateReset(&stream);
     } else if (status == Z_BUF_ERROR) {
-      refuse("a whole gzip file", str("one that ends early, after ", compressed.size(), " bytes"));
+      refuse_file("a whole gzip file", str("one that ends early, after ", compressed.size(), " bytes"));
     } else if (status == Z_MEM_ERROR) {
       throw std::bad_alloc{};
     } else if (status != Z_OK) {
-      refuse("a sound gzip file", str('"', stream.msg != nullptr ? stream.msg : "a preset dictionary", '"'));
+      refuse_file("a sound gzip file", str('"', stream.msg != nullptr ? stream.msg : "a preset dictionary", '"'));
     }
   }
   return bytes;

@@ -39,9 +39,9 @@ class ImageGrid {
  public:
   /// Errors: ConfigError for options outside of their range.
   explicit ImageGrid(ImageGridOptions options = {}) : options_(options) {
-    require("columns", options.columns, 1, 65536);
-    require("margin", options.margin, 0, 65536);
-    require("scale", options.scale, 1, 1024);
+    require_within("columns", options.columns, 1, 65536);
+    require_within("margin", options.margin, 0, 65536);
+    require_within("scale", options.scale, 1, 1024);
   }
 
   /// The picture of all images.
@@ -53,22 +53,22 @@ class ImageGrid {
   Picture operator()(std::span<const double> images, const Shape& shape) const { return compose(images, shape); }
 
  private:
-  static void require(std::string_view name, std::int64_t value, std::int64_t minimum, std::int64_t maximum) {
+  static void require_within(std::string_view name, std::int64_t value, std::int64_t minimum, std::int64_t maximum) {
     if (value >= minimum && value <= maximum) return;
-    throw ConfigError("ImageGrid", name, str(minimum, " to ", maximum), str(value));
+    refuse<ConfigError>("ImageGrid", name, str(minimum, " to ", maximum), str(value));
   }
 
   template <class Scalar>
   static void require_images(std::span<const Scalar> images, const Shape& shape) {
     const bool sound =
         shape.size() == 4 && (shape[1] == 1 || shape[1] == 3) && *std::min_element(shape.begin(), shape.end()) > 0;
-    if (!sound) throw ShapeError("ImageGrid", "shape", "[N, C, H, W] with C 1 or 3", to_string(shape));
+    if (!sound) refuse<ShapeError>("ImageGrid", "shape", "[N, C, H, W] with C 1 or 3", to_string(shape));
     if (static_cast<std::int64_t>(images.size()) != element_count(shape)) {
-      throw ShapeError("ImageGrid", "images", str(element_count(shape), " values"), str(images.size()));
+      refuse<ShapeError>("ImageGrid", "images", str(element_count(shape), " values"), str(images.size()));
     }
     const auto nan = std::find_if(images.begin(), images.end(), [](Scalar value) { return std::isnan(value); });
     if (nan != images.end()) {
-      throw DataError("ImageGrid", "images", "numbers", str("NaN at index ", nan - images.begin()));
+      refuse<DataError>("ImageGrid", "images", "numbers", str("NaN at index ", nan - images.begin()));
     }
   }
 

@@ -57,7 +57,7 @@ class JsonLinesLog {
     const std::string first = text.substr(0, first_end);
     const bool ours = first_end == std::string::npos ? text.empty() || text.front() == '{' : is_object(first);
     if (!ours) {
-      throw DataError(component, path.string(), "a log of JSON objects", str('"', first.substr(0, 80), '"'));
+      refuse<DataError>(component, path.string(), "a log of JSON objects", str('"', first.substr(0, 80), '"'));
     }
     const std::size_t last = text.rfind('\n') + 1;
     if (is_object(text.substr(last))) {
@@ -73,7 +73,7 @@ class JsonLinesLog {
     std::vector<std::string> items;
     for (const auto& [name, value] : fields) {
       const std::string quoted = json_quoted(component, name);
-      if (!names.insert(name).second) throw DataError(component, "fields", "each name once", quoted);
+      if (!names.insert(name).second) refuse<DataError>(component, "fields", "each name once", quoted);
       items.push_back(str(quoted, ':', value.json()));
     }
     file_.append(str('{', join(items, ","), "}\n"));

@@ -17,8 +17,8 @@ inline std::string json_quoted(std::string_view component, const std::string& te
   try {
     return nlohmann::json(text).dump();
   } catch (const nlohmann::json::exception&) {
-    throw DataError(component, "text", "UTF-8",
-                    nlohmann::json(text).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
+    refuse<DataError>(component, "text", "UTF-8",
+                      nlohmann::json(text).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
   }
 }
 

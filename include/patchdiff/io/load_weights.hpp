@@ -83,7 +83,7 @@ void load_weights(Net& net, const SafetensorsReader& file, const std::string& pa
     if (!expected.contains(tensor.name)) faults.push_back(str("an unknown ", tensor.name));
   }
   if (!faults.empty()) {
-    throw DataError("load_weights", path, "the network's weights", join(faults, "; "));
+    refuse<DataError>("load_weights", path, "the network's weights", join(faults, "; "));
   }
   file.require_unchanged();
   net.visit_state([&](std::string_view name, typename B::Tensor& value) {

@@ -99,13 +99,13 @@ class MappedFile {
   };
 
   [[noreturn]] void refuse_changed() const {
-    throw DataError(component_, path_, "a file that stays as it was opened", "one that was written to meanwhile");
+    refuse<DataError>(component_, path_, "a file that stays as it was opened", "one that was written to meanwhile");
   }
 
   void require_system(bool succeeded) const {
     if (succeeded) return;
     const std::error_code reason{errno, std::generic_category()};
-    throw FileError(component_, path_, "a readable file", str('"', reason.message(), '"'));
+    refuse<FileError>(component_, path_, "a readable file", str('"', reason.message(), '"'));
   }
 
   void open(const std::filesystem::path& path) {
@@ -114,7 +114,7 @@ class MappedFile {
     struct stat status {};
     require_system(::fstat(file_.number, &status) == 0);
     version_ = Version(status);
-    if (!S_ISREG(status.st_mode)) throw FileError(component_, path_, "a regular file", "a folder or a device");
+    if (!S_ISREG(status.st_mode)) refuse<FileError>(component_, path_, "a regular file", "a folder or a device");
     const auto size = static_cast<std::size_t>(status.st_size);
     if (size == 0) return;
     void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file_.number, 0);

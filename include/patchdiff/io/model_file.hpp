@@ -64,18 +64,18 @@ DenoiserWrapper<Net> load(const SafetensorsReader& file, const std::string& sour
     const auto found = file.metadata().find(key);
     if (found == file.metadata().end()) {
       const std::vector<SafetensorsTensor>& tensors = file.tensors();
-      throw DataError("model_file", source, "a patchdiff model",
-                      str("no \"", key, "\" in the metadata, beside ", tensors.size(), " tensors",
-                          tensors.empty() ? "" : str(" such as \"", tensors.front().name, '"')));
+      refuse<DataError>("model_file", source, "a patchdiff model",
+                        str("no \"", key, "\" in the metadata, beside ", tensors.size(), " tensors",
+                            tensors.empty() ? "" : str(" such as \"", tensors.front().name, '"')));
     }
     return found->second;
   };
-  const auto require = [&](const std::string& key, std::string_view expected) {
+  const auto require_entry = [&](const std::string& key, std::string_view expected) {
     if (const std::string got = value_of(key); got != expected) {
-      throw DataError("model_file", source, str(key, " \"", expected, '"'), '"' + got + '"');
+      refuse<DataError>("model_file", source, str(key, " \"", expected, '"'), '"' + got + '"');
     }
   };
-  require("format", "patchdiff");
+  require_entry("format", "patchdiff");
   require_version("model_file", source, version, value_of("version"),
                   "make a new file of its weights by examples/convert/convert.py");
   const std::string name = value_of("network"), settings = value_of("network_settings");
@@ -92,7 +92,7 @@ DenoiserWrapper<Net> load(const SafetensorsReader& file, const std::string& sour
     }
   });
   if (!network) {
-    throw DataError("model_file", source, str("network ", join(known, " or ")), '"' + name + '"');
+    refuse<DataError>("model_file", source, str("network ", join(known, " or ")), '"' + name + '"');
   }
   auto denoiser_settings = settings_json::options<DenoiserOptions>(value_of("denoiser_settings"), source);
   DenoiserWrapper<Net> denoiser(std::move(*network), std::move(denoiser_settings));

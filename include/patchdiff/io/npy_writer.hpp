@@ -38,22 +38,22 @@ class NpyWriter {
 
   /// Adds values, in the order of the last dimension first.
   void write(std::span<const float> values) {
-    if (static_cast<std::int64_t>(values.size()) > missing_) refuse(static_cast<std::int64_t>(values.size()));
+    if (static_cast<std::int64_t>(values.size()) > missing_) refuse_count(static_cast<std::int64_t>(values.size()));
     file_.write(std::as_bytes(values));
     missing_ -= static_cast<std::int64_t>(values.size());
   }
 
   /// Gives the file its name; the last call.
   void commit() {
-    if (missing_ != 0) refuse(0);
+    if (missing_ != 0) refuse_count(0);
     file_.commit();
   }
 
  private:
   static constexpr const char* component = "NpyWriter";
 
-  [[noreturn]] void refuse(std::int64_t got) const {
-    throw ShapeError(component, "values", str(missing_, " more"), str(got));
+  [[noreturn]] void refuse_count(std::int64_t got) const {
+    refuse<ShapeError>(component, "values", str(missing_, " more"), str(got));
   }
 
   AtomicFile file_;

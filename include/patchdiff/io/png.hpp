@@ -94,11 +94,11 @@ inline std::vector<std::byte> encode_png(const Picture& picture, const std::map<
   const auto& [channels, height, width] = picture.shape;
   if ((channels != 1 && channels != 3) || height < 1 || width < 1 || height > PNG_UINT_31_MAX ||
       width > PNG_UINT_31_MAX) {
-    throw ShapeError("encode_png", "picture", "1 or 3 channels and at least one pixel", to_string(picture.shape));
+    refuse<ShapeError>("encode_png", "picture", "1 or 3 channels and at least one pixel", to_string(picture.shape));
   }
   const auto count = static_cast<std::uint64_t>(height) * static_cast<std::uint64_t>(width * channels);
   if (picture.pixels.size() != count) {
-    throw ShapeError("encode_png", "picture", str(count, " bytes of pixels"), str(picture.pixels.size()));
+    refuse<ShapeError>("encode_png", "picture", str(count, " bytes of pixels"), str(picture.pixels.size()));
   }
 
   std::vector<png_text> chunks;
@@ -107,11 +107,11 @@ inline std::vector<std::byte> encode_png(const Picture& picture, const std::map<
         std::all_of(key.begin(), key.end(), [](char letter) { return letter >= ' ' && letter <= '~'; });
     if (key.empty() || key.size() > 79 || !printable || key.front() == ' ' || key.back() == ' ' ||
         key.find("  ") != std::string::npos) {
-      throw DataError("encode_png", "text", "keys of 1 to 79 printable characters, single spaces inside",
-                      str('"', key, '"'));
+      refuse<DataError>("encode_png", "text", "keys of 1 to 79 printable characters, single spaces inside",
+                        str('"', key, '"'));
     }
     if (value.find('\0') != std::string::npos) {
-      throw DataError("encode_png", "text", str("a text for \"", key, "\" without zero bytes"), "one");
+      refuse<DataError>("encode_png", "text", str("a text for \"", key, "\" without zero bytes"), "one");
     }
     png_text chunk{};
     chunk.compression = PNG_ITXT_COMPRESSION_NONE;
@@ -123,7 +123,7 @@ inline std::vector<std::byte> encode_png(const Picture& picture, const std::map<
 
   PngEncoder encoder;
   if (!encoder.run(picture, chunks)) {
-    throw DataError("encode_png", "picture", "one that libpng can write", str('"', encoder.message(), '"'));
+    refuse<DataError>("encode_png", "picture", "one that libpng can write", str('"', encoder.message(), '"'));
   }
   return encoder.take_bytes();
 }

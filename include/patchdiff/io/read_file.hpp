@@ -30,17 +30,17 @@ struct ReadFileOptions {
 ///
 /// Errors: FileError if it cannot be read; DataError if it is larger than the maximum.
 inline std::vector<std::byte> read_file(const std::filesystem::path& path, const ReadFileOptions& options = {}) {
-  const auto refuse = [&] {
+  const auto refuse_unreadable = [&] {
     const std::error_code reason{errno, std::generic_category()};
-    throw FileError(options.component, path.string(), "a readable file", str('"', reason.message(), '"'));
+    refuse<FileError>(options.component, path.string(), "a readable file", str('"', reason.message(), '"'));
   };
   const auto require_room = [&](std::uint64_t size) {
     if (size <= options.maximum_bytes) return;
-    throw DataError(options.component, path.string(), str("at most ", options.maximum_bytes, " bytes"), "more");
+    refuse<DataError>(options.component, path.string(), str("at most ", options.maximum_bytes, " bytes"), "more");
   };
 
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file{std::fopen(path.string().c_str(), "rb"), std::fclose};
-  if (file == nullptr) refuse();
+  if (file == nullptr) refuse_unreadable();
 
   std::vector<std::byte> bytes;
   std::error_code unknown;
@@ -54,7 +54,7 @@ inline std::vector<std::byte> read_file(const std::filesystem::path& path, const
     require_room(std::uint64_t{bytes.size()} + count);
     bytes.insert(bytes.end(), chunk.begin(), chunk.begin() + static_cast<std::ptrdiff_t>(count));
   }
-  if (std::ferror(file.get()) != 0) refuse();
+  if (std::ferror(file.get()) != 0) refuse_unreadable();
   return bytes;
 }
 

@@ -51,17 +51,17 @@ class PictureFile {
     if (starts_with(start, JpegDecoder::signature)) return decode<JpegDecoder>(pixels);
     std::string letters;
     for (const std::uint8_t byte : start) letters += ' ' + padded(byte, 2, 16);
-    refuse("a PNG or JPEG file", start.empty() ? "an empty file" : str("one that starts with", letters));
+    refuse_picture("a PNG or JPEG file", start.empty() ? "an empty file" : str("one that starts with", letters));
   }
 
   template <class Decoder>
   DecodedPicture decode(bool pixels) {
     Decoder decoder(stream_.get());
     if (!decoder.read_header()) refuse_damage(decoder);
-    if (!decoder.misfit().empty()) refuse("a grey or RGB picture", decoder.misfit());
+    if (!decoder.misfit().empty()) refuse_picture("a grey or RGB picture", decoder.misfit());
     DecodedPicture picture{.shape = decoder.shape()};
     if (pixel_count(picture.shape.size()) > limits_.pixels) {
-      refuse(str("at most ", limits_.pixels, " pixels"), to_string(picture.shape.size()));
+      refuse_picture(str("at most ", limits_.pixels, " pixels"), to_string(picture.shape.size()));
     }
     if (!pixels) return picture;
     picture.values.resize(static_cast<std::size_t>(value_count(picture.shape)));
@@ -73,13 +73,13 @@ class PictureFile {
     return bytes.size() >= signature.size() && std::equal(signature.begin(), signature.end(), bytes.begin());
   }
 
-  [[noreturn]] void refuse(std::string_view expected, std::string_view got) const {
-    throw DataError("read_picture", path_, expected, got);
+  [[noreturn]] void refuse_picture(std::string_view expected, std::string_view got) const {
+    refuse<DataError>("read_picture", path_, expected, got);
   }
 
   [[noreturn]] void refuse_to_read() const {
     const std::error_code reason{errno, std::generic_category()};
-    throw FileError("read_picture", path_, "a readable file", str('"', reason.message(), '"'));
+    refuse<FileError>("read_picture", path_, "a readable file", str('"', reason.message(), '"'));
   }
 
   /// A machine's trouble is none of the file's: whoever skips damaged files must not skip this one.
@@ -87,7 +87,7 @@ class PictureFile {
   [[noreturn]] void refuse_damage(const Decoder& decoder) const {
     if (std::ferror(stream_.get()) != 0) refuse_to_read();
     if (decoder.out_of_memory()) throw std::bad_alloc{};
-    refuse(str("a sound ", Decoder::format, " file"), str('"', decoder.message(), '"'));
+    refuse_picture(str("a sound ", Decoder::format, " file"), str('"', decoder.message(), '"'));
   }
 
   std::string path_;

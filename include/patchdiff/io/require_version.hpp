@@ -19,8 +19,8 @@ inline void require_version(std::string_view component, const std::string& file,
   const bool number = !got.empty() && got.find_first_not_of("0123456789") == std::string_view::npos;
   const bool is_newer = got.size() != known.size() ? got.size() > known.size() : got > known;
   const std::string expected = str("version ", known);
-  if (!number) throw DataError(component, file, expected, str('"', got, '"'));
-  throw VersionError(
+  if (!number) refuse<DataError>(component, file, expected, str('"', got, '"'));
+  refuse<VersionError>(
       component, file, expected,
       is_newer ? str(got, ", of a newer patchdiff: use that one") : str(got, ", of an older patchdiff: ", older));
 }

@@ -41,7 +41,7 @@ class SafetensorsHeaderParser {
     SafetensorsHeaderParser parser{path};
     // nlohmann takes a zero byte for the end of the text.
     if (const auto zero = text.find('\0'); zero != std::string_view::npos) {
-      parser.refuse("a header of JSON", str("a zero byte at byte ", zero));
+      parser.refuse_file("a header of JSON", str("a zero byte at byte ", zero));
     }
     nlohmann::json::sax_parse(text.begin(), text.end(), &parser);
     return std::move(parser.header_);
@@ -70,7 +70,7 @@ class SafetensorsHeaderParser {
       header_.metadata[field_] = value;
     } else if (level_ == Level::tensor && field_ == "dtype") {
       const auto type = safetensors_type(value);
-      if (!type) refuse(expectation(), str('"', value, '"'));
+      if (!type) refuse_file(expectation(), str('"', value, '"'));
       item().entry.type = *type;
     } else {
       refuse_value("a string");
@@ -93,15 +93,15 @@ class SafetensorsHeaderParser {
 
   bool key(const std::string& key) {
     if (level_ == Level::header) {
-      if (!names_.insert(key).second) refuse("each tensor once", str('"', key, "\" again"));
+      if (!names_.insert(key).second) refuse_file("each tensor once", str('"', key, "\" again"));
       name_ = key;
       return true;
     }
     if (level_ == Level::tensor && key != "dtype" && key != "shape" && key != "data_offsets") {
-      refuse(str("dtype, shape and data_offsets of \"", name_, '"'), str('"', key, '"'));
+      refuse_file(str("dtype, shape and data_offsets of \"", name_, '"'), str('"', key, '"'));
     }
     if (!fields_.insert(key).second) {
-      refuse(str("each key of \"", name_, "\" once"), str('"', key, "\" again"));
+      refuse_file(str("each key of \"", name_, "\" once"), str('"', key, "\" again"));
     }
     field_ = key;
     return true;
@@ -109,7 +109,7 @@ class SafetensorsHeaderParser {
 
   bool end_object() {
     if (level_ == Level::tensor && fields_.size() < 3) {
-      refuse(str("dtype, shape and data_offsets of \"", name_, '"'), str(fields_.size(), " of them"));
+      refuse_file(str("dtype, shape and data_offsets of \"", name_, '"'), str(fields_.size(), " of them"));
     }
     level_ = level_ == Level::header ? Level::file : Level::header;
     return true;
@@ -128,13 +128,13 @@ class SafetensorsHeaderParser {
   }
 
   bool end_array() {
-    if (level_ == Level::offsets && offsets_ < 2) refuse(expectation(), str(offsets_, " of them"));
+    if (level_ == Level::offsets && offsets_ < 2) refuse_file(expectation(), str(offsets_, " of them"));
     level_ = Level::tensor;
     return true;
   }
 
   bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception&) {
-    refuse("a header of JSON", str("an error at byte ", position));
+    refuse_file("a header of JSON", str("an error at byte ", position));
   }
 
  private:
@@ -146,11 +146,11 @@ class SafetensorsHeaderParser {
 
   SafetensorsHeader::Item& item() { return header_.items.back(); }
 
-  [[noreturn]] void refuse(std::string_view expected, std::string_view got) const {
-    throw DataError("SafetensorsReader", path_, expected, got);
+  [[noreturn]] void refuse_file(std::string_view expected, std::string_view got) const {
+    refuse<DataError>("SafetensorsReader", path_, expected, got);
   }
 
-  bool refuse_value(std::string_view got) const { refuse(expectation(), got); }
+  bool refuse_value(std::string_view got) const { refuse_file(expectation(), got); }
 
   std::string expectation() const {
     switch (level_) {

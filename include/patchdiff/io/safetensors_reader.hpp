@@ -66,7 +66,7 @@ class SafetensorsReader {
   /// The tensor of that name. Errors: DataError if there is none.
   const SafetensorsTensor& at(std::string_view name) const {
     const SafetensorsTensor* tensor = find(name);
-    if (tensor == nullptr) refuse(str("a tensor \"", name, '"'), str(tensors_.size(), " others"));
+    if (tensor == nullptr) refuse_file(str("a tensor \"", name, '"'), str(tensors_.size(), " others"));
     return *tensor;
   }
 
@@ -83,23 +83,23 @@ class SafetensorsReader {
   /// The reference implementation's limit.
   static constexpr std::uint64_t maximum_header = 100'000'000;
 
-  [[noreturn]] void refuse(std::string_view expected, std::string_view got) const {
-    throw DataError("SafetensorsReader", path_, expected, got);
+  [[noreturn]] void refuse_file(std::string_view expected, std::string_view got) const {
+    refuse<DataError>("SafetensorsReader", path_, expected, got);
   }
 
   void parse(std::span<const std::byte> bytes) {
-    if (bytes.size() < length_size) refuse("at least 8 bytes", str(bytes.size()));
+    if (bytes.size() < length_size) refuse_file("at least 8 bytes", str(bytes.size()));
     std::uint64_t length = 0;
     std::memcpy(&length, bytes.data(), length_size);
     const std::uint64_t maximum = std::min<std::uint64_t>(bytes.size() - length_size, maximum_header);
     if (length > maximum) {
       const std::string_view other = kind_of(bytes);
-      refuse(str("a header of at most ", maximum, " bytes"), other.empty() ? str(length) : other);
+      refuse_file(str("a header of at most ", maximum, " bytes"), other.empty() ? str(length) : other);
     }
 
     const auto header_size = static_cast<std::size_t>(length);
     const std::string_view text{reinterpret_cast<const char*>(bytes.data()) + length_size, header_size};
-    if (!text.starts_with('{')) refuse("a header that starts with {", "something else");
+    if (!text.starts_with('{')) refuse_file("a header that starts with {", "something else");
     SafetensorsHeader header = SafetensorsHeaderParser::parse(text, path_);
     metadata_ = std::move(header.metadata);
     place(std::move(header.items), bytes.subspan(length_size + header_size));
@@ -122,22 +122,23 @@ class SafetensorsReader {
     tensors_.reserve(items.size());
     for (auto& [entry, begin, end] : items) {
       if (begin > end || end > data.size()) {
-        refuse(str("data_offsets of \"", entry.name, "\" in ", data.size(), " bytes"), str('[', begin, ", ", end, ']'));
+        refuse_file(str("data_offsets of \"", entry.name, "\" in ", data.size(), " bytes"),
+                    str('[', begin, ", ", end, ']'));
       }
       const auto bytes = byte_count(entry);
       if (bytes != end - begin) {
-        refuse(str(end - begin, " bytes of \"", entry.name, '"'),
-               str(to_string(entry.type), " of shape ", to_string(entry.shape)));
+        refuse_file(str(end - begin, " bytes of \"", entry.name, '"'),
+                    str(to_string(entry.type), " of shape ", to_string(entry.shape)));
       }
       if (begin != offset) {
-        refuse(str('"', entry.name, "\" to start at byte ", offset), str(begin));
+        refuse_file(str('"', entry.name, "\" to start at byte ", offset), str(begin));
       }
       offset = end;
       index_.emplace(entry.name, tensors_.size());
       const auto view = data.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
       tensors_.push_back({std::move(entry), view});
     }
-    if (offset != data.size()) refuse(str(offset, " bytes of data"), str(data.size()));
+    if (offset != data.size()) refuse_file(str(offset, " bytes of data"), str(data.size()));
   }
 
   std::string path_;

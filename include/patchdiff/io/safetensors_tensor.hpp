@@ -73,7 +73,7 @@ struct SafetensorsTensor : SafetensorsEntry {
   /// Errors: ShapeError where it has fewer.
   SafetensorsTensor rows(std::int64_t first, std::int64_t count) const {
     if (shape.empty() || first < 0 || count < 0 || count > shape[0] - first) {
-      throw ShapeError("SafetensorsTensor", name, str(count, " rows from ", first, " on"), to_string(shape));
+      refuse<ShapeError>("SafetensorsTensor", name, str(count, " rows from ", first, " on"), to_string(shape));
     }
     SafetensorsTensor part = *this;
     part.shape[0] = count;
@@ -111,7 +111,7 @@ struct SafetensorsTensor : SafetensorsEntry {
       if (type == SafetensorsType::float16) return converted<Float16, Scalar>();
       if (type == SafetensorsType::bfloat16) return converted<BFloat16, Scalar>();
     }
-    throw DataError("SafetensorsTensor", name, floating ? "F64, F32, F16, BF16 or I64" : "I64", to_string(type));
+    refuse<DataError>("SafetensorsTensor", name, floating ? "F64, F32, F16, BF16 or I64" : "I64", to_string(type));
   }
 
  private:

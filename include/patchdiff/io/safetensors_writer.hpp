@@ -54,7 +54,7 @@ class SafetensorsWriter {
     const SafetensorsEntry& entry = entries_[next_];
     const std::uint64_t expected = byte_count(entry).value();
     if (data.size() != expected) {
-      throw ShapeError(component, entry.name, str(expected, " bytes"), str(data.size()));
+      refuse<ShapeError>(component, entry.name, str(expected, " bytes"), str(data.size()));
     }
     file_.write(data);
     ++next_;
@@ -71,18 +71,19 @@ class SafetensorsWriter {
   static constexpr std::string_view metadata_name = "__metadata__";
 
   [[noreturn]] void refuse_count() const {
-    throw DataError(component, "tensors", str(entries_.size(), " calls of write"),
-                    next_ == entries_.size() ? "one more" : str(next_));
+    refuse<DataError>(component, "tensors", str(entries_.size(), " calls of write"),
+                      next_ == entries_.size() ? "one more" : str(next_));
   }
 
   static std::vector<SafetensorsEntry> in_file_order(std::vector<SafetensorsEntry> entries) {
     std::set<std::string_view> names{metadata_name};
     for (const SafetensorsEntry& entry : entries) {
       if (!names.insert(entry.name).second) {
-        throw DataError(component, "names", "each name once, and none reserved", quoted(entry.name));
+        refuse<DataError>(component, "names", "each name once, and none reserved", quoted(entry.name));
       }
       if (!byte_count(entry)) {
-        throw ShapeError(component, entry.name, "sizes of 0 or more, of less than 2^63 bytes", to_string(entry.shape));
+        refuse<ShapeError>(component, entry.name, "sizes of 0 or more, of less than 2^63 bytes",
+                           to_string(entry.shape));
       }
     }
     std::sort(entries.begin(), entries.end(), [](const SafetensorsEntry& left, const SafetensorsEntry& right) {

@@ -54,7 +54,7 @@ inline void require_finite(std::string_view key, const Json& json) {
   if (json.is_structured()) {
     for (const Json& item : json) require_finite(key, item);
   } else if (json.is_number_float() && !std::isfinite(json.get<double>())) {
-    throw ConfigError("settings", key, "a finite value", str(json.get<double>()));
+    refuse<ConfigError>("settings", key, "a finite value", str(json.get<double>()));
   }
 }
 
@@ -124,20 +124,23 @@ enum class Keys : std::uint8_t { all, some };
 /// Reads the fields; `source` is what errors call the place that the JSON came from.
 template <Described Options>
 void read(const Json& json, Options& options, const std::string& source, Keys keys = Keys::all) {
-  if (!json.is_object())
-    throw DataError("settings", source, "a JSON object", json.is_discarded() ? "other text" : json.dump());
+  if (!json.is_object()) {
+    refuse<DataError>("settings", source, "a JSON object", json.is_discarded() ? "other text" : json.dump());
+  }
   std::vector<std::string> known;
   describe(options, [&](std::string_view key, const auto&, std::string_view) { known.emplace_back(key); });
   for (const auto& [key, value] : json.items()) {
     if (std::find(known.begin(), known.end(), key) == known.end()) {
-      throw DataError("settings", source, str("a known key such as \"", nearest_name(key, known), '"'),
-                      str('"', key, '"'));
+      refuse<DataError>("settings", source, str("a known key such as \"", nearest_name(key, known), '"'),
+                        str('"', key, '"'));
     }
   }
   describe(options, [&](std::string_view key, auto& value, std::string_view help) {
     const auto found = json.find(std::string(key));
     if (found == json.end() && keys == Keys::some) return;
-    if (found == json.end()) throw DataError("settings", source, str("a value of \"", key, "\" (", help, ')'), "none");
+    if (found == json.end()) {
+      refuse<DataError>("settings", source, str("a value of \"", key, "\" (", help, ')'), "none");
+    }
     try {
       if constexpr (Described<std::remove_cvref_t<decltype(value)>>) {
         read(*found, value, source, keys);
@@ -145,7 +148,7 @@ void read(const Json& json, Options& options, const std::string& source, Keys ke
         read(*found, value);
       }
     } catch (const Json::exception&) {
-      throw DataError("settings", source, str("a sound value of \"", key, "\" (", help, ')'), found->dump());
+      refuse<DataError>("settings", source, str("a sound value of \"", key, "\" (", help, ')'), found->dump());
     }
   });
 }

@@ -82,9 +82,9 @@ class TensorBoardLog {
 
   static TensorBoardLogOptions checked(TensorBoardLogOptions options) {
     if (options.host.empty() || options.host.find_first_of("/\\") != std::string::npos) {
-      throw ConfigError(component, "host", "a name without slashes", str('"', options.host, '"'));
+      refuse<ConfigError>(component, "host", "a name without slashes", str('"', options.host, '"'));
     }
-    if (!options.wall_time) throw ConfigError(component, "wall_time", "a function", "none");
+    if (!options.wall_time) refuse<ConfigError>(component, "wall_time", "a function", "none");
     return options;
   }
 
@@ -99,14 +99,14 @@ class TensorBoardLog {
         return path;
       }
       if (errno != EEXIST) {
-        throw FileError(component, path.string(), "a writable folder",
-                        str('"', std::generic_category().message(errno), '"'));
+        refuse<FileError>(component, path.string(), "a writable folder",
+                          str('"', std::generic_category().message(errno), '"'));
       }
     }
   }
 
   static ProtobufMessage value_of(const std::string& tag) {
-    if (tag.empty()) throw DataError(component, "tag", "a name", "\"\"");
+    if (tag.empty()) refuse<DataError>(component, "tag", "a name", "\"\"");
     json_quoted(component, tag);  // refuses what is not UTF-8, at which TensorBoard would stop reading
     return ProtobufMessage().add_bytes(1, tag);
   }

@@ -40,12 +40,9 @@ struct BootstrapInterval {
 /// Source: Efron and Tibshirani, "An introduction to the bootstrap" (1993), section 13.3.
 template <std::invocable<const FeatureSet&> Metric>
 BootstrapInterval bootstrap(const FeatureSet& set, const Metric& metric, const BootstrapOptions& options = {}) {
-  if (options.resamples < 2) {
-    throw ConfigError("bootstrap", "resamples", "at least 2", str(options.resamples));
-  }
-  if (!(options.confidence > 0 && options.confidence < 1)) {
-    throw ConfigError("bootstrap", "confidence", "between 0 and 1", str(options.confidence));
-  }
+  require<ConfigError>(options.resamples >= 2, "bootstrap", "resamples", "at least 2", options.resamples);
+  require<ConfigError>(options.confidence > 0 && options.confidence < 1, "bootstrap", "confidence", "between 0 and 1",
+                       options.confidence);
   FeatureChecks{"bootstrap"}.at_least("set", 1, set.count());
   const auto count = static_cast<std::uint64_t>(set.count());
   std::vector<std::int64_t> vectors(count);
@@ -55,7 +52,7 @@ BootstrapInterval bootstrap(const FeatureSet& set, const Metric& metric, const B
     for (std::uint64_t i = 0; i < count; ++i) vectors[i] = static_cast<std::int64_t>(stream.below(count, i));
     values.push_back(metric(set.subset(vectors)));
     if (!std::isfinite(values.back())) {
-      throw NumericError("bootstrap", "metric", "finite values", str(values.back(), " of resample ", resample));
+      refuse<NumericError>("bootstrap", "metric", "finite values", str(values.back(), " of resample ", resample));
     }
   }
   const double mean = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());

@@ -18,7 +18,7 @@ struct FeatureChecks {
 
   /// Errors: ConfigError for fewer than one feature.
   void dimension(std::int64_t dimension) const {
-    if (dimension < 1) throw ConfigError(component, "dimension", "at least 1", str(dimension));
+    require<ConfigError>(dimension >= 1, component, "dimension", "at least 1", dimension);
   }
 
   /// The number of vectors that lie one after the other.
@@ -28,12 +28,12 @@ struct FeatureChecks {
   std::int64_t vectors(std::span<const double> features, std::int64_t dimension) const {
     const auto count = static_cast<std::int64_t>(features.size());
     if (count % dimension != 0) {
-      throw ShapeError(component, "features", str("vectors of ", dimension, " values"), str(count, " values"));
+      refuse<ShapeError>(component, "features", str("vectors of ", dimension, " values"), str(count, " values"));
     }
     const auto wrong = std::find_if_not(features.begin(), features.end(), [](double x) { return std::isfinite(x); });
     if (wrong != features.end()) {
-      throw DataError(component, "features", "finite values",
-                      str(*wrong, " in vector ", (wrong - features.begin()) / dimension));
+      refuse<DataError>(component, "features", "finite values",
+                        str(*wrong, " in vector ", (wrong - features.begin()) / dimension));
     }
     return count / dimension;
   }
@@ -41,13 +41,13 @@ struct FeatureChecks {
   /// Errors: ShapeError for features of another dimension.
   void same_dimension(std::string_view argument, std::int64_t expected, std::int64_t dimension) const {
     if (dimension == expected) return;
-    throw ShapeError(component, argument, str(expected, " features"), str(dimension));
+    refuse<ShapeError>(component, argument, str(expected, " features"), str(dimension));
   }
 
   /// Errors: DataError for fewer vectors.
   void at_least(std::string_view argument, std::int64_t least, std::int64_t count) const {
     if (count >= least) return;
-    throw DataError(component, argument, str("at least ", least, " vector", least == 1 ? "" : "s"), str(count));
+    refuse<DataError>(component, argument, str("at least ", least, " vector", least == 1 ? "" : "s"), str(count));
   }
 };
 

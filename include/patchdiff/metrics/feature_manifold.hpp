@@ -35,9 +35,7 @@ class FeatureManifold {
  public:
   explicit FeatureManifold(const FeatureSet& set, FeatureManifoldOptions options = {})
       : options_(options), origin_(Eigen::RowVectorXd::Zero(set.dimension())) {
-    if (options.neighbour < 1) {
-      throw ConfigError("FeatureManifold", "neighbour", "at least 1", str(options.neighbour));
-    }
+    require<ConfigError>(options.neighbour >= 1, "FeatureManifold", "neighbour", "at least 1", options.neighbour);
     checks.at_least("set", options.neighbour + 1, set.count());
     origin_ = set.rows().colwise().mean();
     centres_ = around_origin(set);
@@ -78,7 +76,7 @@ class FeatureManifold {
     FeatureMatrix vectors = set.rows().rowwise() - origin_;
     // |x|^2 + |y|^2 + 2 |x y| must be finite: a difference of infinities would pass for a distance of 0.
     if (!(vectors.rowwise().squaredNorm().array() < std::numeric_limits<double>::max() / 4).all()) {
-      throw NumericError("FeatureManifold", "set", "finite squared distances", "features whose squares overflow");
+      refuse<NumericError>("FeatureManifold", "set", "finite squared distances", "features whose squares overflow");
     }
     return vectors;
   }

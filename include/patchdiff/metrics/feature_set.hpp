@@ -60,7 +60,7 @@ class FeatureSet {
     chosen.values_.reserve(vectors.size() * static_cast<std::size_t>(dimension_));
     for (const std::int64_t vector : vectors) {
       if (vector < 0 || vector >= count()) {
-        throw DataError("FeatureSet", "vectors", str("0 to ", count() - 1), str(vector));
+        refuse<DataError>("FeatureSet", "vectors", str("0 to ", count() - 1), str(vector));
       }
       const auto first = values_.begin() + vector * dimension_;
       chosen.values_.insert(chosen.values_.end(), first, first + dimension_);

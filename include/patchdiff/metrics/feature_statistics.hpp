@@ -69,16 +69,16 @@ class FeatureStatistics {
     FeatureStatistics statistics(dimension);
     const std::int64_t expected = 1 + dimension + dimension * dimension;
     if (static_cast<std::int64_t>(numbers.size()) != expected) {
-      throw ShapeError("FeatureStatistics", "numbers", str(expected), str(numbers.size()));
+      refuse<ShapeError>("FeatureStatistics", "numbers", str(expected), str(numbers.size()));
     }
     if (!(numbers[0] >= 0 && numbers[0] <= 0x1p53 && numbers[0] == std::floor(numbers[0]))) {
-      throw DataError("FeatureStatistics", "numbers", "a count of vectors first", str(numbers[0]));
+      refuse<DataError>("FeatureStatistics", "numbers", "a count of vectors first", str(numbers[0]));
     }
     statistics.count_ = static_cast<std::int64_t>(numbers[0]);
     statistics.mean_ = Eigen::Map<const Eigen::VectorXd>(numbers.data() + 1, dimension);
     statistics.scatter_ = Eigen::Map<const Eigen::MatrixXd>(numbers.data() + 1 + dimension, dimension, dimension);
     if (!statistics.mean_.allFinite() || !statistics.scatter_.allFinite()) {
-      throw DataError("FeatureStatistics", "numbers", "finite values", "others");
+      refuse<DataError>("FeatureStatistics", "numbers", "finite values", "others");
     }
     return statistics;
   }

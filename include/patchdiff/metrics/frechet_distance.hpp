@@ -36,7 +36,7 @@ inline double frechet_distance(const FeatureStatistics& first, const FeatureStat
   warn_if_few("first", first);
   warn_if_few("second", second);
   const auto require_finite = [](bool finite) {
-    if (!finite) throw NumericError("frechet_distance", "distance", "a finite value", "one that overflows");
+    require<NumericError>(finite, "frechet_distance", "distance", "a finite value", "one that overflows");
   };
   using Solver = Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd>;
   const Eigen::MatrixXd covariance1 = first.covariance(), covariance2 = second.covariance();

@@ -73,12 +73,8 @@ inline double kernel_discrepancy(const FeatureSet& first, const FeatureSet& seco
 /// their code.
 inline KernelDistance kernel_distance(const FeatureSet& first, const FeatureSet& second,
                                       const KernelDistanceOptions& options = {}) {
-  if (options.subsets < 1) {
-    throw ConfigError("kernel_distance", "subsets", "at least 1", str(options.subsets));
-  }
-  if (options.subset_size < 2) {
-    throw ConfigError("kernel_distance", "subset_size", "at least 2", str(options.subset_size));
-  }
+  require<ConfigError>(options.subsets >= 1, "kernel_distance", "subsets", "at least 1", options.subsets);
+  require<ConfigError>(options.subset_size >= 2, "kernel_distance", "subset_size", "at least 2", options.subset_size);
   constexpr FeatureChecks checks{"kernel_distance"};
   checks.same_dimension("second", first.dimension(), second.dimension());
   checks.at_least("first", options.subset_size, first.count());

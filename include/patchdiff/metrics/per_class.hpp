@@ -21,7 +21,7 @@ class PerClass {
  public:
   /// Errors: ConfigError for fewer than one class or feature.
   PerClass(std::int64_t classes, std::int64_t dimension) {
-    if (classes < 1) throw ConfigError("PerClass", "classes", "at least 1", str(classes));
+    require<ConfigError>(classes >= 1, "PerClass", "classes", "at least 1", classes);
     features_.assign(static_cast<std::size_t>(classes), Features(dimension));
   }
 
@@ -31,8 +31,8 @@ class PerClass {
   void add(std::span<const double> features, std::span<const std::int64_t> labels) {
     const auto dimension = static_cast<std::size_t>(features_.front().dimension());
     if (features.size() != labels.size() * dimension) {
-      throw ShapeError("PerClass", "features", str(labels.size(), " vectors of ", dimension, " values"),
-                       str(features.size(), " values"));
+      refuse<ShapeError>("PerClass", "features", str(labels.size(), " vectors of ", dimension, " values"),
+                         str(features.size(), " values"));
     }
     FeatureChecks{"PerClass"}.vectors(features, features_.front().dimension());
     std::vector<std::vector<double>> sorted(features_.size());
@@ -49,7 +49,7 @@ class PerClass {
   /// Errors: ShapeError for other classes or another dimension.
   void merge(const PerClass& other) {
     if (other.classes() != classes()) {
-      throw ShapeError("PerClass", "other", str(classes(), " classes"), str(other.classes()));
+      refuse<ShapeError>("PerClass", "other", str(classes(), " classes"), str(other.classes()));
     }
     for (std::size_t i = 0; i < features_.size(); ++i) features_[i].merge(other.features_[i]);
   }
@@ -64,7 +64,7 @@ class PerClass {
  private:
   std::size_t index(std::string_view argument, std::int64_t label) const {
     if (label < 0 || label >= classes()) {
-      throw DataError("PerClass", argument, str("0 to ", classes() - 1), str(label));
+      refuse<DataError>("PerClass", argument, str("0 to ", classes() - 1), str(label));
     }
     return static_cast<std::size_t>(label);
   }

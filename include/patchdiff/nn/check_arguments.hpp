@@ -22,17 +22,18 @@ void check_arguments(std::string_view network, const Net& net, const typename Ne
   const std::int64_t divisor = net.size_divisor();
   if (shape.size() != 4 || shape[1] != net.input_channels() || shape[2] < 1 || shape[3] < 1 ||
       shape[2] % divisor != 0 || shape[3] % divisor != 0) {
-    throw ShapeError(network, "input", str("[N, ", net.input_channels(), ", h, w] with h and w divisible by ", divisor),
-                     to_string(shape));
+    refuse<ShapeError>(network, "input",
+                       str("[N, ", net.input_channels(), ", h, w] with h and w divisible by ", divisor),
+                       to_string(shape));
   }
   if (static_cast<std::int64_t>(c_noise.size()) != shape[0]) {
-    throw ShapeError(network, "c_noise", str(shape[0], " values"), str(c_noise.size()));
+    refuse<ShapeError>(network, "c_noise", str(shape[0], " values"), str(c_noise.size()));
   }
   const auto require_rows = [&](std::string_view argument, const std::optional<typename Net::Tensor>& rows,
                                 std::int64_t width) {
     if (!rows) return;
     const Shape expected{shape[0], width}, got = B::shape(*rows);
-    if (got != expected) throw ShapeError(network, argument, to_string(expected), to_string(got));
+    if (got != expected) refuse<ShapeError>(network, argument, to_string(expected), to_string(got));
   };
   require_rows("class_labels", conditioning.class_labels, net.label_dim());
   if constexpr (requires { net.augment_dim(); }) {

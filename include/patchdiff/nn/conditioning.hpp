@@ -41,10 +41,8 @@ struct Conditioning {
   /// The rows of `first`, then those of `second`; both must hold the same kinds of tensors.
   static Conditioning concat(const Conditioning& first, const Conditioning& second) {
     const auto join = [](const std::optional<Tensor>& a, const std::optional<Tensor>& b) -> std::optional<Tensor> {
-      if (a.has_value() != b.has_value()) {
-        throw ShapeError("Conditioning", "concat", "the same kinds of tensors in both",
-                         "one that only one of them has");
-      }
+      require<ShapeError>(a.has_value() == b.has_value(), "Conditioning", "concat", "the same kinds of tensors in both",
+                          "one that only one of them has");
       if (!a) return std::nullopt;
       return B::concat(std::array{*a, *b}, 0);
     };
@@ -59,13 +57,13 @@ struct Conditioning {
 template <Backend B>
 typename B::Tensor one_hot_labels(std::span<const std::int64_t> labels, std::int64_t label_dim,
                                   typename B::Device device) {
-  if (label_dim < 0) throw ConfigError("one_hot_labels", "label_dim", "at least 0", str(label_dim));
+  require<ConfigError>(label_dim >= 0, "one_hot_labels", "label_dim", "at least 0", label_dim);
   const auto width = static_cast<std::size_t>(label_dim);
   std::vector<float> rows(labels.size() * width, 0.0F);
   for (std::size_t sample = 0; sample < labels.size(); ++sample) {
     if (labels[sample] < 0 || labels[sample] >= label_dim) {
-      throw DataError("one_hot_labels", "labels", str("values in [0, ", label_dim, ')'),
-                      str(labels[sample], " at sample ", sample));
+      refuse<DataError>("one_hot_labels", "labels", str("values in [0, ", label_dim, ')'),
+                        str(labels[sample], " at sample ", sample));
     }
     rows[sample * width + static_cast<std::size_t>(labels[sample])] = 1.0F;
   }

@@ -79,16 +79,15 @@ struct SongUNetOptions {
 /// The options, checked. Errors: ConfigError of the component `network`.
 inline SongUNetOptions checked_song_unet(std::string_view network, SongUNetOptions options) {
   options = unet::checked(network, std::move(options));
-  if (options.channel_mult_noise < 1) {
-    throw ConfigError(network, "channel_mult_noise", "at least 1", str(options.channel_mult_noise));
-  }
+  require<ConfigError>(options.channel_mult_noise >= 1, network, "channel_mult_noise", "at least 1",
+                       options.channel_mult_noise);
   if (options.channel_mult_noise > unet::largest_width / options.model_channels) {
-    throw ConfigError(network, "channel_mult_noise", str("at most ", unet::largest_width, " channels"),
-                      str(options.channel_mult_noise));
+    refuse<ConfigError>(network, "channel_mult_noise", str("at most ", unet::largest_width, " channels"),
+                        str(options.channel_mult_noise));
   }
   const std::vector<std::int64_t>& taps = options.resample_filter;
   if (taps.empty() || taps.size() % 2 != 0 || std::any_of(taps.begin(), taps.end(), [](auto tap) { return tap < 1; })) {
-    throw ConfigError(network, "resample_filter", "an even number of values of at least 1", to_string(taps));
+    refuse<ConfigError>(network, "resample_filter", "an even number of values of at least 1", to_string(taps));
   }
   return options;
 }

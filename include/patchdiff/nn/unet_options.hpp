@@ -49,28 +49,26 @@ std::int64_t size_divisor(const Options& options) {
 /// Errors: ConfigError of the component `network` for a value outside of [least, most].
 inline void require_within(std::string_view network, std::string_view argument, std::int64_t value, std::int64_t least,
                            std::int64_t most) {
-  if (value < least) throw ConfigError(network, argument, str("at least ", least), str(value));
-  if (value > most) throw ConfigError(network, argument, str("at most ", most), str(value));
+  if (value < least) refuse<ConfigError>(network, argument, str("at least ", least), str(value));
+  if (value > most) refuse<ConfigError>(network, argument, str("at most ", most), str(value));
 }
 
 /// Checks channels, labels, blocks and levels. Errors: ConfigError of the component `network`.
 template <class Options>
 void check_options(std::string_view network, const Options& options) {
-  const auto require = [&](bool holds, std::string_view argument, std::string_view expected, const auto& got) {
-    if (!holds) throw ConfigError(network, argument, expected, str(got));
-  };
   require_within(network, "in_channels", options.in_channels, 1, largest_width);
   require_within(network, "out_channels", options.out_channels, 1, largest_width);
   require_within(network, "label_dim", options.label_dim, 0, largest_width);
   require_within(network, "model_channels", options.model_channels, 4, largest_width);
-  require(options.model_channels % 4 == 0, "model_channels", "a multiple of 4", options.model_channels);
+  require<ConfigError>(options.model_channels % 4 == 0, network, "model_channels", "a multiple of 4",
+                       options.model_channels);
   require_within(network, "num_blocks", options.num_blocks, 1, most_blocks);
-  require(!options.channel_mult.empty() && options.channel_mult.size() < 32, "channel_mult", "1 to 31 levels",
-          options.channel_mult.size());
+  require<ConfigError>(!options.channel_mult.empty() && options.channel_mult.size() < 32, network, "channel_mult",
+                       "1 to 31 levels", options.channel_mult.size());
   for (const std::int64_t mult : options.channel_mult) {
-    require(mult >= 1, "channel_mult", "factors of at least 1", mult);
-    require(mult <= largest_width / options.model_channels, "channel_mult",
-            str("levels of at most ", largest_width, " channels"), mult);
+    require<ConfigError>(mult >= 1, network, "channel_mult", "factors of at least 1", mult);
+    require<ConfigError>(mult <= largest_width / options.model_channels, network, "channel_mult",
+                         str("levels of at most ", largest_width, " channels"), mult);
   }
 }
 
@@ -78,15 +76,14 @@ void check_options(std::string_view network, const Options& options) {
 template <class Options>
 Options checked(std::string_view network, Options options) {
   check_options(network, options);
-  const auto require = [&](bool holds, std::string_view argument, std::string_view expected, const auto& got) {
-    if (!holds) throw ConfigError(network, argument, expected, str(got));
-  };
   require_within(network, "augment_dim", options.augment_dim, 0, largest_width);
-  require(options.dropout >= 0 && options.dropout < 1, "dropout", "a value in [0, 1)", options.dropout);
+  require<ConfigError>(options.dropout >= 0 && options.dropout < 1, network, "dropout", "a value in [0, 1)",
+                       options.dropout);
   const std::int64_t divisor = size_divisor(options);
   const ImageSize image = options.image;
-  require(image.height >= 1 && image.width >= 1 && image.height % divisor == 0 && image.width % divisor == 0, "image",
-          str("sides divisible by ", divisor), to_string(image));
+  require<ConfigError>(
+      image.height >= 1 && image.width >= 1 && image.height % divisor == 0 && image.width % divisor == 0, network,
+      "image", str("sides divisible by ", divisor), to_string(image));
   return options;
 }
 

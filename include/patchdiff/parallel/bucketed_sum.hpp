@@ -35,7 +35,7 @@ class BucketedSum {
   /// The group must outlive this. Errors: ConfigError for settings that cannot work.
   template <HasParameters Net>
   BucketedSum(G& group, Net& net, BucketOptions options = {}) : group_(&group) {
-    if (options.bytes < 1) throw ConfigError("BucketedSum", "bytes", "at least 1", str(options.bytes));
+    require<ConfigError>(options.bytes >= 1, "BucketedSum", "bytes", "at least 1", options.bytes);
     std::vector<std::pair<typename B::Device, std::int64_t>> parameters;
     net.visit_parameters([&](auto, Tensor& value, Tensor&) {
       parameters.emplace_back(B::device(value), element_count(B::shape(value)));
@@ -80,8 +80,8 @@ class BucketedSum {
       }
     }
     if (std::exchange(slot.given, true)) {
-      throw ConfigError("BucketedSum", "add", "one gradient of each parameter in a step",
-                        str("another of parameter ", parameter));
+      refuse<ConfigError>("BucketedSum", "add", "one gradient of each parameter in a step",
+                          str("another of parameter ", parameter));
     }
     buckets_[slot.bucket].buffer.write(slot.first, gradient);
     --buckets_[slot.bucket].missing;
@@ -144,13 +144,13 @@ class BucketedSum {
   /// Where the gradient is to lie, which must be of the parameter's size.
   Slot& slot_of(std::size_t parameter, const Tensor& gradient) {
     if (parameter >= slots_.size()) {
-      throw ConfigError("BucketedSum", "parameter", str("a number below ", slots_.size()), str(parameter));
+      refuse<ConfigError>("BucketedSum", "parameter", str("a number below ", slots_.size()), str(parameter));
     }
     Slot& slot = slots_[parameter];
     const Shape shape = B::shape(gradient);
     if (element_count(shape) != slot.elements) {
-      throw ShapeError("BucketedSum", "gradient", str(slot.elements, " elements of parameter ", parameter),
-                       to_string(shape));
+      refuse<ShapeError>("BucketedSum", "gradient", str(slot.elements, " elements of parameter ", parameter),
+                         to_string(shape));
     }
     return slot;
   }

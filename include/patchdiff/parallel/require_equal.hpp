@@ -53,7 +53,7 @@ void require_equal(G& group, std::string_view component, const std::map<std::str
     for (const auto& [name, ignored] : names) {
       const std::string expected = text_of(by_rank.front(), name), got = text_of(by_rank[rank], name);
       if (expected != got) {
-        throw ConfigError(component, name, str(expected, ", as on process 0"), str(got, " on process ", rank));
+        refuse<ConfigError>(component, name, str(expected, ", as on process 0"), str(got, " on process ", rank));
       }
     }
   }

@@ -35,10 +35,9 @@ struct CoordOptions {
 
   /// Errors: ConfigError for settings that cannot work.
   void check() const {
-    if (padding < 0) throw ConfigError("CoordEncoder", "padding", "at least 0", str(padding));
-    if (fourier_frequencies < 0 || fourier_frequencies > 32) {
-      throw ConfigError("CoordEncoder", "fourier_frequencies", "0 to 32", str(fourier_frequencies));
-    }
+    require<ConfigError>(padding >= 0, "CoordEncoder", "padding", "at least 0", padding);
+    require<ConfigError>(fourier_frequencies >= 0 && fourier_frequencies <= 32, "CoordEncoder", "fourier_frequencies",
+                         "0 to 32", fourier_frequencies);
   }
 };
 
@@ -58,7 +57,7 @@ class CoordEncoder {
   /// Errors: ConfigError for settings that cannot work.
   explicit CoordEncoder(ImageSize image, CoordOptions options = {}) : image_(image), options_(options) {
     if (image.height < 1 || image.width < 1) {
-      throw ConfigError("CoordEncoder", "image", "at least one pixel", to_string(image));
+      refuse<ConfigError>("CoordEncoder", "image", "at least one pixel", to_string(image));
     }
     options_.check();
     const auto count = static_cast<double>(options_.fourier_frequencies);

@@ -35,7 +35,7 @@ class MultiplierRule {
 
   /// The same number of images at every size.
   static MultiplierRule constant(std::int64_t multiplier) {
-    if (multiplier < 1) throw ConfigError("MultiplierRule", "multiplier", "at least 1", str(multiplier));
+    require<ConfigError>(multiplier >= 1, "MultiplierRule", "multiplier", "at least 1", multiplier);
     return {"constant", [multiplier](ImageSize, ImageSize) { return multiplier; }};
   }
 

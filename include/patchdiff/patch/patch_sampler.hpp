@@ -29,7 +29,7 @@ class PatchSampler {
  public:
   /// `padding` is the width of the frame in pixels. Errors: ConfigError for a negative one.
   explicit PatchSampler(std::int64_t padding = 0) : padding_(padding) {
-    if (padding < 0) throw ConfigError("PatchSampler", "padding", "at least 0", str(padding));
+    require<ConfigError>(padding >= 0, "PatchSampler", "padding", "at least 0", padding);
   }
 
   /// One corner per sample, uniform over every position at which the patch fits into the image and its frame.
@@ -57,13 +57,13 @@ class PatchSampler {
     const ImageSize image = image_size(B::shape(batch.images), "images", places);
     check_inside(places, image);
     if (!batch.maps.empty() && batch.maps.size() != places.at.size()) {
-      refuse("maps", str(places.count(), " maps, one per place"), str(batch.maps.size()));
+      refuse<ShapeError>("PatchSampler", "maps", str(places.count(), " maps, one per place"), str(batch.maps.size()));
     }
     const auto cut = [&](const std::optional<typename B::Tensor>& tensor,
                          std::string_view name) -> std::optional<typename B::Tensor> {
       if (!tensor) return std::nullopt;
       if (image_size(B::shape(*tensor), name, places) != image) {
-        refuse(name, str("images of ", to_string(image)), to_string(B::shape(*tensor)));
+        refuse<ShapeError>("PatchSampler", name, str("images of ", to_string(image)), to_string(B::shape(*tensor)));
       }
       return B::crop(*tensor, places);
     };
@@ -95,17 +95,17 @@ class PatchSampler {
 
   void check_fits(ImageSize patch, ImageSize image) const {
     if (patch.height < 1 || patch.width < 1) {
-      refuse("patch", "at least one pixel", to_string(patch));
+      refuse<ShapeError>("PatchSampler", "patch", "at least one pixel", to_string(patch));
     }
     if (!fits(patch, with_frame(image))) {
-      refuse("patch", str("at most ", to_string(with_frame(image))), to_string(patch));
+      refuse<ShapeError>("PatchSampler", "patch", str("at most ", to_string(with_frame(image))), to_string(patch));
     }
   }
 
   static ImageSize image_size(const Shape& shape, std::string_view name, const Places& places) {
-    if (shape.size() != 4) refuse(name, "rank 4, [N, C, H, W]", to_string(shape));
+    if (shape.size() != 4) refuse<ShapeError>("PatchSampler", name, "rank 4, [N, C, H, W]", to_string(shape));
     if (shape[0] != places.count()) {
-      refuse(name, str(places.count(), " samples, one per place"), to_string(shape));
+      refuse<ShapeError>("PatchSampler", name, str(places.count(), " samples, one per place"), to_string(shape));
     }
     return {shape[2], shape[3]};
   }
@@ -116,16 +116,12 @@ class PatchSampler {
       if (place.top < -padding_ || place.left < -padding_ ||
           place.top > image.height + padding_ - places.patch.height ||
           place.left > image.width + padding_ - places.patch.width) {
-        refuse("places",
-               str("patches of ", to_string(places.patch), " inside ", to_string(image),
-                   padding_ > 0 ? str(" padded by ", padding_) : ""),
-               str("top ", place.top, ", left ", place.left));
+        refuse<ShapeError>("PatchSampler", "places",
+                           str("patches of ", to_string(places.patch), " inside ", to_string(image),
+                               padding_ > 0 ? str(" padded by ", padding_) : ""),
+                           str("top ", place.top, ", left ", place.left));
       }
     }
-  }
-
-  [[noreturn]] static void refuse(std::string_view argument, std::string_view expected, std::string_view got) {
-    throw ShapeError("PatchSampler", argument, expected, got);
   }
 
   std::int64_t padding_;

@@ -101,7 +101,8 @@ class PatchSizeSchedule {
     for (const ImageSize size : sizes_.sizes) {
       const std::int64_t multiplier = sizes_.multiplier(sizes_.image, size);
       if (multiplier < 1) {
-        throw ConfigError(component, "multiplier", "at least 1", str(multiplier, " for patches of ", to_string(size)));
+        refuse<ConfigError>(component, "multiplier", "at least 1",
+                            str(multiplier, " for patches of ", to_string(size)));
       }
       multipliers_.push_back(multiplier);
     }
@@ -109,16 +110,16 @@ class PatchSizeSchedule {
 
   void check_sizes(const char* component) const {
     if (sizes_.image.height < 1 || sizes_.image.width < 1) {
-      throw ConfigError(component, "image", "at least one pixel", to_string(sizes_.image));
+      refuse<ConfigError>(component, "image", "at least one pixel", to_string(sizes_.image));
     }
-    if (sizes_.sizes.empty()) throw ConfigError(component, "sizes", "at least one size", "none");
+    require<ConfigError>(!sizes_.sizes.empty(), component, "sizes", "at least one size", "none");
     for (const ImageSize size : sizes_.sizes) {
       if (size.height < 1 || size.width < 1) {
-        throw ConfigError(component, "sizes", "patches of at least one pixel",
-                          str(to_string(size), " for an image of ", to_string(sizes_.image)));
+        refuse<ConfigError>(component, "sizes", "patches of at least one pixel",
+                            str(to_string(size), " for an image of ", to_string(sizes_.image)));
       }
       if (!fits(size, sizes_.image)) {
-        throw ConfigError(component, "sizes", str("patches of at most ", to_string(sizes_.image)), to_string(size));
+        refuse<ConfigError>(component, "sizes", str("patches of at most ", to_string(sizes_.image)), to_string(size));
       }
     }
   }
@@ -129,29 +130,26 @@ class PatchSizeSchedule {
       probabilities.assign(sizes_.sizes.size(), 1.0 / static_cast<double>(sizes_.sizes.size()));
     }
     if (probabilities.size() != sizes_.sizes.size()) {
-      throw ConfigError(component, "probabilities", str(sizes_.sizes.size(), " values, one per size"),
-                        str(probabilities.size()));
+      refuse<ConfigError>(component, "probabilities", str(sizes_.sizes.size(), " values, one per size"),
+                          str(probabilities.size()));
     }
     double sum = 0;
     for (const double probability : probabilities) {
-      if (!(probability >= 0 && probability <= 1)) {
-        throw ConfigError(component, "probabilities", "values in [0, 1]", str(probability));
-      }
+      require<ConfigError>(probability >= 0 && probability <= 1, component, "probabilities", "values in [0, 1]",
+                           probability);
       sum += probability;
     }
-    if (std::abs(sum - 1) > 1e-9) {
-      throw ConfigError(component, "probabilities", "a sum of 1", str(sum));
-    }
+    require<ConfigError>(std::abs(sum - 1) <= 1e-9, component, "probabilities", "a sum of 1", sum);
   }
 
   void round_sizes(const char* component) {
     const std::int64_t divisor = sizes_.size_divisor;
-    if (divisor < 1) throw ConfigError(component, "size_divisor", "at least 1", str(divisor));
+    require<ConfigError>(divisor >= 1, component, "size_divisor", "at least 1", divisor);
     const auto rounded = [&](std::int64_t side, std::int64_t full, double probability) {
       const std::int64_t multiple = std::max(divisor, side / divisor * divisor);
       if (probability > 0 && (multiple > full || (side == full && multiple != full))) {
-        throw ConfigError(component, "image", str("sides divisible by ", divisor, ", as the network needs"),
-                          to_string(sizes_.image));
+        refuse<ConfigError>(component, "image", str("sides divisible by ", divisor, ", as the network needs"),
+                            to_string(sizes_.image));
       }
       return multiple;
     };
@@ -178,9 +176,7 @@ class PatchSizeSchedule {
 
   static double checked_probability(const PatchMixture& mixture) {
     const double p = mixture.full_image_probability;
-    if (!(p >= 0 && p <= 1)) {
-      throw ConfigError("PatchMixture", "full_image_probability", "a value in [0, 1]", str(p));
-    }
+    require<ConfigError>(p >= 0 && p <= 1, "PatchMixture", "full_image_probability", "a value in [0, 1]", p);
     return p;
   }
 
@@ -207,7 +203,7 @@ class PatchSizeSchedule {
   }
 
   static std::uint64_t checked_total(const char* component, std::uint64_t total_images) {
-    if (total_images == 0) throw ConfigError(component, "total_images", "at least 1", "0");
+    require<ConfigError>(total_images != 0, component, "total_images", "at least 1", "0");
     return total_images;
   }
 

@@ -20,9 +20,7 @@ class AncestralEuler {
  public:
   /// Errors: ConfigError for a negative eta.
   explicit AncestralEuler(double eta = 1) : eta_(eta) {
-    if (!(eta >= 0) || !std::isfinite(eta)) {
-      throw ConfigError("AncestralEuler", "eta", "a finite value >= 0", str(eta));
-    }
+    require<ConfigError>(eta >= 0 && std::isfinite(eta), "AncestralEuler", "eta", "a finite value >= 0", eta);
   }
 
   template <Backend B>

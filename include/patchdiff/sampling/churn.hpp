@@ -35,10 +35,11 @@ class Churn {
  public:
   /// Errors: ConfigError for settings that cannot work.
   explicit Churn(ChurnOptions options, Inner inner = Inner{}) : options_(options), inner_(std::move(inner)) {
-    require(options.s_churn >= 0, "s_churn", "a value >= 0", options.s_churn);
-    require(!std::isnan(options.s_tmin), "s_tmin", "a noise level", options.s_tmin);
-    require(!std::isnan(options.s_tmax), "s_tmax", "a noise level", options.s_tmax);
-    require(options.s_noise >= 0 && std::isfinite(options.s_noise), "s_noise", "a finite value >= 0", options.s_noise);
+    require<ConfigError>(options.s_churn >= 0, "Churn", "s_churn", "a value >= 0", options.s_churn);
+    require<ConfigError>(!std::isnan(options.s_tmin), "Churn", "s_tmin", "a noise level", options.s_tmin);
+    require<ConfigError>(!std::isnan(options.s_tmax), "Churn", "s_tmax", "a noise level", options.s_tmax);
+    require<ConfigError>(options.s_noise >= 0 && std::isfinite(options.s_noise), "Churn", "s_noise",
+                         "a finite value >= 0", options.s_noise);
   }
 
   template <Backend B>
@@ -59,10 +60,6 @@ class Churn {
   double gamma_at(double sigma, const SolverStep<B>& step) const noexcept {
     if (sigma < options_.s_tmin || sigma > options_.s_tmax) return 0;
     return std::min(options_.s_churn / static_cast<double>(step.num_steps()), std::numbers::sqrt2 - 1);
-  }
-
-  static void require(bool holds, std::string_view argument, std::string_view expected, double got) {
-    if (!holds) throw ConfigError("Churn", argument, expected, str(got));
   }
 
   ChurnOptions options_;

@@ -22,9 +22,7 @@ class DPMSolverPP2M {
  public:
   /// Errors: ConfigError for a negative eta.
   explicit DPMSolverPP2M(double eta = 0) : eta_(eta) {
-    if (!(eta >= 0) || !std::isfinite(eta)) {
-      throw ConfigError("DPMSolverPP2M", "eta", "a finite value >= 0", str(eta));
-    }
+    require<ConfigError>(eta >= 0 && std::isfinite(eta), "DPMSolverPP2M", "eta", "a finite value >= 0", eta);
   }
 
   template <Backend B>

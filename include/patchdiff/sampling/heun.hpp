@@ -17,7 +17,7 @@ class Heun {
  public:
   /// Errors: ConfigError for an alpha outside (0, 1].
   explicit Heun(double alpha = 1) : alpha_(alpha) {
-    if (!(alpha > 0 && alpha <= 1)) throw ConfigError("Heun", "alpha", "a value in (0, 1]", str(alpha));
+    require<ConfigError>(alpha > 0 && alpha <= 1, "Heun", "alpha", "a value in (0, 1]", alpha);
   }
 
   template <Backend B>

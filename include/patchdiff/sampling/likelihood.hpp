@@ -54,9 +54,7 @@ class Likelihood {
  public:
   /// Errors: ConfigError for settings that cannot work.
   explicit Likelihood(LikelihoodOptions options = {}) : options_(options), flow_(options.flow) {
-    if (options.probes < 0) {
-      throw ConfigError("Likelihood", "probes", "at least 1, or exact_trace", str(options.probes));
-    }
+    require<ConfigError>(options.probes >= 0, "Likelihood", "probes", "at least 1, or exact_trace", options.probes);
   }
 
   /// Shapes: images [N, C, h, w]; one place per sample.
@@ -72,7 +70,7 @@ class Likelihood {
     using State = typename Wide::Tensor;
     const Shape shape = Wide::shape(images);
     if (shape.size() != 4 || element_count(shape) < 1) {
-      throw ShapeError("Likelihood", "images", "[N, C, h, w] with at least one value", to_string(shape));
+      refuse<ShapeError>("Likelihood", "images", "[N, C, h, w] with at least one value", to_string(shape));
     }
     const auto samples = static_cast<std::size_t>(shape[0]);
     const std::vector<typename B::Tensor> probes = drawn_probes<B>(shape, first_sample, denoiser.device());
@@ -180,8 +178,8 @@ class Likelihood {
     result.nats[n] -= mean;
     result.standard_error.push_back(options_.probes == exact_trace ? 0 : std::sqrt(squares / (count - 1) / count));
     if (!std::isfinite(result.nats[n])) {
-      throw NumericError("Likelihood", "images", "finite densities",
-                         str(std::isnan(result.nats[n]) ? "nan" : "infinity", " of sample ", n));
+      refuse<NumericError>("Likelihood", "images", "finite densities",
+                           str(std::isnan(result.nats[n]) ? "nan" : "infinity", " of sample ", n));
     }
   }
 

@@ -111,7 +111,7 @@ class ODESampler {
       const auto now = static_cast<std::size_t>(index);
       SolverStep<Wide> step(run, index, times_[now], times_[now + 1], previous ? &*previous : nullptr);
       x = solver_.step(step, x);
-      if (!step.first()) throw ConfigError("ODESampler", "solver", "a call of the denoiser in each step", "none");
+      if (!step.first()) refuse<ConfigError>("ODESampler", "solver", "a call of the denoiser in each step", "none");
       level = step.next_level();
       nfe += step.nfe();
       previous = step.first();
@@ -146,11 +146,11 @@ class ODESampler {
   }
 
   static void check(std::size_t seeds, const Window& window, ImageShape image) {
-    if (seeds == 0) throw ShapeError("ODESampler", "seeds", "at least one seed", "none");
+    require<ShapeError>(seeds != 0, "ODESampler", "seeds", "at least one seed", "none");
     if (window.top < 0 || window.left < 0 || window.height < 1 || window.width < 1 ||
         window.top > image.height - window.height || window.left > image.width - window.width) {
-      throw ShapeError("ODESampler", "window", str("a window inside ", to_string(image.size())),
-                       str(to_string(window.size()), " at top ", window.top, ", left ", window.left));
+      refuse<ShapeError>("ODESampler", "window", str("a window inside ", to_string(image.size())),
+                         str(to_string(window.size()), " at top ", window.top, ", left ", window.left));
     }
   }
 

@@ -37,12 +37,10 @@ class PredictorCorrector {
   /// Errors: ConfigError for settings that cannot work.
   explicit PredictorCorrector(LangevinOptions options = {}, Predictor predictor = Predictor{})
       : options_(options), predictor_(std::move(predictor)) {
-    if (!(options.signal_to_noise > 0) || !std::isfinite(options.signal_to_noise)) {
-      throw ConfigError("PredictorCorrector", "signal_to_noise", "a finite value > 0", str(options.signal_to_noise));
-    }
-    if (options.num_corrections < 1) {
-      throw ConfigError("PredictorCorrector", "num_corrections", "at least 1", str(options.num_corrections));
-    }
+    require<ConfigError>(options.signal_to_noise > 0 && std::isfinite(options.signal_to_noise), "PredictorCorrector",
+                         "signal_to_noise", "a finite value > 0", options.signal_to_noise);
+    require<ConfigError>(options.num_corrections >= 1, "PredictorCorrector", "num_corrections", "at least 1",
+                         options.num_corrections);
   }
 
   template <Backend B>

@@ -34,10 +34,12 @@ class ProbabilityFlow {
  public:
   /// Errors: ConfigError for settings that cannot work.
   explicit ProbabilityFlow(ProbabilityFlowOptions options = {}) : options_(options), solver_(options.tolerance) {
-    require(options.sigma_min > 0, "sigma_min", "a finite value > 0", options.sigma_min);
-    require(options.sigma_max > options.sigma_min, "sigma_max", str("a finite value > sigma_min = ", options.sigma_min),
-            options.sigma_max);
-    require(options.sigma_data > 0, "sigma_data", "a finite value > 0", options.sigma_data);
+    require<ConfigError>(options.sigma_min > 0 && std::isfinite(options.sigma_min), "ProbabilityFlow", "sigma_min",
+                         "a finite value > 0", options.sigma_min);
+    require<ConfigError>(options.sigma_max > options.sigma_min && std::isfinite(options.sigma_max), "ProbabilityFlow",
+                         "sigma_max", str("a finite value > sigma_min = ", options.sigma_min), options.sigma_max);
+    require<ConfigError>(options.sigma_data > 0 && std::isfinite(options.sigma_data), "ProbabilityFlow", "sigma_data",
+                         "a finite value > 0", options.sigma_data);
   }
 
   /// The noise from which images come; `ODESampler::solve` takes it as its unit noise.
@@ -93,13 +95,9 @@ class ProbabilityFlow {
     const typename Wide::Tensor z =
         solver_.integrate<Wide>(rate, linear<Wide>(1 / spread(from), y), std::log(from), std::log(to));
     if (!Wide::read_flag(Wide::finite_flag(std::vector{z}))) {
-      throw NumericError("ProbabilityFlow", "images", "finite values on the way", "others");
+      refuse<NumericError>("ProbabilityFlow", "images", "finite values on the way", "others");
     }
     return linear<Wide>(spread(to), z);
-  }
-
-  static void require(bool holds, std::string_view argument, std::string_view expected, double got) {
-    if (!holds || !std::isfinite(got)) throw ConfigError("ProbabilityFlow", argument, expected, str(got));
   }
 
   ProbabilityFlowOptions options_;

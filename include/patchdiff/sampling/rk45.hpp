@@ -36,8 +36,10 @@ class RK45 {
  public:
   /// Errors: ConfigError for tolerances that cannot work.
   explicit RK45(RK45Options options = {}) : options_(options) {
-    require(options.relative_tolerance >= 0, "relative_tolerance", "a finite value >= 0", options.relative_tolerance);
-    require(options.absolute_tolerance > 0, "absolute_tolerance", "a finite value > 0", options.absolute_tolerance);
+    require<ConfigError>(options.relative_tolerance >= 0 && std::isfinite(options.relative_tolerance), "RK45",
+                         "relative_tolerance", "a finite value >= 0", options.relative_tolerance);
+    require<ConfigError>(options.absolute_tolerance > 0 && std::isfinite(options.absolute_tolerance), "RK45",
+                         "absolute_tolerance", "a finite value > 0", options.absolute_tolerance);
   }
 
   template <Backend B>
@@ -87,8 +89,8 @@ class RK45 {
       }
       length *= std::clamp(0.9 * std::pow(std::max(error, 1e-10), -0.2), 0.2, 5.0);
       if (time != to && time + length == time) {
-        throw NumericError("RK45", "tolerance", "one that some substep meets",
-                           str("none at time ", shortened(time, 6)));
+        refuse<NumericError>("RK45", "tolerance", "one that some substep meets",
+                             str("none at time ", shortened(time, 6)));
       }
     }
     return x;
@@ -120,10 +122,6 @@ class RK45 {
       worst = std::isnan(share) ? std::numeric_limits<double>::infinity() : std::max(worst, share);
     }
     return worst;
-  }
-
-  static void require(bool holds, std::string_view argument, std::string_view expected, double got) {
-    if (!holds || !std::isfinite(got)) throw ConfigError("RK45", argument, expected, str(got));
   }
 
   RK45Options options_;

@@ -37,8 +37,8 @@ template <Backend B>
 SeamScore seam_score(const typename B::Tensor& images, const WindowGrid& grid) {
   const Shape shape = B::shape(images);
   if (shape.size() != 4 || ImageSize{shape[2], shape[3]} != grid.image()) {
-    throw ShapeError("seam_score", "images", str("images of ", to_string(grid.image()), ", as the grid's"),
-                     to_string(shape));
+    refuse<ShapeError>("seam_score", "images", str("images of ", to_string(grid.image()), ", as the grid's"),
+                       to_string(shape));
   }
   struct Mean {
     double sum = 0, count = 0;

@@ -42,14 +42,15 @@ class TiledDenoiser {
   /// Errors: ConfigError for windows that are larger than the model's images, and settings that cannot work.
   TiledDenoiser(const Inner& inner, TilingOptions options) : inner_(&inner), options_(options) {
     const ImageSize window = options.window, image = inner.image().size();
-    require(window.height >= 1 && window.width >= 1 && fits(window, image), "window",
-            str("1x1 to ", to_string(image), ", the model's images"), to_string(window));
+    require<ConfigError>(window.height >= 1 && window.width >= 1 && fits(window, image), "TiledDenoiser", "window",
+                         str("1x1 to ", to_string(image), ", the model's images"), to_string(window));
     const bool shifted = options.fusion == Fusion::shifted;
-    require(options.overlap >= 0 && options.overlap < std::min(window.height, window.width) &&
-                (!shifted || options.overlap == 0),
-            "overlap", shifted ? "0 on a shifted grid" : str("0 to less than the windows' ", to_string(window)),
-            str(options.overlap));
-    require(options.chunk >= 1, "chunk", "at least 1", str(options.chunk));
+    require<ConfigError>(options.overlap >= 0 && options.overlap < std::min(window.height, window.width) &&
+                             (!shifted || options.overlap == 0),
+                         "TiledDenoiser", "overlap",
+                         shifted ? "0 on a shifted grid" : str("0 to less than the windows' ", to_string(window)),
+                         options.overlap);
+    require<ConfigError>(options.chunk >= 1, "TiledDenoiser", "chunk", "at least 1", options.chunk);
   }
   TiledDenoiser(const Inner&&, TilingOptions) = delete;
 
@@ -159,33 +160,31 @@ class TiledDenoiser {
              const Conditioning<Backend>& conditioning) const {
     const Shape shape = Backend::shape(x);
     if (shape.size() != 4 || !fits(options_.window, {shape[2], shape[3]})) {
-      throw ShapeError("TiledDenoiser", "x", str("[N, C, H, W] of at least ", to_string(options_.window)),
-                       to_string(shape));
+      refuse<ShapeError>("TiledDenoiser", "x", str("[N, C, H, W] of at least ", to_string(options_.window)),
+                         to_string(shape));
     }
     if (static_cast<std::int64_t>(sigma.size()) != shape[0] || places.count() != shape[0]) {
-      throw ShapeError("TiledDenoiser", "x", str(sigma.size(), " samples, one per sigma and place"), to_string(shape));
+      refuse<ShapeError>("TiledDenoiser", "x", str(sigma.size(), " samples, one per sigma and place"),
+                         to_string(shape));
     }
     if (places.patch != ImageSize{shape[2], shape[3]}) {
-      throw ShapeError("TiledDenoiser", "places", str("patches of ", shape[2], 'x', shape[3]), to_string(places.patch));
+      refuse<ShapeError>("TiledDenoiser", "places", str("patches of ", shape[2], 'x', shape[3]),
+                         to_string(places.patch));
     }
     const auto require_rows = [&](std::string_view argument, const std::optional<Tensor>& rows) {
       if (!rows) return;
       const Shape got = Backend::shape(*rows);
       if (!got.empty() && got[0] == shape[0]) return;
-      throw ShapeError("TiledDenoiser", argument, str(shape[0], " rows"), to_string(got));
+      refuse<ShapeError>("TiledDenoiser", argument, str(shape[0], " rows"), to_string(got));
     };
     require_rows("class_labels", conditioning.class_labels);
     require_rows("augment_labels", conditioning.augment_labels);
     if (!conditioning.fields) return;
     const Shape fields = Backend::shape(*conditioning.fields);
     if (fields.size() != 4 || fields != Shape{shape[0], fields[1], shape[2], shape[3]}) {
-      throw ShapeError("TiledDenoiser", "fields", str('[', shape[0], ", F, ", shape[2], ", ", shape[3], ']'),
-                       to_string(fields));
+      refuse<ShapeError>("TiledDenoiser", "fields", str('[', shape[0], ", F, ", shape[2], ", ", shape[3], ']'),
+                         to_string(fields));
     }
-  }
-
-  static void require(bool holds, std::string_view argument, std::string_view expected, std::string_view got) {
-    if (!holds) throw ConfigError("TiledDenoiser", argument, expected, got);
   }
 
   const Inner* inner_;

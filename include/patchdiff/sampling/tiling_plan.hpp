@@ -74,30 +74,29 @@ inline std::string to_string(const TilingReport& report) {
 /// Errors: ConfigError for a budget that no window fits, with the least that works; for windows that are larger than
 /// the image, and settings that cannot work.
 inline TilingPlan plan_tiling(const TilingRequest& request) {
-  const auto require = [](bool holds, std::string_view argument, std::string_view expected, std::string_view got) {
-    if (!holds) throw ConfigError("plan_tiling", argument, expected, got);
-  };
+  constexpr std::string_view component = "plan_tiling";
   const ImageSize image = request.image;
   const std::int64_t divisor = request.size_divisor;
-  require(divisor >= 1, "size_divisor", "at least 1", str(divisor));
-  require(request.least_side >= 1, "least_side", "at least 1", str(request.least_side));
-  require(request.calls_per_pixel >= 1, "calls_per_pixel", "at least 1", str(request.calls_per_pixel));
-  require(bool(request.window_bytes), "window_bytes", "a function", "none");
+  require<ConfigError>(divisor >= 1, component, "size_divisor", "at least 1", divisor);
+  require<ConfigError>(request.least_side >= 1, component, "least_side", "at least 1", request.least_side);
+  require<ConfigError>(request.calls_per_pixel >= 1, component, "calls_per_pixel", "at least 1",
+                       request.calls_per_pixel);
+  require<ConfigError>(bool(request.window_bytes), component, "window_bytes", "a function", "none");
   ImageSize window = request.largest_window;
-  require(window.height >= 1 && window.width >= 1 && fits(window, image), "largest_window",
-          str("1x1 to ", to_string(image), ", the image"), to_string(window));
-  require(window.height % divisor == 0 && window.width % divisor == 0, "largest_window",
-          str("sides divisible by ", divisor), to_string(window));
+  require<ConfigError>(window.height >= 1 && window.width >= 1 && fits(window, image), component, "largest_window",
+                       str("1x1 to ", to_string(image), ", the image"), to_string(window));
+  require<ConfigError>(window.height % divisor == 0 && window.width % divisor == 0, component, "largest_window",
+                       str("sides divisible by ", divisor), to_string(window));
 
   std::int64_t bytes = request.window_bytes(window);
   while (bytes > request.budget) {
     const ImageSize half{window.height / 2 / divisor * divisor, window.width / 2 / divisor * divisor};
-    require(std::min(half.height, half.width) >= request.least_side, "budget",
-            str("at least ", bytes, " bytes, for one window of ", to_string(window)), str(request.budget));
+    require<ConfigError>(std::min(half.height, half.width) >= request.least_side, component, "budget",
+                         str("at least ", bytes, " bytes, for one window of ", to_string(window)), request.budget);
     window = half;
     bytes = request.window_bytes(window);
   }
-  require(bytes >= 1, "window_bytes", "at least 1 byte", str(bytes));
+  require<ConfigError>(bytes >= 1, component, "window_bytes", "at least 1 byte", bytes);
 
   TilingPlan plan{.tiling = {.window = window, .fusion = request.fusion, .seed = request.seed}};
   const auto cover = [&](std::int64_t overlap) {

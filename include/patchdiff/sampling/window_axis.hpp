@@ -71,7 +71,7 @@ class WindowAxis {
 
   static void require_within(std::string_view argument, std::int64_t value, std::int64_t least, std::int64_t most) {
     if (value >= least && value <= most) return;
-    throw ConfigError("WindowAxis", argument, str(least, " to ", most), str(value));
+    refuse<ConfigError>("WindowAxis", argument, str(least, " to ", most), str(value));
   }
 
   void add(std::int64_t first, Span counted, const WindowAxisOptions& options) {

@@ -31,10 +31,14 @@ class Adam {
 
   /// Errors: ConfigError for settings that cannot work.
   explicit Adam(AdamSettings settings = {}) : settings_(settings) {
-    require(settings.learning_rate >= 0, "learning_rate", "a finite value >= 0", settings.learning_rate);
-    require(settings.beta1 >= 0 && settings.beta1 < 1, "beta1", "a value in [0, 1)", settings.beta1);
-    require(settings.beta2 >= 0 && settings.beta2 < 1, "beta2", "a value in [0, 1)", settings.beta2);
-    require(settings.epsilon > 0, "epsilon", "a finite value > 0", settings.epsilon);
+    require<ConfigError>(settings.learning_rate >= 0 && std::isfinite(settings.learning_rate), "Adam", "learning_rate",
+                         "a finite value >= 0", settings.learning_rate);
+    require<ConfigError>(settings.beta1 >= 0 && settings.beta1 < 1, "Adam", "beta1", "a value in [0, 1)",
+                         settings.beta1);
+    require<ConfigError>(settings.beta2 >= 0 && settings.beta2 < 1, "Adam", "beta2", "a value in [0, 1)",
+                         settings.beta2);
+    require<ConfigError>(settings.epsilon > 0 && std::isfinite(settings.epsilon), "Adam", "epsilon",
+                         "a finite value > 0", settings.epsilon);
   }
 
   Adam(Adam&&) noexcept = default;  // a copy would share tensors
@@ -63,12 +67,12 @@ class Adam {
     if (!count_) allocate(net);
     std::size_t index = 0;
     net.visit_parameters([&](std::string_view name, Tensor& value, Tensor&) {
-      if (index >= moments_.size() || moments_[index].name != name) refuse(str('"', name, '"'));
+      if (index >= moments_.size() || moments_[index].name != name) refuse_net(str('"', name, '"'));
       const Shape shape = B::shape(value);
-      if (moments_[index].shape != shape) refuse(str('"', name, "\" of ", to_string(shape)));
+      if (moments_[index].shape != shape) refuse_net(str('"', name, "\" of ", to_string(shape)));
       ++index;
     });
-    if (index != moments_.size()) refuse(str(index, " of ", moments_.size(), " parameters"));
+    if (index != moments_.size()) refuse_net(str(index, " of ", moments_.size(), " parameters"));
   }
 
   /// The moments of each parameter and the count of steps, once there are some.
@@ -82,7 +86,7 @@ class Adam {
   }
 
   void set_learning_rate(double rate) {
-    require(rate >= 0, "learning_rate", "a finite value >= 0", rate);
+    require<ConfigError>(rate >= 0 && std::isfinite(rate), "Adam", "learning_rate", "a finite value >= 0", rate);
     settings_.learning_rate = rate;
   }
 
@@ -109,12 +113,8 @@ class Adam {
     B::set_zero(*count_);
   }
 
-  [[noreturn]] static void refuse(std::string_view got) {
-    throw ConfigError("Adam", "net", "the parameters of the first step", got);
-  }
-
-  static void require(bool holds, std::string_view argument, std::string_view expected, double got) {
-    if (!holds || !std::isfinite(got)) throw ConfigError("Adam", argument, expected, str(got));
+  [[noreturn]] static void refuse_net(std::string_view got) {
+    refuse<ConfigError>("Adam", "net", "the parameters of the first step", got);
   }
 
   AdamSettings settings_;

@@ -36,12 +36,9 @@ class EMA : public WeightAverage<B> {
                           .halflife_images = options.halflife_images,
                           .rampup_ratio = std::isfinite(options.rampup_ratio) ? options.rampup_ratio : 0}),
         options_(options) {
-    if (!(options.halflife_images > 0) || !std::isfinite(options.halflife_images)) {
-      throw ConfigError("EMA", "halflife_images", "a finite value > 0", str(options.halflife_images));
-    }
-    if (!(options.rampup_ratio > 0)) {
-      throw ConfigError("EMA", "rampup_ratio", "a value > 0", str(options.rampup_ratio));
-    }
+    require<ConfigError>(options.halflife_images > 0 && std::isfinite(options.halflife_images), "EMA",
+                         "halflife_images", "a finite value > 0", options.halflife_images);
+    require<ConfigError>(options.rampup_ratio > 0, "EMA", "rampup_ratio", "a value > 0", options.rampup_ratio);
   }
 
   /// Takes in the weights after a step; `state` is the run's state after it.

@@ -31,9 +31,8 @@ struct InverseSqrtRate {
 ///
 /// Errors: ConfigError for `constant_images` that are not > 0. Source: EDM2 (arXiv 2312.02696), appendix B.
 inline double inverse_sqrt_learning_rate(const InverseSqrtRate& rate, std::uint64_t images) {
-  if (!(rate.constant_images > 0)) {
-    throw ConfigError("InverseSqrtRate", "constant_images", "a value > 0", str(rate.constant_images));
-  }
+  require<ConfigError>(rate.constant_images > 0, "InverseSqrtRate", "constant_images", "a value > 0",
+                       rate.constant_images);
   const auto seen = static_cast<double>(images);
   const double rise = rate.rampup_images > 0 ? std::min(1.0, seen / rate.rampup_images) : 1;
   return rate.peak * rise / std::sqrt(std::max(1.0, seen / rate.constant_images));

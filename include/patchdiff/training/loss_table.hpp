@@ -63,7 +63,7 @@ class LossTable {
     double before = 0;
     for (const double edge : edges_) {
       if (!(edge > before) || !std::isfinite(edge)) {
-        throw ConfigError("LossTable", "sigma_edges", str("a finite value > ", before), str(edge));
+        refuse<ConfigError>("LossTable", "sigma_edges", str("a finite value > ", before), str(edge));
       }
       before = edge;
     }
@@ -96,7 +96,7 @@ class LossTable {
   /// Takes in another table's samples. Errors: ConfigError for one with other edges.
   void merge(const LossTable& other) {
     if (other.edges_ != edges_) {
-      throw ConfigError("LossTable", "sigma_edges", text(edges_), text(other.edges_));
+      refuse<ConfigError>("LossTable", "sigma_edges", text(edges_), text(other.edges_));
     }
     for (const auto& [size, theirs] : other.cells_) {
       std::vector<Cell>& own = cells_of({size.first, size.second});

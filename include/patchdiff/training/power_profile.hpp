@@ -24,7 +24,7 @@ class PowerProfile {
   /// Errors: ConfigError for a width outside of (0, 1/sqrt(12)], whose end is the plain mean, or no images.
   PowerProfile(double relative_width, std::uint64_t images)
       : relative_width_(relative_width), images_(images), gamma_(gamma_of(relative_width)) {
-    if (images < 1) throw ConfigError("PowerProfile", "images", "at least 1", "0");
+    require<ConfigError>(images >= 1, "PowerProfile", "images", "at least 1", "0");
   }
 
   double relative_width() const noexcept { return relative_width_; }
@@ -40,9 +40,8 @@ class PowerProfile {
 
   /// The exponent of a relative width: the largest root of gamma^3 + 7 gamma^2 + (16 - w^-2) gamma + 12 - w^-2.
   static double gamma_of(double relative_width) {
-    if (!(relative_width > 0 && relative_width <= std::sqrt(1.0 / 12))) {
-      throw ConfigError("PowerProfile", "relative_width", "a value in (0, 1/sqrt(12)]", str(relative_width));
-    }
+    require<ConfigError>(relative_width > 0 && relative_width <= std::sqrt(1.0 / 12), "PowerProfile", "relative_width",
+                         "a value in (0, 1/sqrt(12)]", relative_width);
     const double square = 1 / (relative_width * relative_width);
     double gamma = 1 / relative_width;  // beyond the root, from where Newton's steps only descend to it
     for (;;) {
@@ -66,12 +65,12 @@ class PowerProfile {
 /// them, and where none has weights that the target has.
 inline std::vector<double> post_hoc_shares(std::span<const PowerProfile> snapshots, const PowerProfile& target) {
   const std::size_t count = snapshots.size();
-  if (count == 0) throw ConfigError("post_hoc_shares", "snapshots", "at least one", "none");
+  require<ConfigError>(count != 0, "post_hoc_shares", "snapshots", "at least one", "none");
   std::uint64_t latest = 0;
   for (const PowerProfile& snapshot : snapshots) latest = std::max(latest, snapshot.images());
   if (target.images() > latest) {
-    throw ConfigError("post_hoc_shares", "target", str("at most ", latest, " images, as of the last snapshot"),
-                      str(target.images()));
+    refuse<ConfigError>("post_hoc_shares", "target", str("at most ", latest, " images, as of the last snapshot"),
+                        str(target.images()));
   }
   // Least squares over profiles of length 1: a symmetric matrix with a diagonal of ones.
   std::vector<double> length(count), rest(count);
@@ -107,7 +106,7 @@ inline std::vector<double> post_hoc_shares(std::span<const PowerProfile> snapsho
     shares[*pivot] = value / matrix[*pivot][*pivot];
   }
   for (std::size_t row = 0; row < count; ++row) sum += shares[row] /= length[row];
-  if (sum == 0) throw ConfigError("post_hoc_shares", "snapshots", "weights that the target has", "none");
+  require<ConfigError>(sum != 0, "post_hoc_shares", "snapshots", "weights that the target has", "none");
   for (double& share : shares) share /= sum;
   return shares;
 }

@@ -35,19 +35,19 @@ class StateNames {
   void visit(Net& net, std::string_view component, F&& f) const {
     std::size_t index = 0;
     net.visit_state([&](std::string_view name, auto& value) {
-      if (index >= size() || names_[index] != name) refuse(component, str('"', name, '"'));
+      if (index >= size() || names_[index] != name) refuse_net(component, str('"', name, '"'));
       const Shape shape = Net::Backend::shape(value);
-      if (shapes_[index] != shape) refuse(component, str('"', name, "\" of ", to_string(shape)));
+      if (shapes_[index] != shape) refuse_net(component, str('"', name, "\" of ", to_string(shape)));
       ++index;
     });
-    if (index != size()) refuse(component, str(index, " of ", size(), " tensors"));
+    if (index != size()) refuse_net(component, str(index, " of ", size(), " tensors"));
     index = 0;
     net.visit_state([&](std::string_view, auto& value) { f(index++, value); });
   }
 
  private:
-  [[noreturn]] static void refuse(std::string_view component, std::string_view got) {
-    throw ConfigError(component, "net", "a model with the tensors of the average", got);
+  [[noreturn]] static void refuse_net(std::string_view component, std::string_view got) {
+    refuse<ConfigError>(component, "net", "a model with the tensors of the average", got);
   }
 
   std::vector<std::string> names_{};

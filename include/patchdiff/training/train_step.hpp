@@ -61,15 +61,11 @@ class TrainStep {
  public:
   /// Errors: ConfigError for settings that cannot work.
   explicit TrainStep(TrainStepOptions options) : options_(std::move(options)), loss_(options_.loss) {
-    if (options_.batch < 1) {
-      throw ConfigError("TrainStep", "batch", "at least 1", str(options_.batch));
-    }
-    if (!(options_.label_dropout >= 0 && options_.label_dropout <= 1)) {
-      throw ConfigError("TrainStep", "label_dropout", "a value in [0, 1]", str(options_.label_dropout));
-    }
-    if (!(options_.max_gradient_norm > 0)) {
-      throw ConfigError("TrainStep", "max_gradient_norm", "a value > 0", str(options_.max_gradient_norm));
-    }
+    require<ConfigError>(options_.batch >= 1, "TrainStep", "batch", "at least 1", options_.batch);
+    require<ConfigError>(options_.label_dropout >= 0 && options_.label_dropout <= 1, "TrainStep", "label_dropout",
+                         "a value in [0, 1]", options_.label_dropout);
+    require<ConfigError>(options_.max_gradient_norm > 0, "TrainStep", "max_gradient_norm", "a value > 0",
+                         options_.max_gradient_norm);
   }
 
   /// What the next step is: its patch size, and how many images to take from where.
@@ -115,12 +111,12 @@ class TrainStep {
   void update(D& denoiser, O& optimizer, StepReport<B>& report, TrainState& state, Scaling&& scaling = {}) const {
     constexpr bool scales = !std::same_as<std::remove_cvref_t<Scaling>, NoLossScaling>;
     if (scales && options_.non_finite == NonFinite::fail) {
-      throw ConfigError("TrainStep", "non_finite", "NonFinite::skip or NonFinite::guarded with a loss scale",
-                        "NonFinite::fail");
+      refuse<ConfigError>("TrainStep", "non_finite", "NonFinite::skip or NonFinite::guarded with a loss scale",
+                          "NonFinite::fail");
     }
     if (options_.non_finite == NonFinite::guarded && !O::obeys_flag) {
-      throw ConfigError("TrainStep", "non_finite", "NonFinite::fail or NonFinite::skip with this optimiser",
-                        "NonFinite::guarded");
+      refuse<ConfigError>("TrainStep", "non_finite", "NonFinite::fail or NonFinite::skip with this optimiser",
+                          "NonFinite::guarded");
     }
     std::vector<typename B::Tensor> judged;
     denoiser.visit_parameters([&](auto, typename B::Tensor&, typename B::Tensor& gradient) {
@@ -193,7 +189,8 @@ class TrainStep {
     const Shape shape = B::shape(batch.images);
     check_schedule(image);
     if (shape.size() != 4 || shape[1] != image.channels || shape[2] != image.height || shape[3] != image.width) {
-      refuse("images", str("[N, ", image.channels, ", ", image.height, ", ", image.width, ']'), to_string(shape));
+      refuse<ShapeError>("TrainStep", "images", str("[N, ", image.channels, ", ", image.height, ", ", image.width, ']'),
+                         to_string(shape));
     }
     check_count(shape[0], batch.first_sample, plan);
     check_companions(batch, shape);
@@ -205,7 +202,8 @@ class TrainStep {
     const Shape shape = B::shape(patches.images);
     check_schedule(denoiser.image());
     if (shape.size() != 4 || ImageSize{shape[2], shape[3]} != plan.patch) {
-      refuse("images", str("[N, C, ", plan.patch.height, ", ", plan.patch.width, ']'), to_string(shape));
+      refuse<ShapeError>("TrainStep", "images", str("[N, C, ", plan.patch.height, ", ", plan.patch.width, ']'),
+                         to_string(shape));
     }
     check_count(shape[0], patches.first_sample, plan);
     check_companions(patches, shape);
@@ -213,13 +211,14 @@ class TrainStep {
 
   void check_schedule(ImageShape image) const {
     if (image.size() == options_.schedule.image()) return;
-    throw ConfigError("TrainStep", "schedule", str("images of ", to_string(image.size()), ", as the denoiser's"),
-                      to_string(options_.schedule.image()));
+    refuse<ConfigError>("TrainStep", "schedule", str("images of ", to_string(image.size()), ", as the denoiser's"),
+                        to_string(options_.schedule.image()));
   }
 
   static void check_count(std::int64_t count, std::uint64_t first, const PatchPlan& plan) {
     if (count >= 1 && first + static_cast<std::uint64_t>(count) <= static_cast<std::uint64_t>(plan.images)) return;
-    refuse("images", str("samples within the plan's ", plan.images), str(count, " from sample ", first, " on"));
+    refuse<ShapeError>("TrainStep", "images", str("samples within the plan's ", plan.images),
+                       str(count, " from sample ", first, " on"));
   }
 
   template <class Batch>
@@ -227,12 +226,14 @@ class TrainStep {
     const Shape mask = batch.mask ? B::shape(*batch.mask) : images;
     const Shape each{images[0], images[1], images[2], images[3]}, shared{images[0], 1, images[2], images[3]};
     if (mask != each && mask != shared) {
-      refuse("mask", str('[', images[0], ", 1 or ", images[1], ", ", images[2], ", ", images[3], ']'), to_string(mask));
+      refuse<ShapeError>("TrainStep", "mask",
+                         str('[', images[0], ", 1 or ", images[1], ", ", images[2], ", ", images[3], ']'),
+                         to_string(mask));
     }
     const auto check_rows = [&](const std::optional<typename B::Tensor>& labels, std::string_view name) {
       const Shape shape = labels ? B::shape(*labels) : images;
       if (!shape.empty() && shape[0] == images[0]) return;
-      refuse(name, str(images[0], " rows, one per image"), to_string(shape));
+      refuse<ShapeError>("TrainStep", name, str(images[0], " rows, one per image"), to_string(shape));
     };
     check_rows(batch.class_labels, "class_labels");
     check_rows(batch.augment_labels, "augment_labels");
@@ -254,10 +255,6 @@ class TrainStep {
     if (loss_.options().reduction == Reduction::mean) return per_sample;
     const Shape shape = B::shape(images);
     return linear<B>(1.0 / static_cast<double>(shape[1] * shape[2] * shape[3]), per_sample);
-  }
-
-  [[noreturn]] static void refuse(std::string_view argument, std::string_view expected, std::string_view got) {
-    throw ShapeError("TrainStep", argument, expected, got);
   }
 
   TrainStepOptions options_;

@@ -64,7 +64,7 @@ class Trainer {
         options_(std::move(options)),
         step_(options_.step) {
     if (options_.micro_batch && *options_.micro_batch < 1) {
-      throw ConfigError("Trainer", "micro_batch", "at least 1", str(*options_.micro_batch));
+      refuse<ConfigError>("Trainer", "micro_batch", "at least 1", str(*options_.micro_batch));
     }
   }
 
@@ -82,8 +82,8 @@ class Trainer {
     step_.update(*denoiser_, *optimizer_, report, *state_, *scaling_);
     skips_ = report.skipped ? skips_ + 1 : 0;
     if (skips_ > options_.max_consecutive_skips) {
-      throw NumericError("Trainer", "max_consecutive_skips", str("at most ", options_.max_consecutive_skips),
-                         str(skips_, " in a row: ", report.not_finite().what()));
+      refuse<NumericError>("Trainer", "max_consecutive_skips", str("at most ", options_.max_consecutive_skips),
+                           str(skips_, " in a row: ", report.not_finite().what()));
     }
     return report;
   }

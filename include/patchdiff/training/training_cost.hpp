@@ -31,8 +31,8 @@ class TrainingCost {
         shares_(schedule.probabilities()),
         seconds_per_image_(std::move(seconds_per_image)) {
     if (seconds_per_image_.size() != shares_.size()) {
-      throw ConfigError("TrainingCost", "seconds_per_image", str(shares_.size(), " values, one per size"),
-                        str(seconds_per_image_.size()));
+      refuse<ConfigError>("TrainingCost", "seconds_per_image", str(shares_.size(), " values, one per size"),
+                          str(seconds_per_image_.size()));
     }
     if (progressive_) return;
     // A stochastic schedule draws steps, and steps on small patches take more images.

@@ -37,9 +37,7 @@ class WeightAverage {
   /// Errors: ConfigError for a beta outside of [0, 1], and for another model than the average started from.
   template <HasParameters Net>
   void blend(Net& net, double beta) {
-    if (!(beta >= 0 && beta <= 1)) {
-      throw ConfigError(component_, "beta", "a value in [0, 1]", str(beta));
-    }
+    require<ConfigError>(beta >= 0 && beta <= 1, component_, "beta", "a value in [0, 1]", beta);
     names_.visit(net, component_,
                  [&](std::size_t index, Tensor& value) { B::blend(averages_[index], value, 1 - beta); });
   }
@@ -80,8 +78,8 @@ class WeightAverage {
   template <class Net, class Decay>
   void advance(Net& net, const TrainState& state, Decay&& beta) {
     if (state.images < images()) {
-      throw DataError(component_, "state", str("at least ", images(), " images, as at the last update"),
-                      str(state.images));
+      refuse<DataError>(component_, "state", str("at least ", images(), " images, as at the last update"),
+                        str(state.images));
     }
     blend(net, beta(static_cast<double>(images()), static_cast<double>(state.images)));
     info_.images = state.images;

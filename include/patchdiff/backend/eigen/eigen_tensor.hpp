@@ -102,7 +102,7 @@ class EigenTensor {
     std::int64_t largest = std::numeric_limits<std::ptrdiff_t>::max() / static_cast<std::int64_t>(sizeof(Scalar));
     for (const std::int64_t size : shape) {
       if (size < 0 || size > largest) {
-        throw ShapeError("EigenTensor", "shape", "sizes that memory can hold", to_string(shape));
+        refuse<ShapeError>("EigenTensor", "shape", "sizes that memory can hold", to_string(shape));
       }
       if (size > 0) largest /= size;
     }

@@ -23,7 +23,7 @@ namespace patchdiff {
 class ThreadExecutor {
  public:
   explicit ThreadExecutor(int threads) {
-    if (threads < 1) throw ConfigError("ThreadExecutor", "threads", "at least 1", str(threads));
+    require<ConfigError>(threads >= 1, "ThreadExecutor", "threads", "at least 1", threads);
     for (int worker = 1; worker < threads; ++worker) {
       workers_.emplace_back([this](const std::stop_token& stop) { work(stop); });
     }

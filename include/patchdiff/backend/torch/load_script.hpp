@@ -23,14 +23,14 @@ inline torch::jit::Module load_script(const std::filesystem::path& file, TorchDe
                                       std::string_view component) {
   std::error_code unknown;
   if (!std::filesystem::is_regular_file(file, unknown)) {
-    throw FileError(component, file.string(), "a readable file", "none");
+    refuse<FileError>(component, file.string(), "a readable file", "none");
   }
   try {
     torch::jit::Module module = torch::jit::load(file.string(), device.device);
     module.eval();
     return module;
   } catch (const std::exception& error) {
-    throw DataError(component, file.string(), "a TorchScript file", torch_reason(error));
+    refuse<DataError>(component, file.string(), "a TorchScript file", torch_reason(error));
   }
 }
 

@@ -314,7 +314,7 @@ struct TorchBackend {
   /// LibTorch would widen the scalar type in silence.
   static void require_alike(std::string_view primitive, const Tensor& x, const Tensor& y) {
     if (x.scalar_type() == y.scalar_type() && x.device() == y.device()) return;
-    throw ShapeError("TorchBackend", primitive, device_name(device(x)), device_name(device(y)));
+    refuse<ShapeError>("TorchBackend", primitive, device_name(device(x)), device_name(device(y)));
   }
   static void require_like(std::string_view primitive, const Tensor& x, const Tensor& y) {
     checks.same(primitive, x.sizes(), y.sizes());

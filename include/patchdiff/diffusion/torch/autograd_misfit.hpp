@@ -23,8 +23,8 @@ auto autograd_misfit(Measure measure, at::Tensor measured) {
     const at::Tensor images = denoised.detach().requires_grad_();
     const at::Tensor expected = measure(images);
     if (expected.sizes() != measured.sizes()) {
-      throw ShapeError("autograd_misfit", "measure", to_string(measured.sizes().vec()),
-                       to_string(expected.sizes().vec()));
+      refuse<ShapeError>("autograd_misfit", "measure", to_string(measured.sizes().vec()),
+                         to_string(expected.sizes().vec()));
     }
     return ::torch::autograd::grad({(expected - measured).square().sum() / 2}, {images}).front();
   };

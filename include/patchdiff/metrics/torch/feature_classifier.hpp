@@ -51,11 +51,9 @@ class FeatureClassifier : public TorchParameters {
       : TorchParameters(device), options_(options) {
     const auto [channels, height, width] = options.image;
     if (channels < 1 || height < 8 || width < 8 || height % 8 != 0 || width % 8 != 0) {
-      throw ConfigError("FeatureClassifier", "image", "sides divisible by 8", to_string(options.image));
+      refuse<ConfigError>("FeatureClassifier", "image", "sides divisible by 8", to_string(options.image));
     }
-    if (options.classes < 2) {
-      throw ConfigError("FeatureClassifier", "classes", "at least 2", str(options.classes));
-    }
+    require<ConfigError>(options.classes >= 2, "FeatureClassifier", "classes", "at least 2", options.classes);
     unet::WeightMaker make{*this, key};
     convolutions_.emplace_back(make, "conv0", channels, 16, 3);
     convolutions_.emplace_back(make, "conv1", 16, 32, 3);
@@ -82,8 +80,8 @@ class FeatureClassifier : public TorchParameters {
   at::Tensor hidden(const at::Tensor& images) const {
     const auto [channels, height, width] = options_.image;
     if (images.dim() != 4 || images.sizes().slice(1) != at::IntArrayRef({channels, height, width})) {
-      throw ShapeError("FeatureClassifier", "images", str("[N, ", channels, ", ", height, ", ", width, ']'),
-                       to_string(images.sizes().vec()));
+      refuse<ShapeError>("FeatureClassifier", "images", str("[N, ", channels, ", ", height, ", ", width, ']'),
+                         to_string(images.sizes().vec()));
     }
     at::Tensor x = images;
     for (const unet::Conv2d& convolution : convolutions_) x = at::max_pool2d(at::relu(convolution(x)), {2, 2});

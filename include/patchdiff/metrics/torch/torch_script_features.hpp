@@ -63,7 +63,7 @@ class TorchScriptFeatures {
     } catch (const Error&) {
       throw;
     } catch (const std::exception& error) {
-      throw DataError(component, file_, str("a network of images ", to_string(options_.image)), torch_reason(error));
+      refuse<DataError>(component, file_, str("a network of images ", to_string(options_.image)), torch_reason(error));
     }
     dimension_ = black.size(1);
   }
@@ -77,15 +77,15 @@ class TorchScriptFeatures {
     std::unordered_map<std::string, at::IValue> flags;
     for (const std::string& flag : options_.flags) flags.emplace(flag, true);
     const at::IValue output = network_.get_method("forward")(std::move(inputs), flags);
-    const auto refuse = [&](const std::string& got) {
+    const auto refuse_output = [&](const std::string& got) {
       const std::string width = dimension_ == 0 ? "features" : str(dimension_);
-      throw DataError(component, file_, str("output [", images.size(0), ", ", width, ']'), got);
+      refuse<DataError>(component, file_, str("output [", images.size(0), ", ", width, ']'), got);
     };
-    if (!output.isTensor()) refuse(output.tagKind());
+    if (!output.isTensor()) refuse_output(output.tagKind());
     const at::Tensor& result = output.toTensor();
     if (!result.is_floating_point() || result.dim() != 2 || result.size(0) != images.size(0) || result.size(1) < 1 ||
         (dimension_ != 0 && result.size(1) != dimension_)) {
-      refuse(str(at::toString(result.scalar_type()), ' ', to_string(result.sizes().vec())));
+      refuse_output(str(at::toString(result.scalar_type()), ' ', to_string(result.sizes().vec())));
     }
     return result;
   }
@@ -99,19 +99,19 @@ class TorchScriptFeatures {
   static TorchScriptFeaturesOptions checked(TorchScriptFeaturesOptions options) {
     const auto [channels, height, width] = options.image;
     if (channels < 1 || height < 1 || width < 1) {
-      throw ConfigError(component, "image", "at least one channel and pixel", to_string(options.image));
+      refuse<ConfigError>(component, "image", "at least one channel and pixel", to_string(options.image));
     }
     const auto check_channels = [&](std::string_view argument, const std::vector<double>& values) {
       if (values.empty() || static_cast<std::int64_t>(values.size()) == channels) return;
-      throw ConfigError(component, argument, str(channels, " values or none"), str(values.size()));
+      refuse<ConfigError>(component, argument, str(channels, " values or none"), str(values.size()));
     };
     check_channels("mean", options.mean);
     check_channels("deviation", options.deviation);
     for (const double deviation : options.deviation) {
-      if (!(deviation > 0)) throw ConfigError(component, "deviation", "above 0", str(deviation));
+      require<ConfigError>(deviation > 0, component, "deviation", "above 0", deviation);
     }
     if (!(options.black < options.white)) {
-      throw ConfigError(component, "white", str("above ", options.black), str(options.white));
+      refuse<ConfigError>(component, "white", str("above ", options.black), str(options.white));
     }
     return options;
   }
@@ -119,7 +119,7 @@ class TorchScriptFeatures {
   at::Tensor prepared(const at::Tensor& images) const {
     const auto [channels, height, width] = options_.image;
     if (images.dim() != 4 || (images.size(1) != channels && images.size(1) != 1)) {
-      throw ShapeError(component, "images", str("[N, ", channels, ", H, W]"), to_string(images.sizes().vec()));
+      refuse<ShapeError>(component, "images", str("[N, ", channels, ", H, W]"), to_string(images.sizes().vec()));
     }
     at::Tensor x = images.to(device_.options());
     if (options_.eight_bit) x = ((x.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1;

@@ -108,20 +108,23 @@ class EigenSongUNet {
 
   static void check(const Pass& pass) {
     if (pass.training || pass.input_gradient) {
-      throw ConfigError(name, "pass", "one without dropout and gradients, as this network runs forward alone",
-                        pass.training ? "training" : "the gradient of the input");
+      refuse<ConfigError>(name, "pass", "one without dropout and gradients, as this network runs forward alone",
+                          pass.training ? "training" : "the gradient of the input");
     }
   }
 
   static SongUNetOptions checked(SongUNetOptions options) {
     options = checked_song_unet(name, std::move(options));
-    const auto require = [&](bool holds, std::string_view setting, std::string_view expected, std::string_view got) {
-      if (!holds) throw ConfigError(name, setting, str(expected, ", as on Eigen"), got);
+    const auto require_one = [&](bool holds, std::string_view setting, std::string_view expected,
+                                 std::string_view got) {
+      if (!holds) refuse<ConfigError>(name, setting, str(expected, ", as on Eigen"), got);
     };
-    require(options.encoder_type == EncoderType::standard, "encoder_type", "standard", name_of(options.encoder_type));
-    require(options.decoder_type == DecoderType::standard, "decoder_type", "standard", name_of(options.decoder_type));
-    require(options.resample_filter == std::vector<std::int64_t>{1, 1}, "resample_filter", "[1, 1]",
-            to_string(options.resample_filter));
+    require_one(options.encoder_type == EncoderType::standard, "encoder_type", "standard",
+                name_of(options.encoder_type));
+    require_one(options.decoder_type == DecoderType::standard, "decoder_type", "standard",
+                name_of(options.decoder_type));
+    require_one(options.resample_filter == std::vector<std::int64_t>{1, 1}, "resample_filter", "[1, 1]",
+                to_string(options.resample_filter));
     return options;
   }
 

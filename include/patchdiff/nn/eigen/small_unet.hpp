@@ -83,7 +83,7 @@ class SmallUNet {
   /// Memory: the gradients of all weights for each of at most 16 blocks of samples.
   std::optional<Tensor> backward(const Record& record, const Tensor& cotangent) {
     if (cotangent.shape() != record.output.shape()) {
-      throw ShapeError(name, "cotangent", to_string(record.output.shape()), to_string(cotangent.shape()));
+      refuse<ShapeError>(name, "cotangent", to_string(record.output.shape()), to_string(cotangent.shape()));
     }
     const std::int64_t count = cotangent.size(0);
     const std::int64_t block = std::max<std::int64_t>(1, (count + gradient_blocks - 1) / gradient_blocks);
@@ -153,8 +153,8 @@ class SmallUNet {
 
   static void check(const Pass& pass) {
     if (pass.precision != Precision::float32) {
-      throw ConfigError(name, "precision", "float32, which means the network's own scalar type",
-                        name_of(pass.precision));
+      refuse<ConfigError>(name, "precision", "float32, which means the network's own scalar type",
+                          name_of(pass.precision));
     }
   }
 

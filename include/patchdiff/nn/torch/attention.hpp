@@ -21,7 +21,7 @@ struct OnceDifferentiable final : Differentiable {
 
   Variables backward(const Variables&, const at::Tensor& cotangent) override {
     if (at::GradMode::is_enabled()) {
-      throw ConfigError("unet", "attention", "plain, as second derivatives need", "fused, which has none");
+      refuse<ConfigError>("unet", "attention", "plain, as second derivatives need", "fused, which has none");
     }
     return {cotangent};
   }

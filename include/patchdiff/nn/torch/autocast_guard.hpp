@@ -26,11 +26,11 @@ class AutocastGuard {
       : device_(device), available_(torch_compat::autocast_available(device)) {
     if (!available_) {
       if (precision == Precision::float32) return;
-      throw ConfigError("AutocastGuard", "precision", "float32 on a device without autocast",
-                        str(name_of(precision), " on ", c10::DeviceTypeName(device, true)));
+      refuse<ConfigError>("AutocastGuard", "precision", "float32 on a device without autocast",
+                          str(name_of(precision), " on ", c10::DeviceTypeName(device, true)));
     }
     if (device == at::kCPU && precision == Precision::float16) {
-      throw ConfigError("AutocastGuard", "precision", "float32 or bfloat16 on the processor", "float16");
+      refuse<ConfigError>("AutocastGuard", "precision", "float32 or bfloat16 on the processor", "float16");
     }
     enabled_ = torch_compat::autocast_enabled(device);
     cached_ = at::autocast::is_autocast_cache_enabled();

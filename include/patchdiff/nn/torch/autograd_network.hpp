@@ -54,7 +54,7 @@ class AutogradNetwork : public TorchParameters {
       return ::torch::autograd::grad({record.root}, {record.input}, {cotangent}, /*retain_graph=*/true).front();
     }
     if (!record.root.requires_grad()) {
-      throw ConfigError("AutogradNetwork", "backward", "weights that ask for gradients", "none");
+      refuse<ConfigError>("AutogradNetwork", "backward", "weights that ask for gradients", "none");
     }
     ::torch::autograd::backward({record.root}, {cotangent});
     if (!record.input.requires_grad()) return std::nullopt;

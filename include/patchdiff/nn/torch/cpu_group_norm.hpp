@@ -30,13 +30,13 @@ class CpuGroupNorm final : public Differentiable {
   static at::Tensor apply(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale,
                           const at::Tensor& offset, std::int64_t groups, double epsilon, bool silu) {
     const Shape expected{x.size(0), x.size(1)};
-    const auto require = [&](std::string_view argument, const at::Tensor& by_channel) {
+    const auto require_by_channel = [&](std::string_view argument, const at::Tensor& by_channel) {
       if (by_channel.sizes() == at::IntArrayRef(expected)) return;
-      throw ShapeError("CpuGroupNorm", argument, to_string(expected), to_string(by_channel.sizes().vec()));
+      refuse<ShapeError>("CpuGroupNorm", argument, to_string(expected), to_string(by_channel.sizes().vec()));
     };
-    if (shift.dim() != 1 || shifted(shift)) require("shift", shift);
-    require("scale", scale);
-    require("offset", offset);
+    if (shift.dim() != 1 || shifted(shift)) require_by_channel("shift", shift);
+    require_by_channel("scale", scale);
+    require_by_channel("offset", offset);
     return recorded<CpuGroupNorm>({x, shift, scale, offset}, groups, epsilon, silu);
   }
 

@@ -83,7 +83,7 @@ NodePointer make_node(Arguments&&... arguments) {
 inline at::Tensor called(const NodePointer& node, const Variables& inputs) {
   auto& operation = static_cast<Differentiable&>(*node);
   if (::torch::autograd::isFwGradDefinedTensorList(at::TensorList(inputs))) {
-    throw ConfigError("unet", "inputs", "tensors without tangents", "a tensor with one");
+    refuse<ConfigError>("unet", "inputs", "tensors without tangents", "a tensor with one");
   }
   at::Tensor result;
   {

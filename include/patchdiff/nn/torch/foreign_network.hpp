@@ -81,12 +81,12 @@ class ForeignNetwork : public AutogradNetwork<Derived> {
     } catch (const Error&) {
       throw;
     } catch (const std::exception& error) {
-      throw DataError(source_, "forward", str("a network of ", to_string(images.sizes().vec())), torch_reason(error));
+      refuse<DataError>(source_, "forward", str("a network of ", to_string(images.sizes().vec())), torch_reason(error));
     }
     const Shape expected{count, shape_.output_channels, images.size(2), images.size(3)};
     if (!output.defined() || output.sizes().vec() != expected) {
-      throw DataError(source_, "output", to_string(expected),
-                      output.defined() ? to_string(output.sizes().vec()) : "none");
+      refuse<DataError>(source_, "output", to_string(expected),
+                        output.defined() ? to_string(output.sizes().vec()) : "none");
     }
     return output;
   }
@@ -105,7 +105,7 @@ class ForeignNetwork : public AutogradNetwork<Derived> {
     NetworkShape::describe(shape_, [&](std::string_view key, std::int64_t value, std::string_view) {
       const bool may_be_none = key == "label_dim" || key == "augment_dim";
       if (value >= (may_be_none ? 0 : 1)) return;
-      throw ConfigError(source_, key, may_be_none ? "at least 0" : "at least 1", str(value));
+      refuse<ConfigError>(source_, key, may_be_none ? "at least 0" : "at least 1", str(value));
     });
   }
 

@@ -31,7 +31,7 @@ class ModuleNetwork : public ForeignNetwork<ModuleNetwork<Module>> {
       : ForeignNetwork<ModuleNetwork>(shape, "ModuleNetwork", device),
         module_(std::move(module)),
         call_(std::move(call)) {
-    if (!module_) throw ConfigError("ModuleNetwork", "module", "a module", "none");
+    if (!module_) refuse<ConfigError>("ModuleNetwork", "module", "a module", "none");
     module_->to(device.device, device.scalar);
     for (const auto& item : module_->named_parameters()) this->add(item.key(), item.value());
     for (const auto& item : module_->named_buffers()) this->add(item.key(), item.value());
@@ -48,9 +48,11 @@ class ModuleNetwork : public ForeignNetwork<ModuleNetwork<Module>> {
     try {
       copy = std::dynamic_pointer_cast<Module>(module_->clone());
     } catch (const std::exception& error) {
-      throw ConfigError("ModuleNetwork", "module", "a torch::nn::Cloneable", torch_reason(error));
+      refuse<ConfigError>("ModuleNetwork", "module", "a torch::nn::Cloneable", torch_reason(error));
     }
-    if (!copy) throw ConfigError("ModuleNetwork", "module", "a torch::nn::Cloneable of its own class", "one of a base");
+    if (!copy) {
+      refuse<ConfigError>("ModuleNetwork", "module", "a torch::nn::Cloneable of its own class", "one of a base");
+    }
     const auto values = module_->named_parameters();
     for (auto& item : copy->named_parameters()) item.value().set_requires_grad(values[item.key()].requires_grad());
     return {std::move(copy), this->shape(), call_, this->device()};

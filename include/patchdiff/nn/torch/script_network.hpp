@@ -92,21 +92,21 @@ class ScriptNetwork : public ForeignNetwork<ScriptNetwork> {
   void require_signature() const {
     const auto require_both = [](std::string_view key, std::int64_t width, const std::string& name) {
       if ((width > 0) != name.empty()) return;
-      throw ConfigError(component, key, width > 0 ? "the name of an argument" : "none, as they have no width",
-                        str('"', name, '"'));
+      refuse<ConfigError>(component, key, width > 0 ? "the name of an argument" : "none, as they have no width",
+                          str('"', name, '"'));
     };
     require_both("class_labels", options_.shape.label_dim, options_.class_labels);
     require_both("augment_labels", options_.shape.augment_dim, options_.augment_labels);
     const auto forward = module_.find_method("forward");
-    if (!forward) throw DataError(component, file_, "a module with a method forward", "none");
+    if (!forward) refuse<DataError>(component, file_, "a module with a method forward", "none");
     std::vector<std::string> all, needed;
     for (const c10::Argument& argument : forward->function().getSchema().arguments()) {
       if (argument.name() == "self") continue;
       all.push_back(argument.name());
       if (!argument.default_value()) needed.push_back(argument.name());
     }
-    const auto refuse = [&](const std::string& expected) {
-      throw DataError(component, file_, expected, str("forward(", join(all, ", "), ')'));
+    const auto refuse_signature = [&](const std::string& expected) {
+      refuse<DataError>(component, file_, expected, str("forward(", join(all, ", "), ')'));
     };
     const std::vector<std::string> passed{options_.images, options_.noise, options_.class_labels,
                                           options_.augment_labels};
@@ -114,10 +114,10 @@ class ScriptNetwork : public ForeignNetwork<ScriptNetwork> {
       return std::find(names.begin(), names.end(), name) != names.end();
     };
     for (const std::string& name : passed) {
-      if (!name.empty() && !has(all, name)) refuse(str("an argument \"", name, "\" of forward"));
+      if (!name.empty() && !has(all, name)) refuse_signature(str("an argument \"", name, "\" of forward"));
     }
     for (const std::string& name : needed) {
-      if (!has(passed, name)) refuse(str("no argument \"", name, "\" of forward without a default"));
+      if (!has(passed, name)) refuse_signature(str("no argument \"", name, "\" of forward without a default"));
     }
   }
 

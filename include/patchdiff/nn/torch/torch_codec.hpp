@@ -55,7 +55,7 @@ class TorchCodec {
         device_(device),
         source_(std::move(source)) {
     CodecShape::describe(shape_, [&](std::string_view key, std::int64_t value, std::string_view) {
-      if (value < 1) throw ConfigError(source_, key, "at least 1", str(value));
+      require<ConfigError>(value >= 1, source_, key, "at least 1", value);
     });
   }
 
@@ -63,9 +63,9 @@ class TorchCodec {
   ImageShape latent_shape(ImageShape image) const {
     const auto [channels, height, width] = image;
     if (channels != shape_.image_channels || height % shape_.factor != 0 || width % shape_.factor != 0) {
-      throw ShapeError(source_, "images",
-                       str(shape_.image_channels, " channels, height and width divisible by ", shape_.factor),
-                       to_string(image));
+      refuse<ShapeError>(source_, "images",
+                         str(shape_.image_channels, " channels, height and width divisible by ", shape_.factor),
+                         to_string(image));
     }
     return {shape_.latent_channels, height / shape_.factor, width / shape_.factor};
   }
@@ -81,7 +81,8 @@ class TorchCodec {
   at::Tensor decode(const at::Tensor& latents) const {
     require_rank(latents, "latents");
     if (latents.size(1) != shape_.latent_channels) {
-      throw ShapeError(source_, "latents", str(shape_.latent_channels, " channels"), to_string(latents.sizes().vec()));
+      refuse<ShapeError>(source_, "latents", str(shape_.latent_channels, " channels"),
+                         to_string(latents.sizes().vec()));
     }
     return call(
         decode_, "decode", latents,
@@ -94,7 +95,7 @@ class TorchCodec {
  private:
   void require_rank(const at::Tensor& tensor, std::string_view argument) const {
     if (tensor.dim() == 4) return;
-    throw ShapeError(source_, argument, "rank 4, [N, C, h, w]", to_string(tensor.sizes().vec()));
+    refuse<ShapeError>(source_, argument, "rank 4, [N, C, h, w]", to_string(tensor.sizes().vec()));
   }
 
   at::Tensor call(const Function& function, std::string_view name, const at::Tensor& input,
@@ -104,10 +105,11 @@ class TorchCodec {
     try {
       output = function(input.to(device_.options()));
     } catch (const std::exception& error) {
-      throw DataError(source_, name, str("a function of ", to_string(input.sizes().vec())), torch_reason(error));
+      refuse<DataError>(source_, name, str("a function of ", to_string(input.sizes().vec())), torch_reason(error));
     }
     if (!output.defined() || output.sizes().vec() != expected) {
-      throw DataError(source_, name, to_string(expected), output.defined() ? to_string(output.sizes().vec()) : "none");
+      refuse<DataError>(source_, name, to_string(expected),
+                        output.defined() ? to_string(output.sizes().vec()) : "none");
     }
     return output.to(device_.options());
   }
@@ -130,7 +132,7 @@ inline TorchCodec load_script_codec(const std::filesystem::path& file, CodecShap
   module->to(device.scalar);
   const auto method = [&](const std::string& name) -> TorchCodec::Function {
     if (!module->find_method(name)) {
-      throw DataError(component, file.string(), str("a module with a method ", name), "none");
+      refuse<DataError>(component, file.string(), str("a module with a method ", name), "none");
     }
     return [module, name](const at::Tensor& input) {
       const at::IValue output = module->get_method(name)({input});

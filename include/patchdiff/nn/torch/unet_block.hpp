@@ -97,7 +97,7 @@ class Block {
     heads_ = !attention ? 0 : settings.channels_per_head == 0 ? 1 : out / settings.channels_per_head;
     if (heads_ > 0) {
       if (out % heads_ != 0) {
-        throw ConfigError(name, "channels", str("a multiple of ", heads_, " heads"), str(out));
+        refuse<ConfigError>(name, "channels", str("a multiple of ", heads_, " heads"), str(out));
       }
       norm2_.emplace(make, name + ".norm2", out, settings.epsilon);
       qkv_.emplace(make, name + ".qkv", out, out * 3, 1, settings.qkv_gain);

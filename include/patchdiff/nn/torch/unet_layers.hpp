@@ -135,7 +135,7 @@ struct GroupNorm {
         groups(std::min<std::int64_t>(32, channels / 4)),
         epsilon(eps) {
     if (channels % groups != 0) {
-      throw ConfigError(name, "channels", str("a multiple of ", groups), str(channels));
+      refuse<ConfigError>(name, "channels", str("a multiple of ", groups), str(channels));
     }
   }
 

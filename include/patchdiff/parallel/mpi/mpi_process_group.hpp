@@ -35,10 +35,11 @@ class MPIProcessGroup {
   /// Errors: ConfigError for a time-out that cannot work or where MPI is not initialised; ProcessError.
   explicit MPIProcessGroup(double timeout_seconds, MPI_Comm communicator = MPI_COMM_WORLD) : timeout_(timeout_seconds) {
     if (!(timeout_seconds > 0 && timeout_seconds <= 1e9)) {  // in nanoseconds a clock's 64 bits hold 9.2e9
-      throw ConfigError("MPIProcessGroup", "timeout_seconds", "a value > 0 and at most 1e9", str(timeout_seconds));
+      refuse<ConfigError>("MPIProcessGroup", "timeout_seconds", "a value > 0 and at most 1e9", str(timeout_seconds));
     }
-    if (!usable())
-      throw ConfigError("MPIProcessGroup", "communicator", "MPI between MPI_Init and MPI_Finalize", "none");
+    if (!usable()) {
+      refuse<ConfigError>("MPIProcessGroup", "communicator", "MPI between MPI_Init and MPI_Finalize", "none");
+    }
     MPI_Errhandler before = MPI_ERRHANDLER_NULL;
     MPI_Comm_get_errhandler(communicator, &before);
     MPI_Comm_set_errhandler(communicator, MPI_ERRORS_RETURN);
@@ -94,7 +95,9 @@ class MPIProcessGroup {
   template <class Scalar>
   Sum start(Scalar* values, std::size_t count, MPI_Datatype type) {
     constexpr std::size_t most = std::size_t{1} << 30;
-    if (failed_) throw ProcessError("MPIProcessGroup", "group", "one without an error", "one that a process has left");
+    if (failed_) {
+      refuse<ProcessError>("MPIProcessGroup", "group", "one without an error", "one that a process has left");
+    }
     Sum sum;
     for (std::size_t first = 0; first < count; first += most) {
       sum.requests_.push_back(MPI_REQUEST_NULL);
@@ -141,7 +144,7 @@ class MPIProcessGroup {
 
   [[noreturn]] void fail(std::string_view what, std::string_view expected, std::string_view got) {
     failed_ = true;
-    throw ProcessError("MPIProcessGroup", what, expected, got);
+    refuse<ProcessError>("MPIProcessGroup", what, expected, got);
   }
 
   std::chrono::duration<double> timeout_;

@@ -22,7 +22,7 @@ class MPISession {
     MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &provided);
     if (provided < MPI_THREAD_SERIALIZED) {
       MPI_Finalize();
-      throw ConfigError("MPISession", "MPI_Init_thread", "MPI_THREAD_SERIALIZED", "less");
+      refuse<ConfigError>("MPISession", "MPI_Init_thread", "MPI_THREAD_SERIALIZED", "less");
     }
   }
 

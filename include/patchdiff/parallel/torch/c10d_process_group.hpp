@@ -43,9 +43,9 @@ class C10dProcessGroup {
   /// Errors: ConfigError for no group or a time-out that cannot work.
   C10dProcessGroup(c10::intrusive_ptr<c10d::ProcessGroup> group, double timeout_seconds, at::Device device = at::kCPU)
       : group_(std::move(group)), seconds_(timeout_seconds), device_(device) {
-    if (!group_) throw ConfigError("C10dProcessGroup", "group", "a process group", "none");
+    if (!group_) refuse<ConfigError>("C10dProcessGroup", "group", "a process group", "none");
     if (!(seconds_ >= 1e-3 && seconds_ <= 1e9)) {  // in nanoseconds a clock's 64 bits hold 9.2e9
-      throw ConfigError("C10dProcessGroup", "timeout_seconds", "0.001 to 1e9", str(seconds_));
+      refuse<ConfigError>("C10dProcessGroup", "timeout_seconds", "0.001 to 1e9", str(seconds_));
     }
   }
 
@@ -97,8 +97,8 @@ class C10dProcessGroup {
     } catch (const std::exception& error) {
       got = error.what();
     }
-    throw ProcessError("C10dProcessGroup", what, str("an answer of all ", size(), " processes within ", seconds_, " s"),
-                       got);
+    refuse<ProcessError>("C10dProcessGroup", what,
+                         str("an answer of all ", size(), " processes within ", seconds_, " s"), got);
   }
 
   c10::intrusive_ptr<c10d::ProcessGroup> group_;

@@ -42,16 +42,17 @@ class LossScale {
       int exponent = 0;
       return std::isfinite(value) && value > 0 && std::frexp(value, &exponent) == 0.5;
     };
-    const auto require = [&](bool holds, std::string_view argument, std::string_view expected, double got) {
-      if (!holds) throw ConfigError("LossScale", argument, expected, str(got));
-    };
-    require(power_of_two(options.largest) && options.largest >= 1, "largest", "a power of two >= 1", options.largest);
-    require(power_of_two(options.initial) && options.initial >= 1 && options.initial <= options.largest, "initial",
-            str("a power of two in [1, ", options.largest, ']'), options.initial);
-    require(power_of_two(options.growth) && options.growth > 1, "growth", "a power of two > 1", options.growth);
-    require(power_of_two(options.backoff) && options.backoff < 1, "backoff", "a power of two < 1", options.backoff);
-    require(options.growth_interval >= 1, "growth_interval", "at least 1",
-            static_cast<double>(options.growth_interval));
+    constexpr std::string_view component = "LossScale";
+    require<ConfigError>(power_of_two(options.largest) && options.largest >= 1, component, "largest",
+                         "a power of two >= 1", options.largest);
+    require<ConfigError>(power_of_two(options.initial) && options.initial >= 1 && options.initial <= options.largest,
+                         component, "initial", str("a power of two in [1, ", options.largest, ']'), options.initial);
+    require<ConfigError>(power_of_two(options.growth) && options.growth > 1, component, "growth", "a power of two > 1",
+                         options.growth);
+    require<ConfigError>(power_of_two(options.backoff) && options.backoff < 1, component, "backoff",
+                         "a power of two < 1", options.backoff);
+    require<ConfigError>(options.growth_interval >= 1, component, "growth_interval", "at least 1",
+                         options.growth_interval);
     const auto on_device = at::TensorOptions(device.device).dtype(at::kFloat);
     scale_ = at::full({}, options.initial, on_device);
     finite_steps_ = at::zeros({}, on_device);

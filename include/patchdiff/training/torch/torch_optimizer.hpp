@@ -26,7 +26,7 @@ class TorchOptimizer {
 
   /// Errors: ConfigError for a null pointer.
   explicit TorchOptimizer(std::unique_ptr<::torch::optim::Optimizer> optimizer) : optimizer_(std::move(optimizer)) {
-    if (!optimizer_) throw ConfigError("TorchOptimizer", "optimizer", "an optimiser", "null");
+    if (!optimizer_) refuse<ConfigError>("TorchOptimizer", "optimizer", "an optimiser", "null");
   }
 
   /// Errors: ConfigError where the optimiser was made for none of the network's parameters, as where the network is a
@@ -35,15 +35,14 @@ class TorchOptimizer {
   void step(Net& net, const at::Tensor&) {
     bool moves = false;
     net.visit_parameters([&](std::string_view, at::Tensor& value, at::Tensor&) { moves = moves || holds(value); });
-    if (!moves) throw ConfigError("TorchOptimizer", "net", "parameters that the optimiser was made for", "others");
+    if (!moves) refuse<ConfigError>("TorchOptimizer", "net", "parameters that the optimiser was made for", "others");
     optimizer_->step();
   }
 
   /// Sets the rate of every parameter group. Errors: ConfigError for one that is negative or not finite.
   void set_learning_rate(double rate) {
-    if (!(rate >= 0) || !std::isfinite(rate)) {
-      throw ConfigError("TorchOptimizer", "learning_rate", "a finite value >= 0", str(rate));
-    }
+    require<ConfigError>(rate >= 0 && std::isfinite(rate), "TorchOptimizer", "learning_rate", "a finite value >= 0",
+                         rate);
     for (::torch::optim::OptimizerParamGroup& group : optimizer_->param_groups()) group.options().set_lr(rate);
   }
 

@@ -34,7 +34,7 @@ class GroupNorm {
         weight_({channels}, device),
         bias_({channels}, device) {
     if (channels % groups_ != 0) {
-      throw ConfigError(name_, "channels", str("a multiple of ", groups_), str(channels));
+      refuse<ConfigError>(name_, "channels", str("a multiple of ", groups_), str(channels));
     }
     weight_.array().setOnes();
     bias_.array().setZero();
