@@ -51,11 +51,8 @@ class ExecutorReference {
   /// Calls f(i) once for each i in [0, n); one task alone runs on the calling thread.
   template <std::invocable<std::int64_t> F>
   void parallel_for(std::int64_t n, const F& f) const {
-    if (is_serial() || n <= 1) {
-      for (std::int64_t index = 0; index < n; ++index) f(index);
-    } else {
-      run_(executor_, n, IndexTask(f));
-    }
+    const Run run = n <= 1 ? &run_here : run_;
+    run(executor_, n, IndexTask(f));  // on this thread too: else each loop's body would be compiled twice
   }
 
   /// Calls f(begin, end) for fixed blocks of [0, count): the same ones whatever the executor, hence the same bits.
@@ -74,8 +71,14 @@ class ExecutorReference {
   template <std::floating_point Scalar>
   friend struct EigenBackend;  // tells executors apart in errors
 
+  using Run = void (*)(void* executor, std::int64_t n, const IndexTask& f);
+
+  static void run_here(void*, std::int64_t n, const IndexTask& f) {
+    for (std::int64_t index = 0; index < n; ++index) f(index);
+  }
+
   void* executor_ = nullptr;
-  void (*run_)(void*, std::int64_t, const IndexTask&) = nullptr;
+  Run run_ = &run_here;
 };
 
 }  // namespace patchdiff
