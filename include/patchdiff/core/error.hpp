@@ -73,7 +73,8 @@ class ProcessError : public Error {
   using Error::Error;
 };
 
-/// Throws `E`. Every refusal of the library goes through here, so that a check costs the code around it one call.
+/// Throws `E`. What the library refuses goes through here, so that a check costs the code around it one call; only an
+/// error that a component has made beforehand, such as `StepReport::not_finite`, is thrown by itself.
 template <std::derived_from<Error> E>
 [[noreturn]] void refuse(std::string_view component, std::string_view argument, std::string_view expected,
                          std::string_view got) {

@@ -11,7 +11,6 @@
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/pixel_map.hpp>
 #include <patchdiff/core/random_stream.hpp>
-#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 

@@ -14,7 +14,6 @@
 #include <patchdiff/core/pixel_map.hpp>
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/random_stream.hpp>
-#include <patchdiff/core/str.hpp>
 #include <patchdiff/data/augmentation.hpp>
 #include <patchdiff/data/batch_labels.hpp>
 #include <patchdiff/data/data_order.hpp>

@@ -5,7 +5,6 @@
 #include <string_view>
 
 #include <patchdiff/core/error.hpp>
-#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/noise_process.hpp>
 #include <patchdiff/diffusion/preconditioning.hpp>
 #include <patchdiff/diffusion/sigma_distribution.hpp>

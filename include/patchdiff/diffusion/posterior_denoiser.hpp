@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <functional>
 #include <span>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -14,7 +13,6 @@
 #include <patchdiff/core/image_size.hpp>
 #include <patchdiff/core/places.hpp>
 #include <patchdiff/core/shape.hpp>
-#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/denoiser.hpp>
 #include <patchdiff/diffusion/differentiable_denoiser.hpp>
 #include <patchdiff/nn/conditioning.hpp>

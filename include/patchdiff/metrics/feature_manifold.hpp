@@ -11,7 +11,6 @@
 
 #include <patchdiff/backend/eigen/executor.hpp>
 #include <patchdiff/core/error.hpp>
-#include <patchdiff/core/str.hpp>
 #include <patchdiff/metrics/feature_checks.hpp>
 #include <patchdiff/metrics/feature_products.hpp>
 #include <patchdiff/metrics/feature_set.hpp>

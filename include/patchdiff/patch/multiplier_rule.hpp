@@ -9,7 +9,6 @@
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/image_size.hpp>
-#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 

@@ -6,7 +6,6 @@
 
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/error.hpp>
-#include <patchdiff/core/str.hpp>
 #include <patchdiff/sampling/exponential_step.hpp>
 #include <patchdiff/sampling/solver_step.hpp>
 

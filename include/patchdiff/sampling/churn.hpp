@@ -5,13 +5,11 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
-#include <string_view>
 #include <utility>
 
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/operations.hpp>
 #include <patchdiff/core/error.hpp>
-#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/noise_level.hpp>
 #include <patchdiff/sampling/heun.hpp>
 #include <patchdiff/sampling/solver_step.hpp>

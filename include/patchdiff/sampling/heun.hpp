@@ -4,7 +4,6 @@
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/operations.hpp>
 #include <patchdiff/core/error.hpp>
-#include <patchdiff/core/str.hpp>
 #include <patchdiff/sampling/solver_step.hpp>
 
 namespace patchdiff {

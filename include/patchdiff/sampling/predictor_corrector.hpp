@@ -11,7 +11,6 @@
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/backend/operations.hpp>
 #include <patchdiff/core/error.hpp>
-#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/noise_level.hpp>
 #include <patchdiff/diffusion/prediction.hpp>
 #include <patchdiff/sampling/euler_maruyama.hpp>

@@ -7,7 +7,6 @@
 #include <patchdiff/backend/backend.hpp>
 #include <patchdiff/core/average_info.hpp>
 #include <patchdiff/core/error.hpp>
-#include <patchdiff/core/str.hpp>
 #include <patchdiff/core/train_state.hpp>
 #include <patchdiff/nn/network.hpp>
 #include <patchdiff/training/weight_average.hpp>

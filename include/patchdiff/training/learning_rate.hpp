@@ -7,7 +7,6 @@
 #include <numbers>
 
 #include <patchdiff/core/error.hpp>
-#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 

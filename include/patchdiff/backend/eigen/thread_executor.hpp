@@ -13,7 +13,6 @@
 
 #include <patchdiff/backend/eigen/executor.hpp>
 #include <patchdiff/core/error.hpp>
-#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 

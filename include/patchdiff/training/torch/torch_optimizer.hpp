@@ -12,7 +12,6 @@
 #include <torch/optim/optimizer.h>
 
 #include <patchdiff/core/error.hpp>
-#include <patchdiff/core/str.hpp>
 
 namespace patchdiff {
 
