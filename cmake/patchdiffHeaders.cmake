@@ -68,6 +68,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/diffusion/preconditioning.hpp
     patchdiff/diffusion/prediction.hpp
     patchdiff/diffusion/sigma_distribution.hpp
+    patchdiff/diffusion/sigma_range.hpp
     patchdiff/diffusion/sigma_schedule.hpp
     patchdiff/diffusion/sub_vp.hpp
     patchdiff/diffusion/training_noise.hpp

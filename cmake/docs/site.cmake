@@ -112,9 +112,9 @@ string(JOIN " " EXCLUDED patchdiff::unet patchdiff::inference patchdiff::layers 
        patchdiff::torch_compat patchdiff::torch_ops patchdiff::settings_json patchdiff::normal_kernel
        patchdiff::host_kernels patchdiff::blocks patchdiff::torch_normals)
 # Headers that only others of the library include.
-set(INTERNAL backend/primitive_checks backend/torch/peak_bytes core/str io/append_file io/protobuf_message
-             io/safetensors_header metrics/feature_checks parallel/host_buffer parallel/torch/torch_buffer
-             sampling/window_axis sampling/window_grid training/state_names)
+set(INTERNAL backend/primitive_checks backend/torch/peak_bytes core/str diffusion/sigma_range io/append_file
+             io/protobuf_message io/safetensors_header metrics/feature_checks parallel/host_buffer
+             parallel/torch/torch_buffer sampling/window_axis sampling/window_grid training/state_names)
 list(TRANSFORM INTERNAL REPLACE "(.+)" "\"${SOURCE}/include/patchdiff/\\1.hpp\"")
 string(JOIN " " INTERNAL ${INTERNAL})
 

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include <patchdiff/core/error.hpp>
-#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/noise_process.hpp>
+#include <patchdiff/diffusion/sigma_range.hpp>
 
 namespace patchdiff {
 
@@ -69,11 +69,7 @@ class SigmaDistribution {
 
   /// ln sigma is uniform between those of sigma_min and sigma_max: VE's distribution.
   static SigmaDistribution log_uniform(double sigma_min, double sigma_max) {
-    require<ConfigError>(sigma_min > 0, "SigmaDistribution::log_uniform", "sigma_min", "a value > 0", sigma_min);
-    if (!(sigma_max > sigma_min) || !std::isfinite(sigma_max)) {
-      refuse<ConfigError>("SigmaDistribution::log_uniform", "sigma_max",
-                          str("a finite value > sigma_min = ", sigma_min), str(sigma_max));
-    }
+    require_sigma_range("SigmaDistribution::log_uniform", sigma_min, sigma_max);
     return {"log_uniform", [=](double uniform) { return sigma_min * std::pow(sigma_max / sigma_min, uniform); }};
   }
 

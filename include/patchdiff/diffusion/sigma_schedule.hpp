@@ -6,13 +6,13 @@
 #include <cstdint>
 #include <functional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/noise_process.hpp>
+#include <patchdiff/diffusion/sigma_range.hpp>
 
 namespace patchdiff {
 
@@ -39,7 +39,7 @@ class SigmaSchedule {
   ///
   /// Source: EDM (arXiv 2206.00364), equation 5.
   static SigmaSchedule edm(EDMSigmaOptions options = {}) {
-    check_range("SigmaSchedule::edm", options.sigma_min, options.sigma_max);
+    require_sigma_range("SigmaSchedule::edm", options.sigma_min, options.sigma_max);
     require<ConfigError>(options.rho > 0 && std::isfinite(options.rho), "SigmaSchedule::edm", "rho",
                          "a finite value > 0", options.rho);
     const double first = std::pow(options.sigma_max, 1 / options.rho);
@@ -49,13 +49,13 @@ class SigmaSchedule {
 
   /// Evenly spaced in sigma.
   static SigmaSchedule linear(double sigma_min, double sigma_max) {
-    check_range("SigmaSchedule::linear", sigma_min, sigma_max);
+    require_sigma_range("SigmaSchedule::linear", sigma_min, sigma_max);
     return spaced("linear", [=](double fraction) { return sigma_max + fraction * (sigma_min - sigma_max); });
   }
 
   /// Evenly spaced in ln sigma, the levels of VE.
   static SigmaSchedule geometric(double sigma_min, double sigma_max) {
-    check_range("SigmaSchedule::geometric", sigma_min, sigma_max);
+    require_sigma_range("SigmaSchedule::geometric", sigma_min, sigma_max);
     return spaced("geometric", [=](double fraction) { return sigma_max * std::pow(sigma_min / sigma_max, fraction); });
   }
 
@@ -109,13 +109,6 @@ class SigmaSchedule {
                 sigmas.push_back(sigma(step_fraction(step, num_steps)));
               return sigmas;
             }};
-  }
-
-  static void check_range(std::string_view component, double sigma_min, double sigma_max) {
-    require<ConfigError>(sigma_min > 0, component, "sigma_min", "a value > 0", sigma_min);
-    if (!(sigma_max > sigma_min) || !std::isfinite(sigma_max)) {
-      refuse<ConfigError>(component, "sigma_max", str("a finite value > sigma_min = ", sigma_min), str(sigma_max));
-    }
   }
 
   std::string name_;

@@ -4,11 +4,10 @@
 #include <cmath>
 #include <string_view>
 
-#include <patchdiff/core/error.hpp>
-#include <patchdiff/core/str.hpp>
 #include <patchdiff/diffusion/noise_process.hpp>
 #include <patchdiff/diffusion/preconditioning.hpp>
 #include <patchdiff/diffusion/sigma_distribution.hpp>
+#include <patchdiff/diffusion/sigma_range.hpp>
 #include <patchdiff/diffusion/sigma_schedule.hpp>
 
 namespace patchdiff {
@@ -41,12 +40,7 @@ struct VE {
 
   SigmaSchedule sigma_schedule() const { return SigmaSchedule::geometric(sigma_min, sigma_max); }
 
-  void check() const {
-    require<ConfigError>(sigma_min > 0, "VE", "sigma_min", "a value > 0", sigma_min);
-    if (!(sigma_max > sigma_min) || !std::isfinite(sigma_max)) {
-      refuse<ConfigError>("VE", "sigma_max", str("a finite value > sigma_min = ", sigma_min), str(sigma_max));
-    }
-  }
+  void check() const { require_sigma_range("VE", sigma_min, sigma_max); }
 
   template <class Self, class Visitor>
   static void describe(Self& self, Visitor&& visit) {
