@@ -220,7 +220,7 @@ class Arm {
     const pd::TrainStepOptions options = this->options();
     const pd::TrainingCost cost(options.schedule,
                                 pd::measured_seconds_per_image<ProcessorClock>(denoiser_, loader_, options));
-    return static_cast<std::uint64_t>(std::max(1.0, 60 * settings_.minutes * threads_ / cost.left(0)));
+    return cost.images_in(60 * settings_.minutes * threads_);
   }
 
   ArmSettings settings_;

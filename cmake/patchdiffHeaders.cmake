@@ -152,6 +152,7 @@ set(PATCHDIFF_CORE_HEADERS
     patchdiff/training/power_profile.hpp
     patchdiff/training/state_names.hpp
     patchdiff/training/step_report.hpp
+    patchdiff/training/timed_length.hpp
     patchdiff/training/train_step.hpp
     patchdiff/training/trainer.hpp
     patchdiff/training/training_cost.hpp

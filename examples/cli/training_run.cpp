@@ -71,11 +71,6 @@ auto with_loader(const pd::AnyDataset& images, const TrainingSettings& settings,
   return f(loader);
 }
 
-/// The length of a run of so much time, of which a part is gone.
-std::uint64_t fitting_images(const pd::TrainingCost& cost, double minutes, double gone) {
-  return static_cast<std::uint64_t>(std::max(1.0, (60 * minutes - gone) / cost.left(0)));
-}
-
 /// What the process that leads has of a number.
 std::uint64_t leaders(RunProcesses& processes, std::uint64_t number) {
   // A double holds half of the bits exactly.
@@ -141,7 +136,7 @@ TrainingEstimate TrainingRun::estimate(const Denoiser& denoiser, const TrainingL
       estimate.patches.push_back({sizes[size], seconds[size] / time_of(1), pd::peak_torch_bytes(train)});
     }
     const pd::TrainingCost cost(schedule(1), seconds);
-    estimate.images = length.images.value_or(fitting_images(cost, length.minutes, 0));
+    estimate.images = length.images.value_or(cost.images_in(60 * length.minutes));
     estimate.seconds = static_cast<double>(estimate.images) * cost.left(0);
     for (const double p : {0.5, 0.25, 0.1}) estimate.speed_ups.push_back({p, time_of(1) / time_of(p)});
     return estimate;
@@ -156,9 +151,8 @@ TrainingResult TrainingRun::operator()(Denoiser denoiser, const TrainingLength& 
     const pd::TrainingCost cost(trial.schedule,
                                 pd::measured_seconds_per_image(denoiser, loader, trial, settings_.seed));
     // Each process measures its own speed alone.
-    const double minutes = length.minutes * processes.size();
-    const std::uint64_t total = leaders(
-        processes, length.images.value_or(fitting_images(cost, minutes, processes.size() * seconds_since(begin))));
+    const double of_all = processes.size() * (60 * length.minutes - seconds_since(begin));
+    const std::uint64_t total = leaders(processes, length.images.value_or(cost.images_in(of_all)));
 
     pd::Adam<B> optimizer = make_optimizer();
     optimizer.prepare(denoiser);

@@ -62,32 +62,31 @@ void run(const Settings& settings) {
   const pd::AnyDenoiser<B> untrained(denoiser.clone());
   pd::Loader<B, pd::ArrayDataset> loader(images, device, {.seed = settings.seed});
 
-  // The published sizes and shares, from small patches to full images: docs/measurements.md says why not mixed, and why
-  // noise is drawn a little higher than published.
+  // From small patches to full images, and noise a little higher than published: docs/measurements.md says why.
   const pd::PatchMixture mixture{.image = image, .full_image_probability = 0.5};
   pd::TrainStepOptions step_options{.schedule = pd::PatchSizeSchedule::progressive(mixture, 1),
                                     .batch = 32,
                                     .loss = {.sigma = pd::SigmaDistribution::log_normal(-0.6, 1.2)},
                                     .label_dropout = 0.1};
-  const std::uint64_t total = images_in(60 * settings.minutes - start.seconds(), denoiser, loader, step_options);
-  fmt::print("training on {} images in about {:.1f} minutes\n", total, settings.minutes);
+  pd::TimedLength length = length_for(60 * settings.minutes - start.seconds(), denoiser, loader, step_options);
+  fmt::print("training on about {} images in {:.1f} minutes\n", length.images(), settings.minutes);
 
-  step_options.schedule = pd::PatchSizeSchedule::progressive(mixture, total);
   pd::Adam<B> optimizer{{.beta2 = 0.99}};
   pd::EMA<B> ema(denoiser);
   pd::TrainState state{.seed = settings.seed};
-  const auto learning_rate = [total](std::uint64_t seen) {
-    return pd::cosine_learning_rate(2e-3, static_cast<double>(seen) / static_cast<double>(total), 0.05);
-  };
-  pd::Trainer trainer(denoiser, optimizer, loader, state, {.step = step_options, .learning_rate = learning_rate});
+  const auto learning_rate = [&](auto seen) { return pd::cosine_learning_rate(2e-3, length.share(seen), 0.05); };
   TrainingLines lines;
-  trainer.run(total, [&](const pd::StepReport<B>& report) {
-    ema.update(denoiser, state);
-    const double loss = report.loss();
-    log.append({state.step, state.images, report.plan.patch.height, loss, lines.seconds()});
-    lines.add(state, loss, state.images >= total);
-    return pd::Flow::proceed;
-  });
+  while (state.images < length.images()) {  // for each plan of the length
+    step_options.schedule = pd::PatchSizeSchedule::progressive(mixture, length.images());
+    pd::Trainer trainer(denoiser, optimizer, loader, state, {.step = step_options, .learning_rate = learning_rate});
+    trainer.run(length.images(), [&](const pd::StepReport<B>& report) {
+      ema.update(denoiser, state);
+      const double loss = report.loss();
+      log.append({state.step, state.images, report.plan.patch.height, loss, lines.seconds()});
+      lines.add(state, loss, state.images >= length.images());
+      return length.update(report.plan) ? pd::Flow::stop : pd::Flow::proceed;
+    });
+  }
 
   pd::DenoiserWrapper averaged = ema.apply_to(denoiser.clone());
   pd::model_file::save(settings.out / "model.safetensors", averaged);

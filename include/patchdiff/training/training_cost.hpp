@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -23,9 +24,9 @@ namespace patchdiff {
 /// What the rest of a run takes, by the time that an image takes at each patch size.
 class TrainingCost {
  public:
-  /// `seconds_per_image`: one value per size of the schedule, 0 for sizes that it never takes.
+  /// `seconds_per_image`: one value per size of the schedule, above 0 for those that it takes.
   ///
-  /// Errors: ConfigError for another number of values.
+  /// Errors: ConfigError for another number of values, or one out of range.
   TrainingCost(const PatchSizeSchedule& schedule, std::vector<double> seconds_per_image)
       : progressive_(schedule.is_progressive()),
         shares_(schedule.probabilities()),
@@ -33,6 +34,12 @@ class TrainingCost {
     if (seconds_per_image_.size() != shares_.size()) {
       refuse<ConfigError>("TrainingCost", "seconds_per_image", str(shares_.size(), " values, one per size"),
                           str(seconds_per_image_.size()));
+    }
+    for (std::size_t size = 0; size < shares_.size(); ++size) {
+      const double value = seconds_per_image_[size];
+      const bool holds = shares_[size] > 0 ? value > 0 && std::isfinite(value) : value >= 0;
+      require<ConfigError>(holds, "TrainingCost", "seconds_per_image", "above 0 and finite for sizes of the schedule",
+                           value);
     }
     if (progressive_) return;
     // A stochastic schedule draws steps, and steps on small patches take more images.
@@ -54,6 +61,19 @@ class TrainingCost {
       seconds += share * seconds_per_image_[size];
     }
     return seconds;
+  }
+
+  /// The length of a run that has seen some images and ends in that many seconds, at least 1.
+  std::uint64_t images_in(double seconds, std::uint64_t seen = 0) const {
+    const auto fits = [&](std::uint64_t images) {
+      const double all = static_cast<double>(images);
+      return all * left(static_cast<double>(seen) / all) <= seconds;
+    };
+    std::uint64_t length = std::max<std::uint64_t>(seen, 1);
+    for (std::uint64_t step = std::uint64_t{1} << 62; step > 0; step /= 2) {
+      if (fits(length + step)) length += step;
+    }
+    return length;
   }
 
   /// Seconds from a share of the run's images to its end, where `seconds` have passed since the share `begun`: what is

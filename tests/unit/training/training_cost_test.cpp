@@ -2,6 +2,7 @@
 #include <patchdiff/training/training_cost.hpp>
 
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -42,6 +43,34 @@ TEST_CASE("what is left is corrected by how the run has gone") {
   CHECK(cost.seconds_left(0.5, 0.75, 7) == Approx(7));
   CHECK(cost.seconds_left(0.5, 1, 7) == Approx(0).margin(1e-12));
   CHECK(cost.seconds_left(0.5, 0.5, 0) == 0);
+}
+
+TEST_CASE("a run is as long as its time allows") {
+  const PatchSizeSchedule schedule = PatchSizeSchedule::progressive({.image = {8, 8}}, 1000);
+  const TrainingCost cost(schedule, {1, 10, 100});  // 53.2 seconds for an image of a long run
+  CHECK(cost.images_in(53.2 * 400 + 1) == 400);
+  CHECK(cost.images_in(53.2 * 400 - 1) == 399);
+  CHECK(cost.images_in(0) == 1);
+  CHECK(cost.images_in(-7, 20) == 20);
+  // The second half of 1,000 images is whole ones.
+  CHECK(cost.images_in(50'000.5, 500) == 1000);
+  CHECK(cost.images_in(1e300) > 1'000'000'000'000);
+}
+
+TEST_CASE("what is left of a run takes no longer than its time, and one image more would") {
+  const PatchSizeSchedule schedule = PatchSizeSchedule::progressive({.image = {8, 8}}, 1000);
+  const TrainingCost cost(schedule, {1, 10, 100});
+  const auto left = [&](std::uint64_t images, std::uint64_t seen) {
+    return static_cast<double>(images) * cost.left(static_cast<double>(seen) / static_cast<double>(images));
+  };
+  for (const std::uint64_t seen : {1, 10, 99, 1000}) {
+    for (const double seconds : {0.5, 3.0, 99.0, 1e3, 2e4, 5e6}) {
+      const std::uint64_t images = cost.images_in(seconds, seen);
+      REQUIRE(images >= seen);
+      CHECK(left(images, seen) <= seconds);
+      CHECK(left(images + 1, seen) > seconds);
+    }
+  }
 }
 
 TEST_CASE("a stochastic run costs the same all along, by images and not by steps") {
@@ -112,9 +141,20 @@ TEST_CASE("an image's time does not depend on how many images a step of its size
   }
 }
 
-TEST_CASE("a run's cost needs a time for each size") {
+TEST_CASE("a run's cost needs a time for each size that it takes") {
   CHECK_ERROR(ConfigError, "TrainingCost: seconds_per_image: expected 3 values, one per size, got 2",
               TrainingCost(PatchSizeSchedule::stochastic({.image = {8, 8}}), {1, 2}));
+  const PatchSizeSchedule halves = PatchSizeSchedule::stochastic({.image = {8, 8}, .full_image_probability = 0});
+  CHECK_NOTHROW(TrainingCost(halves, {0, 1, 2}));
+  for (const double wrong : {0.0, -1.0, HUGE_VAL}) {
+    CHECK_THROWS_AS(TrainingCost(halves, {0, wrong, 2}), ConfigError);
+  }
+  CHECK_ERROR(ConfigError,
+              "TrainingCost: seconds_per_image: expected above 0 and finite for sizes of the schedule, got 0",
+              TrainingCost(PatchSizeSchedule::stochastic({.image = {8, 8}}), {1, 2, 0}));
+  CHECK_ERROR(ConfigError,
+              "TrainingCost: seconds_per_image: expected above 0 and finite for sizes of the schedule, got -3",
+              TrainingCost(halves, {-3, 1, 2}));
 }
 
 }  // namespace
