@@ -137,7 +137,11 @@ void run(const Settings& settings) {
   at::set_num_threads(settings.threads);
   if (settings.precision == pd::Precision::float16)
     throw pd::ConfigError("convolution_bench", "--dtype", "float32 or bfloat16", "float16");
-  if (!pd::has_avx512()) throw pd::ConfigError("convolution_bench", "processor", "one with AVX-512", "another");
+  const bool in_bfloat16 = settings.precision == pd::Precision::bfloat16;
+  if (in_bfloat16 ? !pd::has_avx512() : !pd::has_avx2()) {
+    throw pd::ConfigError("convolution_bench", "processor", in_bfloat16 ? "one with AVX-512" : "one with AVX2",
+                          "another");
+  }
   Json results = Json::array();
   for (const Shape& shape : shapes) results.push_back(measure(settings, shape));
   write_figures(settings.json, "convolution_bench",

@@ -45,6 +45,9 @@ double error(const at::Tensor& got, const at::Tensor& expected) {
       .item<double>();
 }
 
+/// Whether the processor has what kernels on activations of this type take.
+bool has_kernels(at::ScalarType type) { return type == at::kFloat ? has_avx2() : has_avx512(); }
+
 /// Whether f convolves by tiles.
 template <class F>
 bool by_tiles(const F& f) {
@@ -67,13 +70,13 @@ struct Case {
 };
 
 TEST_CASE("group norm with SiLU by our kernels is that in float64, rounded once; its gradients too") {
-  if (!has_avx512()) return;
   // One vector and some, groups that share a vector and that have several, single pixels, more pixels than a block; a
   // mean far above the deviation.
   const Case given = GENERATE(Case{16, 4, 3, 5, 0}, Case{32, 8, 1, 1, 0}, Case{48, 12, 9, 9, 0.5},
                               Case{64, 16, 8, 8, 30}, Case{96, 3, 2, 3, 0}, Case{192, 32, 4, 4, -1});
   const bool shifted = GENERATE(false, true), silu = GENERATE(false, true);
   const at::ScalarType type = GENERATE(at::kFloat, at::kBFloat16);
+  if (!has_kernels(type)) return;
   CAPTURE(given.channels, given.height, given.mean, shifted, silu, type);
   const Shape shape{3, given.channels, given.height, given.width}, by_channel{3, given.channels};
   const at::Tensor x = (random_tensor<B>(shape, 1) + given.mean).to(type);
@@ -110,11 +113,13 @@ TEST_CASE("group norm with SiLU by our kernels is that in float64, rounded once;
   }
 }
 
-TEST_CASE("both ways of compiling the kernels agree") {
-  if (!has_avx512()) return;
+/// Compares the kernels as they are with those compiled for vectors V.
+template <class V, class Value>
+void check_norm_kernels(at::ScalarType type, double tolerance) {
+  CAPTURE(type);
   const std::int64_t channels = 48, groups = 12, pixels = 70;
-  const at::Tensor x = random_tensor<B>({pixels, channels}, 1).to(at::kBFloat16);
-  const at::Tensor cotangent = random_tensor<B>({pixels, channels}, 2).to(at::kBFloat16);
+  const at::Tensor x = random_tensor<B>({pixels, channels}, 1).to(type);
+  const at::Tensor cotangent = random_tensor<B>({pixels, channels}, 2).to(type);
   const at::Tensor told = random_tensor<B>({3, channels}, 3);
   const auto run = [&](auto&& norm, auto&& backward) {
     std::vector<at::Tensor> results{at::empty_like(x),    at::empty({groups}),   at::empty({groups}),
@@ -122,54 +127,63 @@ TEST_CASE("both ways of compiling the kernels agree") {
                                     at::empty({channels})};
     torch_cpu::ChannelArrays work(8, channels);
     const float* values = told.data_ptr<float>();
-    const torch_cpu::NormSample<torch_cpu::Bits16> sample{.pixels = pixels,
-                                                          .channels = channels,
-                                                          .groups = groups,
-                                                          .epsilon = 1e-6,
-                                                          .silu = true,
-                                                          .x = unet::bits(x),
-                                                          .shift = values,
-                                                          .scale = values + channels,
-                                                          .offset = values + 2 * channels,
-                                                          .mean = results[1].data_ptr<float>(),
-                                                          .inverse_deviation = results[2].data_ptr<float>(),
-                                                          .y = unet::bits(results[0])};
+    const torch_cpu::NormSample<Value> sample{.pixels = pixels,
+                                              .channels = channels,
+                                              .groups = groups,
+                                              .epsilon = 1e-6,
+                                              .silu = true,
+                                              .x = unet::values_of<Value>(x),
+                                              .shift = values,
+                                              .scale = values + channels,
+                                              .offset = values + 2 * channels,
+                                              .mean = results[1].data_ptr<float>(),
+                                              .inverse_deviation = results[2].data_ptr<float>(),
+                                              .y = unet::values_of<Value>(results[0])};
     norm(sample, work);
     backward(sample,
-             torch_cpu::NormGradients<torch_cpu::Bits16>{.y = unet::bits(cotangent),
-                                                         .x = unet::bits(results[3]),
-                                                         .shift = results[4].data_ptr<float>(),
-                                                         .scale = results[5].data_ptr<float>(),
-                                                         .offset = results[6].data_ptr<float>()},
+             torch_cpu::NormGradients<Value>{.y = unet::values_of<Value>(cotangent),
+                                             .x = unet::values_of<Value>(results[3]),
+                                             .shift = results[4].data_ptr<float>(),
+                                             .scale = results[5].data_ptr<float>(),
+                                             .offset = results[6].data_ptr<float>()},
              work);
     return results;
   };
-  const auto chosen = run(
-      [](const auto& sample, auto& work) { torch_cpu::norm(sample, work); },
-      [](const auto& sample, const auto& gradients, auto& work) { torch_cpu::norm_backward(sample, gradients, work); });
-  const auto plain = run([](const auto& sample, auto& work) { torch_cpu::norm_body(sample, work); },
+  const auto chosen = run([](const auto& sample, auto& work) { torch_cpu::norm<V>(sample, work); },
+                          [](const auto& sample, const auto& gradients, auto& work) {
+                            torch_cpu::norm_backward<V>(sample, gradients, work);
+                          });
+  const auto plain = run([](const auto& sample, auto& work) { torch_cpu::norm_body<V>(sample, work); },
                          [](const auto& sample, const auto& gradients, auto& work) {
-                           torch_cpu::norm_backward_body(sample, gradients, work);
+                           torch_cpu::norm_backward_body<V>(sample, gradients, work);
                          });
   for (std::size_t i = 0; i < plain.size(); ++i) {
     CAPTURE(i);
-    CHECK(error(chosen[i], plain[i]) < (i == 0 || i == 3 ? 8e-3 : 2e-5));
+    CHECK(error(chosen[i], plain[i]) < (i == 0 || i == 3 ? tolerance : 2e-5));
   }
 }
 
+TEST_CASE("both ways of compiling the kernels agree") {
+  if (has_avx512()) check_norm_kernels<torch_cpu::Floats, torch_cpu::Bits16>(at::kBFloat16, 8e-3);
+  if (has_avx512()) check_norm_kernels<torch_cpu::Floats, float>(at::kFloat, 2e-5);
+  if (has_avx2()) check_norm_kernels<torch_cpu::Floats8, float>(at::kFloat, 2e-5);
+}
+
 TEST_CASE("what is not finite stays so") {
-  if (!has_avx512()) return;
+  const at::ScalarType type = GENERATE(at::kFloat, at::kBFloat16);
+  if (!has_kernels(type)) return;
   const float bad = GENERATE(std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
                              std::numeric_limits<float>::quiet_NaN());
-  CAPTURE(bad);
+  CAPTURE(type, bad);
   at::Tensor x = at::zeros({1, 16, 2, 2});
   x[0][0][0][0] = bad;
   const at::Tensor ones = at::ones({1, 16});
   const at::Tensor y =
-      unet::CpuGroupNorm::apply(unet::channels_last(x, at::kBFloat16), at::empty({0}), ones, ones, 4, 1e-6, true);
+      unet::CpuGroupNorm::apply(unet::channels_last(x, type), at::empty({0}), ones, ones, 4, 1e-6, true);
   CHECK_FALSE(at::isfinite(y.select(1, 0)).any().item<bool>());
   CHECK(at::isfinite(y.narrow(1, 4, 4)).all().item<bool>());
 
+  if (type == at::kFloat) return;
   // Every NaN, not only the usual one: rounding adds to its bits.
   const std::int32_t every_bit = 0x7fffffff;
   float nan;
@@ -207,9 +221,9 @@ TEST_CASE("group norm refuses what has not one row for each sample") {
 }
 
 TEST_CASE("no samples give no samples") {
-  if (!has_avx512()) return;
-  const at::Tensor none = at::empty({0, 16}).requires_grad_(),
-                   x = unet::channels_last(at::empty({0, 16, 2, 2}), at::kBFloat16);
+  const at::ScalarType type = GENERATE(at::kFloat, at::kBFloat16);
+  if (!has_kernels(type)) return;
+  const at::Tensor none = at::empty({0, 16}).requires_grad_(), x = unet::channels_last(at::empty({0, 16, 2, 2}), type);
   const at::Tensor y = unet::CpuGroupNorm::apply(x, at::empty({0}), none, none, 4, 1e-6, true);
   CHECK(y.sizes() == x.sizes());
   CHECK(torch::autograd::grad({y}, {none}, {y.detach()}).front().sizes() == none.sizes());
@@ -294,7 +308,6 @@ std::vector<at::Tensor> in_float64(std::vector<at::Tensor> inputs) {
 constexpr double convolution_tolerance = 2e-6, bfloat16_tolerance = 1.0 / 256;
 
 TEST_CASE("a convolution by tiles is that in float64, its gradients too") {
-  if (!has_avx512()) return;
   // Single pixels, sides that are odd or not equal, one image and some, less than a panel of channels and each number
   // of vectors beyond one, more tiles than a block, which is not the last.
   struct Shapes {
@@ -304,6 +317,7 @@ TEST_CASE("a convolution by tiles is that in float64, its gradients too") {
                              Shapes{3, 16, 32, 6, 2}, Shapes{2, 48, 16, 2, 3}, Shapes{2, 64, 64, 16, 16},
                              Shapes{5, 16, 96, 13, 8}, Shapes{1, 112, 64, 31, 17});
   const at::ScalarType type = GENERATE(at::kFloat, at::kBFloat16);
+  if (!has_kernels(type)) return;
   CAPTURE(of.n, of.in, of.out, of.height, of.width, type);
   auto inputs = convolution_inputs(of.n, of.in, of.out, of.height, of.width);
   for (const std::size_t activations : {0, 3}) inputs[activations] = inputs[activations].to(type);
@@ -318,7 +332,7 @@ TEST_CASE("a convolution by tiles is that in float64, its gradients too") {
 }
 
 TEST_CASE("a convolution by tiles has the same bits with any number of threads") {
-  if (!has_avx512()) return;
+  if (!has_avx2()) return;
   const int before = at::get_num_threads();
   const auto inputs = convolution_inputs(5, 48, 80, 15, 16);
   at::set_num_threads(1);
@@ -351,7 +365,7 @@ TEST_CASE("a layer convolves whatever lies in memory, and by tiles where that ga
   CHECK_FALSE(CpuConvolution::gains(x, at::empty({32, 32, 3, 3}), 1));
   CHECK_FALSE(CpuConvolution::gains(x.to(at::kBFloat16), weight, 1));
   const at::Tensor wide_weight = at::empty({32, 32, 3, 3});
-  CHECK(CpuConvolution::gains(wide, wide_weight, 1) == has_avx512());
+  CHECK(CpuConvolution::gains(wide, wide_weight, 1) == has_avx2());
   CHECK(CpuConvolution::gains(wide.to(at::kBFloat16), wide_weight, 1) == (has_avx512() && !has_amx_bfloat16()));
   CHECK_THROWS_AS(layer(x.narrow(1, 0, 15)), c10::Error);
   CHECK(by_tiles([&] { layer(x); }) == CpuConvolution::gains(x, weight, 1));
@@ -376,7 +390,7 @@ TEST_CASE("group norm of channels that fill no vectors is LibTorch's") {
   unet::GroupNorm norm(make, "norm", channels, 1e-6);
   norm.weight = random_tensor<B>({channels}, 2);
   norm.bias = random_tensor<B>({channels}, 3);
-  const bool by_kernel = has_avx512() && channels == 16;
+  const bool by_kernel = has_avx2() && channels == 16;
   at::Tensor got;
   {
     const OperatorCounts observed;
@@ -394,7 +408,7 @@ TEST_CASE("layers of our own keep LibTorch's rules of autograd") {
     CHECK_FALSE(unet::scaled_sum(x, y, 2).requires_grad());
   }
   SECTION("inputs that have changed since are an error, and a second backward is") {
-    if (!has_avx512()) return;
+    if (!has_avx2()) return;
     const at::Tensor leaf = at::ones({1, 16, 2, 2}).requires_grad_(), image = leaf * 1, ones = at::ones({1, 16});
     const at::Tensor result =
         unet::CpuGroupNorm::apply(unet::channels_last(image, at::kFloat), at::empty({0}), ones, ones, 4, 1e-6, true);
@@ -417,7 +431,7 @@ TEST_CASE("layers of our own keep LibTorch's rules of autograd") {
 }
 
 TEST_CASE("a convolution by tiles can be differentiated twice") {
-  if (!has_avx512()) return;
+  if (!has_avx2()) return;
   const auto inputs = convolution_inputs(2, 16, 32, 5, 4);
   const auto second = [&](at::ScalarType type) {
     const at::ScalarType of_weights = type == at::kDouble ? at::kDouble : at::kFloat;
@@ -431,74 +445,88 @@ TEST_CASE("a convolution by tiles can be differentiated twice") {
   };
   const auto exact = second(at::kDouble);
   for (const auto& [type, tolerance] : {std::pair(at::kFloat, 1e-5), std::pair(at::kBFloat16, 0.05)}) {
+    if (!has_kernels(type)) continue;
     CAPTURE(type);
     const auto got = second(type);
     for (std::size_t i = 0; i < exact.size(); ++i) CHECK(error(got[i], exact[i]) < tolerance);
   }
 }
 
-template <auto Kernel>
-constexpr auto as_chosen = [](auto&&... of) { compiled_twice<Kernel>(of...); };
+template <class V, auto Kernel>
+constexpr auto as_chosen = [](auto&&... of) { torch_cpu::with_vectors<V, Kernel>(of...); };
 template <auto Kernel>
 constexpr auto as_is = [](auto&&... of) { Kernel(of...); };
 
-TEST_CASE("both ways of compiling the tiles' kernels agree") {
+/// Compares the tiles' kernels over vectors V with float64, as they are and, on a processor that has such vectors,
+/// compiled for it.
+template <class V>
+void check_tile_kernels(bool has_vectors) {
   using namespace torch_cpu;
+  constexpr std::int64_t panel = product_columns<V>;
+  CAPTURE(lanes_of<V>);
   const auto inputs = convolution_inputs(2, 48, 80, 7, 6);
   const std::int64_t in = 48, out = 80;
   const at::Tensor x = inputs[0].permute({0, 2, 3, 1}).contiguous(), dy = inputs[3].permute({0, 2, 3, 1}).contiguous();
-  const TileBlocks blocks = TileBlocks::of_about(14, {2, 7, 6});
+  const TileBlocks blocks = TileBlocks::of_about(14, {2, 7, 6}, product_rows<V>);
   REQUIRE(blocks.count() == 2);
   const auto numbers = [](const at::Tensor& values) { return values.data_ptr<float>(); };
   const auto run = [&](auto transform, auto input, auto product, auto output, auto gradient_input, auto bias_gradient,
                        auto gradient) {
     std::vector<at::Tensor> results{at::zeros_like(dy), at::zeros_like(inputs[1]), at::zeros_like(inputs[2])};
-    WeightPanels panels{.in = in, .out = out};
+    WeightPanels panels{.in = in, .out = out, .panel = panel};
     const at::Tensor weights = work_space(panels.size()), sums = work_space(winograd_places * in * out);
     const std::int64_t room = PlaceMatrices::size(blocks.tiles, in);
     const at::Tensor space = work_space(room + PlaceMatrices::size(blocks.tiles, out));
     panels.values = numbers(weights);
-    for (std::int64_t first = 0; first < out; first += lanes) {
+    for (std::int64_t first = 0; first < out; first += lanes_of<V>) {
       transform(WinogradWeights{numbers(inputs[1]), in, out}, panels, first);
     }
     const PlaceMatrices transformed = PlaceMatrices::at(numbers(space), blocks.tiles, in);
-    const PlaceMatrices of_panel = PlaceMatrices::at(numbers(space) + room, blocks.tiles, winograd_panel);
+    const PlaceMatrices of_panel = PlaceMatrices::at(numbers(space) + room, blocks.tiles, panel);
     for (std::int64_t block = 0; block < blocks.count(); ++block) {
       const TileRange from = blocks.range(block, in), to = blocks.range(block, out);
       input(from, numbers(x), transformed);
-      for (std::int64_t first = 0; first < out; first += winograd_panel) {
+      for (std::int64_t first = 0; first < out; first += panel) {
         for (std::int64_t place = 0; place < winograd_places; ++place) {
           product(panel_product(panels, first, place, from.last - from.first, transformed, of_panel));
         }
-        output(to, of_panel, first, std::min(out, first + winograd_panel), numbers(inputs[2]), numbers(results[0]));
+        output(to, of_panel, first, std::min(out, first + panel), numbers(inputs[2]), numbers(results[0]));
       }
       const GradientBlock of{from, to, transformed, PlaceMatrices::at(numbers(space) + room, blocks.tiles, out)};
       gradient_input(to, numbers(dy), of.gradients);
       for (std::int64_t place = 0; place < winograd_places; ++place) {
-        for (std::int64_t first = 0; first < out; first += winograd_panel) {
-          product(gradient_product(of, place, first, block > 0, numbers(sums) + place * in * out));
+        for (std::int64_t first = 0; first < out; first += panel) {
+          product(gradient_product(of, place, first, panel, block > 0, numbers(sums) + place * in * out));
         }
       }
       bias_gradient(of, block > 0, numbers(results[2]));
     }
-    for (std::int64_t first = 0; first < out; first += lanes) {
+    for (std::int64_t first = 0; first < out; first += lanes_of<V>) {
       gradient(numbers(sums), in, out, first, numbers(results[1]));
     }
     return results;
   };
-  const auto chosen = run(as_chosen<&transform_weights_body>, as_chosen<&input_tiles<float>>, as_chosen<&multiply_body>,
-                          as_chosen<&output_tiles<float>>, as_chosen<&gradient_tiles<float>>,
-                          as_chosen<&bias_gradient_body>, as_chosen<&weight_gradient_body>);
-  const auto plain = run(as_is<&transform_weights_body>, as_is<&input_tiles<float>>, as_is<&multiply_body>,
-                         as_is<&output_tiles<float>>, as_is<&gradient_tiles<float>>, as_is<&bias_gradient_body>,
-                         as_is<&weight_gradient_body>);
   const auto exact = in_float64(inputs);
   const std::vector<at::Tensor> expected{exact[0].permute({0, 2, 3, 1}), exact[2], exact[3]};
-  for (std::size_t i = 0; i < plain.size(); ++i) {
-    CAPTURE(i);
-    CHECK(error(chosen[i], plain[i]) < convolution_tolerance);
-    CHECK(error(plain[i], expected[i]) < convolution_tolerance);
-  }
+  const auto check = [&](const std::vector<at::Tensor>& got) {
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      CAPTURE(i);
+      CHECK(error(got[i], expected[i]) < convolution_tolerance);
+    }
+  };
+  check(run(as_is<&transform_weights_body<V>>, as_is<&input_tiles<V, float>>, as_is<&multiply_body<V>>,
+            as_is<&output_tiles<V, float>>, as_is<&gradient_tiles<V, float>>, as_is<&bias_gradient_body<V>>,
+            as_is<&weight_gradient_body<V>>));
+  if (!has_vectors) return;
+  check(run(as_chosen<V, &transform_weights_body<V>>, as_chosen<V, &input_tiles<V, float>>,
+            as_chosen<V, &multiply_body<V>>, as_chosen<V, &output_tiles<V, float>>,
+            as_chosen<V, &gradient_tiles<V, float>>, as_chosen<V, &bias_gradient_body<V>>,
+            as_chosen<V, &weight_gradient_body<V>>));
+}
+
+TEST_CASE("the tiles' kernels are right over both kinds of vectors, in both ways of compiling them") {
+  check_tile_kernels<torch_cpu::Floats>(has_avx512());
+  check_tile_kernels<torch_cpu::Floats8>(has_avx2());
 }
 
 /// Values and gradients of a network whose weights are random.

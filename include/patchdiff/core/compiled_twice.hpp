@@ -6,8 +6,8 @@
 #include <cpuid.h>
 #endif
 
-/// Kernels on the processor that are compiled for AVX-512, and most for whatever the host's file is compiled for too;
-/// the processor is asked at run time.
+/// Kernels on the processor that are compiled for AVX-512, and for AVX2 or whatever the host's file is compiled for
+/// too; the processor is asked at run time.
 namespace patchdiff {
 
 /// Whether the processor has AVX-512 (F, BW, VL and DQ).
@@ -15,6 +15,15 @@ inline bool has_avx512() noexcept {
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+#else
+  return false;
+#endif
+}
+
+/// Whether the processor has AVX2 and FMA.
+inline bool has_avx2() noexcept {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #else
   return false;
 #endif
@@ -39,10 +48,22 @@ template <auto Kernel, class... Arguments>
 [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] auto with_avx512(Arguments&&... arguments) noexcept {
   return Kernel(std::forward<Arguments>(arguments)...);
 }
+
+/// The same for AVX2 and FMA: for where `has_avx2()`.
+template <auto Kernel, class... Arguments>
+[[gnu::target("avx2,fma")]] auto with_avx2(Arguments&&... arguments) noexcept {
+  return Kernel(std::forward<Arguments>(arguments)...);
+}
 #else
 /// Never called, as `has_avx512()` is false.
 template <auto Kernel, class... Arguments>
 auto with_avx512(Arguments&&... arguments) noexcept {
+  return Kernel(std::forward<Arguments>(arguments)...);
+}
+
+/// Never called, as `has_avx2()` is false.
+template <auto Kernel, class... Arguments>
+auto with_avx2(Arguments&&... arguments) noexcept {
   return Kernel(std::forward<Arguments>(arguments)...);
 }
 #endif

@@ -20,17 +20,17 @@ namespace patchdiff::unet {
 /// A 3x3 convolution of stride and padding 1 of activations in float or bfloat16 that lie channels last, by Winograd's
 /// tiles. All is computed in float; weights and their gradients are float.
 ///
-/// For processors with AVX-512. Observers of LibTorch's operators see it as `patchdiff::convolution` and
-/// `patchdiff::convolution_backward`.
+/// For processors with AVX2, in bfloat16 with AVX-512. Observers of LibTorch's operators see it as
+/// `patchdiff::convolution` and `patchdiff::convolution_backward`.
 struct CpuConvolution final : Differentiable {
-  /// Whether this is that convolution, and faster than LibTorch's: with AVX-512 and channels that are a multiple of 16;
-  /// in bfloat16 no fewer than 32, and without matrix units, which only LibTorch uses.
+  /// Whether this is that convolution, and faster than LibTorch's: with AVX2 and channels that are a multiple of 16; in
+  /// bfloat16 with AVX-512, no fewer than 32, and without matrix units, which only LibTorch uses.
   static bool gains(const at::Tensor& x, const at::Tensor& weight, std::int64_t padding) {
     const bool is_float = x.scalar_type() == at::kFloat;
     const auto fit = [&](std::int64_t channels) {
       return fills_vectors(channels) && (is_float || channels >= 2 * torch_cpu::lanes);
     };
-    return has_avx512() && (is_float || !has_amx_bfloat16()) && x.device().is_cpu() && padding == 1 &&
+    return (is_float ? has_avx2() : has_avx512() && !has_amx_bfloat16()) && x.device().is_cpu() && padding == 1 &&
            weight.size(2) == 3 && weight.size(3) == 3 && fit(weight.size(0)) && fit(weight.size(1)) &&
            x.size(1) == weight.size(1) && x.numel() > 0;
   }
@@ -58,9 +58,9 @@ struct CpuConvolution final : Differentiable {
   static at::Tensor convolved(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
     RECORD_FUNCTION("patchdiff::convolution", (std::array<const c10::IValue, 3>{x, weight, bias}));
     const at::Tensor y = like(x, weight.size(0)), w = weight.contiguous(), b = bias.contiguous();
-    by_value_type(x, [&]<class Value>(Value) {
-      torch_cpu::winograd_convolution(grid_of(x), values_of<Value>(x), weights_of(w, false), values_of<float>(b),
-                                      values_of<Value>(y));
+    by_kernel_types(x, [&]<class V, class Value>() {
+      torch_cpu::winograd_convolution<V>(grid_of(x), values_of<Value>(x), weights_of(w, false), values_of<float>(b),
+                                         values_of<Value>(y));
     });
     return y;
   }
@@ -71,18 +71,18 @@ struct CpuConvolution final : Differentiable {
     RECORD_FUNCTION("patchdiff::convolution_backward",
                     (std::array<const c10::IValue, 5>{cotangent, x, weight, of_x, of_weights}));
     Variables found(3);
-    by_value_type(x, [&]<class Value>(Value) {
+    by_kernel_types(x, [&]<class V, class Value>() {
       if (of_x) {
         const at::Tensor w = weight.contiguous();
         found[0] = like(cotangent, x.size(1));
-        torch_cpu::winograd_convolution(grid_of(x), values_of<Value>(cotangent), weights_of(w, true), nullptr,
-                                        values_of<Value>(found[0]));
+        torch_cpu::winograd_convolution<V>(grid_of(x), values_of<Value>(cotangent), weights_of(w, true), nullptr,
+                                           values_of<Value>(found[0]));
       }
       if (of_weights) {
         found[1] = at::empty(weight.sizes(), weight.options(), at::MemoryFormat::Contiguous);
         found[2] = at::empty({weight.size(0)}, weight.options());
-        torch_cpu::winograd_weight_gradients(grid_of(x), values_of<Value>(x), x.size(1), values_of<Value>(cotangent),
-                                             weight.size(0), values_of<float>(found[1]), values_of<float>(found[2]));
+        torch_cpu::winograd_weight_gradients<V>(grid_of(x), values_of<Value>(x), x.size(1), values_of<Value>(cotangent),
+                                                weight.size(0), values_of<float>(found[1]), values_of<float>(found[2]));
       }
     });
     return found;

@@ -47,9 +47,9 @@ class CpuGroupNorm final : public Differentiable {
     const at::Tensor result = at::empty_like(x);
     mean_ = at::empty({x.size(0), groups_}, scale.options());
     inverse_deviation_ = at::empty_like(mean_);
-    by_value_type(x, [&]<class Value>(Value) {
+    by_kernel_types(x, [&]<class V, class Value>() {
       for_samples(x, 3, [&](std::int64_t sample, torch_cpu::ChannelArrays& work) {
-        torch_cpu::norm(sample_of<Value>(sample, inputs, &result), work);
+        torch_cpu::norm<V>(sample_of<Value>(sample, inputs, &result), work);
       });
     });
     return result;
@@ -65,18 +65,18 @@ class CpuGroupNorm final : public Differentiable {
     const at::Tensor scale_gradient = at::empty_like(inputs[2]), offset_gradient = at::empty_like(inputs[3]);
     const at::Tensor shift_gradient = shifted(shift) ? at::empty_like(shift) : at::Tensor();
     const std::int64_t channels = x.size(1), values = values_of_sample(x);
-    by_value_type(x, [&]<class Value>(Value) {
+    by_kernel_types(x, [&]<class V, class Value>() {
       for_samples(x, 8, [&](std::int64_t sample, torch_cpu::ChannelArrays& work) {
         const auto by_channel = [&](const at::Tensor& gradient) {
           return gradient.defined() ? gradient.data_ptr<float>() + sample * channels : nullptr;
         };
-        torch_cpu::norm_backward<Value>(sample_of<Value>(sample, inputs, nullptr),
-                                        {.y = values_of<Value>(y_gradient) + sample * values,
-                                         .x = values_of<Value>(x_gradient) + sample * values,
-                                         .shift = by_channel(shift_gradient),
-                                         .scale = by_channel(scale_gradient),
-                                         .offset = by_channel(offset_gradient)},
-                                        work);
+        torch_cpu::norm_backward<V, Value>(sample_of<Value>(sample, inputs, nullptr),
+                                           {.y = values_of<Value>(y_gradient) + sample * values,
+                                            .x = values_of<Value>(x_gradient) + sample * values,
+                                            .shift = by_channel(shift_gradient),
+                                            .scale = by_channel(scale_gradient),
+                                            .offset = by_channel(offset_gradient)},
+                                           work);
       });
     });
     return {x_gradient, shift_gradient, scale_gradient, offset_gradient};

@@ -7,7 +7,7 @@
 #include <patchdiff/backend/torch/lanes.hpp>
 #include <patchdiff/nn/torch/norm_kernels.hpp>
 
-/// The gradients of group norm with all around it, over one sample; for processors with AVX-512.
+/// The gradients of group norm with all around it, over one sample.
 namespace patchdiff::torch_cpu {
 
 /// The gradients of a sample; those by channel may be nullptr where there is no shift.
@@ -21,14 +21,15 @@ struct NormGradients {
 };
 
 /// The gradient behind f: that of n(x + shift) scale + offset.
-[[gnu::always_inline]] inline void before_activation(const Floats& linear, bool silu, Floats& gradient) noexcept {
+template <class V>
+[[gnu::always_inline]] inline void before_activation(const V& linear, bool silu, V& gradient) noexcept {
   if (!silu) return;
-  Floats gate;
+  V gate;
   sigmoid(linear, gate);
   gradient *= gate * (1.0F + linear * (1.0F - gate));
 }
 
-/// What the gradients of 16 channels are made of: [channels] each.
+/// What the gradients of channels are made of: [channels] each.
 struct NormSums {
   const float *slope, *level, *scale, *offset;
   float* gradients;            ///< sums of the gradient behind f
@@ -37,7 +38,7 @@ struct NormSums {
   float *gain, *drift, *rest;  ///< the gradient of x is (gradient behind f) gain - n drift - rest
 };
 
-template <class Value>
+template <class V, class Value>
 [[gnu::always_inline]] inline void add_gradients(const NormSample<Value>& s, const NormGradients<Value>& g,
                                                  std::int64_t pixel, std::int64_t end, std::int64_t c,
                                                  const NormSums& sums) noexcept {
@@ -45,13 +46,13 @@ template <class Value>
   const Value* y = g.y + c;
   const std::int64_t channels = s.channels;
   const bool silu = s.silu;
-  Floats slope, level, scale, offset, sum{}, product{}, norm{};
+  V slope, level, scale, offset, sum{}, product{}, norm{};
   load(sums.slope + c, slope);
   load(sums.level + c, level);
   load(sums.scale + c, scale);
   load(sums.offset + c, offset);
   for (; pixel < end; ++pixel) {
-    Floats value, gradient;
+    V value, gradient;
     load(x + pixel * channels, value);
     load(y + pixel * channels, gradient);
     value = value * slope + level;
@@ -65,7 +66,7 @@ template <class Value>
   add_to(sums.norms + c, norm);
 }
 
-template <class Value>
+template <class V, class Value>
 [[gnu::always_inline]] inline void write_gradients(const NormSample<Value>& s, const NormGradients<Value>& g,
                                                    std::int64_t pixel, std::int64_t end, std::int64_t c,
                                                    const NormSums& sums) noexcept {
@@ -74,7 +75,7 @@ template <class Value>
   Value* result = g.x + c;
   const std::int64_t channels = s.channels;
   const bool silu = s.silu;
-  Floats slope, level, scale, offset, gain, drift, rest;
+  V slope, level, scale, offset, gain, drift, rest;
   load(sums.slope + c, slope);
   load(sums.level + c, level);
   load(sums.scale + c, scale);
@@ -83,7 +84,7 @@ template <class Value>
   load(sums.drift + c, drift);
   load(sums.rest + c, rest);
   for (; pixel < end; ++pixel) {
-    Floats value, gradient;
+    V value, gradient;
     load(x + pixel * channels, value);
     load(y + pixel * channels, gradient);
     value = value * slope + level;
@@ -92,15 +93,15 @@ template <class Value>
   }
 }
 
-template <class Value>
+template <class V, class Value>
 [[gnu::always_inline]] inline void norm_backward_body(const NormSample<Value>& s, const NormGradients<Value>& g,
                                                       ChannelArrays& work) noexcept {
   normalising_line(s, work[0], work[1]);
   const NormSums sums{work[0], work[1], s.scale, s.offset, work[2], work[3], work[4], work[5], work[6], work[7]};
   for (float* each : {sums.gradients, sums.products, sums.norms}) std::fill_n(each, s.channels, 0.0F);
-  for_blocks(
+  for_blocks<V>(
       s.pixels, s.channels, [&](std::int64_t pixel, std::int64_t end, std::int64_t c) __attribute__((always_inline)) {
-        add_gradients(s, g, pixel, end, c, sums);
+        add_gradients<V>(s, g, pixel, end, c, sums);
       });
   const std::int64_t size = s.group_size();
   const double share = 1 / static_cast<double>(s.pixels * size);
@@ -123,17 +124,17 @@ template <class Value>
       }
     }
   }
-  for_blocks(
+  for_blocks<V>(
       s.pixels, s.channels, [&](std::int64_t pixel, std::int64_t end, std::int64_t c) __attribute__((always_inline)) {
-        write_gradients(s, g, pixel, end, c, sums);
+        write_gradients<V>(s, g, pixel, end, c, sums);
       });
 }
 
 /// Writes all gradients, from what `norm` was given and left; `work` is of 8 arrays.
-template <class Value>
+template <class V, class Value>
 void norm_backward(const NormSample<Value>& sample, const NormGradients<Value>& gradients,
                    ChannelArrays& work) noexcept {
-  with_avx512<&norm_backward_body<Value>>(sample, gradients, work);
+  with_vectors<V, &norm_backward_body<V, Value>>(sample, gradients, work);
 }
 
 }  // namespace patchdiff::torch_cpu

@@ -8,21 +8,20 @@
 #include <vector>
 
 #include <patchdiff/backend/torch/lanes.hpp>
-#include <patchdiff/core/compiled_twice.hpp>
 
 /// Group norm with all around it over one sample, pixel by pixel with channels side by side, which are a multiple of
-/// 16; for processors with AVX-512.
+/// 16, over vectors V that the processor has.
 namespace patchdiff::torch_cpu {
 
 /// Pixels that are worked through for all channels before the next ones are read.
 constexpr std::int64_t pixel_block = 64;
 
-/// Calls f(pixel, end, c) for blocks of pixels and, within each, for the 16 channels from `c` on.
-template <class F>
+/// Calls f(pixel, end, c) for blocks of pixels and, within each, for the vector of channels from `c` on.
+template <class V, class F>
 [[gnu::always_inline]] inline void for_blocks(std::int64_t pixels, std::int64_t channels, const F& f) noexcept {
   for (std::int64_t block = 0; block < pixels; block += pixel_block) {
     const std::int64_t end = std::min(pixels, block + pixel_block);
-    for (std::int64_t c = 0; c < channels; c += lanes) f(block, end, c);
+    for (std::int64_t c = 0; c < channels; c += lanes_of<V>) f(block, end, c);
   }
 }
 
@@ -60,24 +59,25 @@ class ChannelArrays {
   std::vector<float> values_;
 };
 
-/// Adds to 16 sums: those of a block of pixels, so that few numbers are added up in a row.
-[[gnu::always_inline]] inline void add_to(float* sums, const Floats& more) noexcept {
-  Floats sum;
+/// Adds to sums: those of a block of pixels, so that few numbers are added up in a row.
+template <class V>
+[[gnu::always_inline]] inline void add_to(float* sums, const V& more) noexcept {
+  V sum;
   load(sums, sum);
   store(sums, sum + more);
 }
 
-/// Adds the values of 16 channels, less a pivot, and their squares.
-template <class Value>
+/// Adds the values of a vector of channels, less a pivot, and their squares.
+template <class V, class Value>
 [[gnu::always_inline]] inline void add_moments(const NormSample<Value>& s, std::int64_t pixel, std::int64_t end,
                                                std::int64_t c, const float* pivots, float* sums,
                                                float* squares) noexcept {
   const Value* x = s.x + c;
   const std::int64_t channels = s.channels;
-  Floats pivot, sum{}, square{};
+  V pivot, sum{}, square{};
   load(pivots + c, pivot);
   for (; pixel < end; ++pixel) {
-    Floats value;
+    V value;
     load(x + pixel * channels, value);
     value -= pivot;
     sum += value;
@@ -89,21 +89,21 @@ template <class Value>
 
 /// Mean and deviation of each group, by sums of each channel around its first value, which lose nothing where the mean
 /// is large.
-template <class Value>
+template <class V, class Value>
 [[gnu::always_inline]] inline void group_moments(const NormSample<Value>& s, ChannelArrays& work) noexcept {
   float* sums = work[0];
   float* squares = work[1];
   float* pivots = work[2];
-  for (std::int64_t c = 0; c < s.channels; c += lanes) {
-    Floats first;
+  for (std::int64_t c = 0; c < s.channels; c += lanes_of<V>) {
+    V first;
     load(s.x + c, first);
     store(pivots + c, first);
-    store(sums + c, Floats{});
-    store(squares + c, Floats{});
+    store(sums + c, V{});
+    store(squares + c, V{});
   }
-  for_blocks(
+  for_blocks<V>(
       s.pixels, s.channels, [&](std::int64_t pixel, std::int64_t end, std::int64_t c) __attribute__((always_inline)) {
-        add_moments(s, pixel, end, c, pivots, sums, squares);
+        add_moments<V>(s, pixel, end, c, pivots, sums, squares);
       });
   const std::int64_t size = s.group_size();
   const auto count = static_cast<double>(s.pixels);
@@ -137,23 +137,23 @@ template <class Value>
   }
 }
 
-/// Writes f(x slope + level) of 16 channels.
-template <class Value>
+/// Writes f(x slope + level) of a vector of channels.
+template <class V, class Value>
 [[gnu::always_inline]] inline void write_norm(const NormSample<Value>& s, std::int64_t pixel, std::int64_t end,
                                               std::int64_t c, const float* slope, const float* level) noexcept {
   const Value* x = s.x + c;
   Value* y = s.y + c;
   const std::int64_t channels = s.channels;
   const bool silu = s.silu;
-  Floats a, b;
+  V a, b;
   load(slope + c, a);
   load(level + c, b);
   for (; pixel < end; ++pixel) {
-    Floats value;
+    V value;
     load(x + pixel * channels, value);
     value = value * a + b;
     if (silu) {
-      Floats gate;
+      V gate;
       sigmoid(value, gate);
       value *= gate;
     }
@@ -161,9 +161,9 @@ template <class Value>
   }
 }
 
-template <class Value>
+template <class V, class Value>
 [[gnu::always_inline]] inline void norm_body(const NormSample<Value>& s, ChannelArrays& work) noexcept {
-  group_moments(s, work);
+  group_moments<V>(s, work);
   float* slope = work[0];
   float* level = work[1];
   normalising_line(s, slope, level);
@@ -171,16 +171,16 @@ template <class Value>
     slope[c] *= s.scale[c];
     level[c] = level[c] * s.scale[c] + s.offset[c];
   }
-  for_blocks(
+  for_blocks<V>(
       s.pixels, s.channels, [&](std::int64_t pixel, std::int64_t end, std::int64_t c) __attribute__((always_inline)) {
-        write_norm(s, pixel, end, c, slope, level);
+        write_norm<V>(s, pixel, end, c, slope, level);
       });
 }
 
 /// Writes y, mean and inverse_deviation; `work` is of 3 arrays.
-template <class Value>
+template <class V, class Value>
 void norm(const NormSample<Value>& sample, ChannelArrays& work) noexcept {
-  with_avx512<&norm_body<Value>>(sample, work);
+  with_vectors<V, &norm_body<V, Value>>(sample, work);
 }
 
 }  // namespace patchdiff::torch_cpu

@@ -4,9 +4,8 @@
 #include <cstdint>
 
 #include <patchdiff/backend/torch/lanes.hpp>
-#include <patchdiff/core/compiled_twice.hpp>
 
-/// Products of small matrices whose result is held in registers; for processors with AVX-512.
+/// Products of small matrices whose result is held in registers.
 namespace patchdiff::torch_cpu {
 
 /// out [rows, columns] = left [rows, depth] right [depth, columns]; lengths and steps in floats.
@@ -26,21 +25,23 @@ struct RegisterProduct {
   bool add = false;  ///< to what `out` holds
 };
 
-/// Most columns of a result, four vectors, and its rows at a time: 16 sums of a product are under way, which hides how
-/// long each takes, and a multiple of 16 rows leaves none over.
-constexpr std::int64_t product_columns = 4 * lanes;
-constexpr std::int64_t product_rows = 4;
+/// Most columns of a result, and its rows at a time, by the processor's registers: so many sums of a product are under
+/// way, 16 with AVX-512 and 12 with AVX2, that they hide how long each takes.
+template <class V>
+constexpr std::int64_t product_columns = lanes_of<V> == 16 ? 64 : 16;
+template <class V>
+constexpr int product_rows = lanes_of<V> == 16 ? 4 : 6;
 
-template <int Rows, int Vectors>
+template <class V, int Rows, int Vectors>
 [[gnu::always_inline]] inline void multiply_rows(const RegisterProduct& p, std::int64_t first) noexcept {
-  Floats sums[Rows][Vectors]{};
+  V sums[Rows][Vectors]{};
   const float* left = p.left + first * p.left_row;
   const float* right = p.right;
   for (std::int64_t k = 0; k < p.depth; ++k, left += p.left_step, right += p.right_step) {
-    Floats row[Vectors];
+    V row[Vectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) load(right + v * lanes, row[v]);
-#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) load(right + v * lanes_of<V>, row[v]);
+#pragma GCC unroll 6
     for (int r = 0; r < Rows; ++r) {
       const float value = left[r * p.left_row];
 #pragma GCC unroll 4
@@ -48,34 +49,37 @@ template <int Rows, int Vectors>
     }
   }
   float* out = p.out + first * p.out_row;
-#pragma GCC unroll 4
+#pragma GCC unroll 6
   for (int r = 0; r < Rows; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) {
-      Floats before{};
-      if (p.add) load(out + r * p.out_row + v * lanes, before);
-      store(out + r * p.out_row + v * lanes, before + sums[r][v]);
+      V before{};
+      if (p.add) load(out + r * p.out_row + v * lanes_of<V>, before);
+      store(out + r * p.out_row + v * lanes_of<V>, before + sums[r][v]);
     }
   }
 }
 
-template <int Vectors>
+template <class V, int Vectors>
 [[gnu::always_inline]] inline void multiply_all_rows(const RegisterProduct& p) noexcept {
+  constexpr int rows = product_rows<V>;
   std::int64_t first = 0;
-  for (; first + product_rows <= p.rows; first += product_rows) multiply_rows<product_rows, Vectors>(p, first);
-  for (; first < p.rows; ++first) multiply_rows<1, Vectors>(p, first);
+  for (; first + rows <= p.rows; first += rows) multiply_rows<V, rows, Vectors>(p, first);
+  for (; first < p.rows; ++first) multiply_rows<V, 1, Vectors>(p, first);
 }
 
+template <class V, int Columns = product_columns<V>>
 [[gnu::always_inline]] inline void multiply_body(const RegisterProduct& p) noexcept {
-  switch (p.columns / lanes) {
-    case 4: return multiply_all_rows<4>(p);
-    case 3: return multiply_all_rows<3>(p);
-    case 2: return multiply_all_rows<2>(p);
-    default: return multiply_all_rows<1>(p);
+  if constexpr (Columns > 16) {
+    if (p.columns < Columns) return multiply_body<V, Columns - 16>(p);
   }
+  multiply_all_rows<V, Columns / lanes_of<V>>(p);
 }
 
 /// Each sum runs along the depth in order, then is added.
-inline void multiply(const RegisterProduct& product) noexcept { with_avx512<&multiply_body>(product); }
+template <class V>
+void multiply(const RegisterProduct& product) noexcept {
+  with_vectors<V, &multiply_body<V>>(product);
+}
 
 }  // namespace patchdiff::torch_cpu

@@ -20,6 +20,7 @@
 
 #include <patchdiff/backend/torch/autograd.hpp>
 #include <patchdiff/backend/torch/torch_backend.hpp>
+#include <patchdiff/core/compiled_twice.hpp>
 #include <patchdiff/core/error.hpp>
 #include <patchdiff/core/str.hpp>
 #include <patchdiff/nn/torch/bfloat16_convolution.hpp>
@@ -107,7 +108,9 @@ struct Conv2d {
   at::Tensor convolved(const at::Tensor& x, std::int64_t more_padding) const {
     const std::int64_t padding = weight.size(2) / 2 + more_padding;
     const std::optional<at::ScalarType> type = cpu_type(weight);
-    if (!type) return products::convolution(x, weight, bias, {.padding = padding});
+    // LibTorch's convolutions gain by activations that lie channels last with AVX-512 alone.
+    const bool as_it_lies = !type || (!has_avx512() && !CpuConvolution::gains(x, weight, padding));
+    if (as_it_lies) return products::convolution(x, weight, bias, {.padding = padding});
     const at::Tensor activations = channels_last(x, *type);
     if (CpuConvolution::gains(activations, weight, padding)) return CpuConvolution::apply(activations, weight, bias);
     if (type == at::kBFloat16) return BFloat16Convolution::apply(activations, weight, bias, padding);

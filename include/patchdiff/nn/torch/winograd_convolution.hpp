@@ -9,7 +9,6 @@
 #include <ATen/ops/empty.h>
 
 #include <patchdiff/backend/torch/lanes.hpp>
-#include <patchdiff/core/compiled_twice.hpp>
 #include <patchdiff/nn/torch/register_product.hpp>
 #include <patchdiff/nn/torch/winograd_tiles.hpp>
 #include <patchdiff/nn/torch/winograd_weights.hpp>
@@ -17,8 +16,8 @@
 /// 3x3 convolutions of stride and padding 1 by Winograd's tiles, computed in float, on arrays of float or bfloat16 that
 /// lie channels last, of a multiple of 16 channels.
 ///
-/// Only for processors with AVX-512 (`has_avx512()`): others have no gain. Blocks of tiles are transformed, multiplied
-/// and transformed back within the cache of a core. They are the same, and so are all bits, for any number of threads.
+/// Over vectors V that the processor has. Blocks of tiles are transformed, multiplied and transformed back within the
+/// cache of a core. They are the same, and so are all bits, for any number of threads.
 namespace patchdiff::torch_cpu {
 
 /// Floats without values.
@@ -29,11 +28,11 @@ struct TileBlocks {
   TileGrid grid;
   std::int64_t tiles = 0;  ///< of a block
 
-  /// Whole rows of register products, as even as they come.
-  static TileBlocks of_about(std::int64_t tiles, const TileGrid& grid) noexcept {
+  /// Of whole `rows`, as even as they come.
+  static TileBlocks of_about(std::int64_t tiles, const TileGrid& grid, std::int64_t rows) noexcept {
     const std::int64_t blocks = (grid.count() + tiles - 1) / tiles;
     const std::int64_t even = (grid.count() + blocks - 1) / std::max<std::int64_t>(1, blocks);
-    return {grid, (even + product_rows - 1) / product_rows * product_rows};
+    return {grid, (even + rows - 1) / rows * rows};
   }
   std::int64_t count() const noexcept { return (grid.count() + tiles - 1) / tiles; }
   TileRange range(std::int64_t block, std::int64_t channels) const noexcept {
@@ -59,31 +58,32 @@ inline RegisterProduct panel_product(const WeightPanels& weights, std::int64_t f
 }
 
 /// y [N, H, W, out] of x [N, H, W, in]; the bias may be nullptr.
-template <class Value>
+template <class V, class Value>
 void winograd_convolution(const TileGrid& grid, const Value* x, const WinogradWeights& weights, const float* bias,
                           Value* y) {
-  WeightPanels panels{.in = weights.in, .out = weights.out};
+  constexpr std::int64_t panel = product_columns<V>;
+  WeightPanels panels{.in = weights.in, .out = weights.out, .panel = panel};
   const at::Tensor transformed_weights = work_space(panels.size());
   panels.values = transformed_weights.data_ptr<float>();
-  at::parallel_for(0, weights.out / lanes, 1, [&](std::int64_t group, std::int64_t end) {
-    for (; group < end; ++group) with_avx512<&transform_weights_body>(weights, panels, group * lanes);
+  at::parallel_for(0, weights.out / lanes_of<V>, 1, [&](std::int64_t group, std::int64_t end) {
+    for (; group < end; ++group) with_vectors<V, &transform_weights_body<V>>(weights, panels, group * lanes_of<V>);
   });
-  const TileBlocks blocks = TileBlocks::of_about(48, grid);
+  const TileBlocks blocks = TileBlocks::of_about(48, grid, product_rows<V>);
   at::parallel_for(0, blocks.count(), 1, [&](std::int64_t block, std::int64_t end) {
     const std::int64_t inputs = PlaceMatrices::size(blocks.tiles, weights.in);
-    const at::Tensor space = work_space(inputs + PlaceMatrices::size(blocks.tiles, winograd_panel));
+    const at::Tensor space = work_space(inputs + PlaceMatrices::size(blocks.tiles, panel));
     float* const values = space.data_ptr<float>();
     const PlaceMatrices transformed = PlaceMatrices::at(values, blocks.tiles, weights.in);
-    const PlaceMatrices products = PlaceMatrices::at(values + inputs, blocks.tiles, winograd_panel);
+    const PlaceMatrices products = PlaceMatrices::at(values + inputs, blocks.tiles, panel);
     for (; block < end; ++block) {
       const TileRange from = blocks.range(block, weights.in), to = blocks.range(block, weights.out);
-      with_avx512<&input_tiles<Value>>(from, x, transformed);
-      for (std::int64_t first = 0; first < weights.out; first += winograd_panel) {
+      with_vectors<V, &input_tiles<V, Value>>(from, x, transformed);
+      for (std::int64_t first = 0; first < weights.out; first += panel) {
         for (std::int64_t place = 0; place < winograd_places; ++place) {
-          multiply(panel_product(panels, first, place, from.last - from.first, transformed, products));
+          multiply<V>(panel_product(panels, first, place, from.last - from.first, transformed, products));
         }
-        const std::int64_t last = std::min(weights.out, first + winograd_panel);
-        with_avx512<&output_tiles<Value>>(to, products, first, last, bias, y);
+        const std::int64_t last = std::min(weights.out, first + panel);
+        with_vectors<V, &output_tiles<V, Value>>(to, products, first, last, bias, y);
       }
     }
   });
@@ -95,12 +95,12 @@ struct GradientBlock {
   PlaceMatrices inputs, gradients;
 };
 
-/// The product that adds a block to one place's matrix [in, out], or is its first, of a panel's output channels.
-inline RegisterProduct gradient_product(const GradientBlock& block, std::int64_t place, std::int64_t first, bool add,
-                                        float* to) noexcept {
+/// The product that adds a block to one place's matrix [in, out], or is its first, of `panel` output channels.
+inline RegisterProduct gradient_product(const GradientBlock& block, std::int64_t place, std::int64_t first,
+                                        std::int64_t panel, bool add, float* to) noexcept {
   const std::int64_t row = block.gradients.row;
   return {.rows = block.x.channels,
-          .columns = std::min(winograd_panel, row - first),
+          .columns = std::min(panel, row - first),
           .depth = block.x.last - block.x.first,
           .left = block.inputs.values + place * block.inputs.place,
           .left_row = 1,
@@ -113,13 +113,14 @@ inline RegisterProduct gradient_product(const GradientBlock& block, std::int64_t
 }
 
 /// Adds up all tiles of a block's gradients, by channel.
+template <class V>
 [[gnu::always_inline]] inline void bias_gradient_body(const GradientBlock& block, bool add, float* bias) noexcept {
   const PlaceMatrices& from = block.gradients;
-  for (std::int64_t c = 0; c < block.dy.channels; c += lanes) {
-    Floats before{}, sum{};
+  for (std::int64_t c = 0; c < block.dy.channels; c += lanes_of<V>) {
+    V before{}, sum{};
     if (add) load(bias + c, before);
     for (std::int64_t tile = 0; tile < block.dy.last - block.dy.first; ++tile) {
-      Floats value;
+      V value;
       load(from.values + 5 * from.place + tile * from.row + c, value);
       sum += value;
     }
@@ -128,10 +129,10 @@ inline RegisterProduct gradient_product(const GradientBlock& block, std::int64_t
 }
 
 /// Gradients of weights [out, in, 3, 3] and bias [out], of at least one image.
-template <class Value>
+template <class V, class Value>
 void winograd_weight_gradients(const TileGrid& grid, const Value* x, std::int64_t in, const Value* dy, std::int64_t out,
                                float* weight, float* bias) {
-  const TileBlocks blocks = TileBlocks::of_about(96, grid);
+  const TileBlocks blocks = TileBlocks::of_about(96, grid, product_rows<V>);
   const std::int64_t at_once = std::min<std::int64_t>(blocks.count(), at::get_num_threads());
   const std::int64_t inputs = PlaceMatrices::size(blocks.tiles, in);
   const std::int64_t both = inputs + PlaceMatrices::size(blocks.tiles, out);
@@ -148,24 +149,26 @@ void winograd_weight_gradients(const TileGrid& grid, const Value* x, std::int64_
     at::parallel_for(start, stop, 1, [&](std::int64_t index, std::int64_t end) {
       for (; index < end; ++index) {
         const GradientBlock block = block_of(index);
-        with_avx512<&input_tiles<Value>>(block.x, x, block.inputs);
-        with_avx512<&gradient_tiles<Value>>(block.dy, dy, block.gradients);
+        with_vectors<V, &input_tiles<V, Value>>(block.x, x, block.inputs);
+        with_vectors<V, &gradient_tiles<V, Value>>(block.dy, dy, block.gradients);
       }
     });
     at::parallel_for(0, winograd_places, 1, [&](std::int64_t place, std::int64_t end) {
       for (; place < end; ++place) {
         for (std::int64_t index = start; index < stop; ++index) {
           const GradientBlock block = block_of(index);
-          for (std::int64_t first = 0; first < out; first += winograd_panel) {
-            multiply(gradient_product(block, place, first, index > 0, sums + place * in * out));
+          for (std::int64_t first = 0; first < out; first += product_columns<V>) {
+            multiply<V>(gradient_product(block, place, first, product_columns<V>, index > 0, sums + place * in * out));
           }
-          if (place == 5) with_avx512<&bias_gradient_body>(block, index > 0, bias);
+          if (place == 5) with_vectors<V, &bias_gradient_body<V>>(block, index > 0, bias);
         }
       }
     });
   }
-  at::parallel_for(0, out / lanes, 1, [&](std::int64_t group, std::int64_t end) {
-    for (; group < end; ++group) with_avx512<&weight_gradient_body>(sums, in, out, group * lanes, weight);
+  at::parallel_for(0, out / lanes_of<V>, 1, [&](std::int64_t group, std::int64_t end) {
+    for (; group < end; ++group) {
+      with_vectors<V, &weight_gradient_body<V>>(sums, in, out, group * lanes_of<V>, weight);
+    }
   });
 }
 

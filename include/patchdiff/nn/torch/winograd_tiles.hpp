@@ -16,6 +16,9 @@ namespace patchdiff::torch_cpu {
 /// Places of a transformed tile.
 constexpr std::int64_t winograd_places = 16;
 
+/// Floats of a line of the cache.
+constexpr std::int64_t cache_line = 16;
+
 /// Images [N, H, W, C], C a multiple of 16, and their tiles, row by row, one image after the other; a last row or
 /// column may be cut off.
 struct TileGrid {
@@ -48,7 +51,7 @@ struct PlaceMatrices {
   }
   /// One line of the cache more than the matrix: else all places of a tile fall into the same set of the cache.
   static constexpr std::int64_t place_size(std::int64_t tiles, std::int64_t row) noexcept {
-    return tiles * row + lanes;
+    return tiles * row + cache_line;
   }
 
   static PlaceMatrices at(float* values, std::int64_t tiles, std::int64_t row) noexcept {
@@ -69,22 +72,22 @@ template <class F>
 }
 
 /// B^T along one direction.
-[[gnu::always_inline]] inline void input_line(const Floats& d0, const Floats& d1, const Floats& d2, const Floats& d3,
-                                              Floats (&to)[4]) noexcept {
+template <class V>
+[[gnu::always_inline]] inline void input_line(const V& d0, const V& d1, const V& d2, const V& d3, V (&to)[4]) noexcept {
   to[0] = d0 - d2;
   to[1] = d1 + d2;
   to[2] = d2 - d1;
   to[3] = d1 - d3;
 }
 
-/// B^T x B of a row of tiles and 16 channels; pixels outside are zero.
-template <class Value>
+/// B^T x B of a row of tiles and a vector of channels; pixels outside are zero.
+template <class V, class Value>
 [[gnu::always_inline]] inline void input_tile_row(const TileRange& range, const Value* x, std::int64_t row,
                                                   std::int64_t column, std::int64_t tiles, float* out,
                                                   const PlaceMatrices& to) noexcept {
   const std::int64_t height = range.grid.height, width = range.grid.width, channels = range.channels;
-  const auto pixels = [&](std::int64_t at, Floats(&transformed)[4]) __attribute__((always_inline)) {
-    Floats d[4]{};
+  const auto pixels = [&](std::int64_t at, V(&transformed)[4]) __attribute__((always_inline)) {
+    V d[4]{};
     if (at >= 0 && at < width) {
 #pragma GCC unroll 4
       for (std::int64_t i = 0; i < 4; ++i) {
@@ -94,7 +97,7 @@ template <class Value>
     }
     input_line(d[0], d[1], d[2], d[3], transformed);
   };
-  Floats lines[4][4];  // by columns of pixels; the last two are the next tile's first
+  V lines[4][4];  // by columns of pixels; the last two are the next tile's first
   pixels(2 * column - 1, lines[0]);
   pixels(2 * column, lines[1]);
   for (std::int64_t tile = 0; tile < tiles; ++tile, out += to.row) {
@@ -102,7 +105,7 @@ template <class Value>
     pixels(2 * (column + tile) + 2, lines[3]);
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
-      Floats places[4];
+      V places[4];
       input_line(lines[0][i], lines[1][i], lines[2][i], lines[3][i], places);
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) store(out + (4 * i + j) * to.place, places[j]);
@@ -113,16 +116,16 @@ template <class Value>
 }
 
 /// B^T x B of images x.
-template <class Value>
+template <class V, class Value>
 [[gnu::always_inline]] inline void input_tiles(const TileRange& range, const Value* x,
                                                const PlaceMatrices& to) noexcept {
   const std::int64_t pixels = range.grid.height * range.grid.width, channels = range.channels;
   for_tile_rows(
       range, [&](std::int64_t index, std::int64_t image, std::int64_t row, std::int64_t column, std::int64_t tiles)
                  __attribute__((always_inline)) {
-                   for (std::int64_t c = 0; c < channels; c += lanes) {
-                     input_tile_row(range, x + image * pixels * channels + c, row, column, tiles,
-                                    to.values + index * to.row + c, to);
+                   for (std::int64_t c = 0; c < channels; c += lanes_of<V>) {
+                     input_tile_row<V>(range, x + image * pixels * channels + c, row, column, tiles,
+                                       to.values + index * to.row + c, to);
                    }
                  });
 }
@@ -144,20 +147,20 @@ template <class F>
 }
 
 /// A^T m A plus the bias (none: nullptr), of channels `first` to `last`, which are all that m has.
-template <class Value>
+template <class V, class Value>
 [[gnu::always_inline]] inline void output_tiles(const TileRange& range, const PlaceMatrices& m, std::int64_t first,
                                                 std::int64_t last, const float* bias, Value* y) noexcept {
   const std::int64_t right = range.channels, below = range.grid.width * range.channels;
   for_tiles(
       range, [&](std::int64_t pixel, std::int64_t index, bool has_right, bool has_below)
                  __attribute__((always_inline)) {
-                   for (std::int64_t c = first; c < last; c += lanes) {
+                   for (std::int64_t c = first; c < last; c += lanes_of<V>) {
                      const float* from = m.values + index * m.row + c - first;
-                     Floats constant{}, upper[4], lower[4];
+                     V constant{}, upper[4], lower[4];
                      if (bias) load(bias + c, constant);
 #pragma GCC unroll 4
                      for (int j = 0; j < 4; ++j) {
-                       Floats line[4];
+                       V line[4];
 #pragma GCC unroll 4
                        for (int i = 0; i < 4; ++i) load(from + (4 * i + j) * m.place, line[i]);
                        upper[j] = line[0] + line[1] + line[2];
@@ -174,16 +177,16 @@ template <class Value>
 }
 
 /// A dy A^T of the gradient dy; place 5 is the sum of a tile's pixels.
-template <class Value>
+template <class V, class Value>
 [[gnu::always_inline]] inline void gradient_tiles(const TileRange& range, const Value* dy,
                                                   const PlaceMatrices& to) noexcept {
   const std::int64_t right = range.channels, below = range.grid.width * range.channels;
   for_tiles(
       range, [&](std::int64_t pixel, std::int64_t index, bool has_right,
                  bool has_below) __attribute__((always_inline)) {
-        for (std::int64_t c = 0; c < range.channels; c += lanes) {
+        for (std::int64_t c = 0; c < range.channels; c += lanes_of<V>) {
           const Value* from = dy + pixel + c;
-          Floats d[2][2]{};
+          V d[2][2]{};
           load(from, d[0][0]);
           if (has_right) load(from + right, d[0][1]);
           if (has_below) load(from + below, d[1][0]);
@@ -191,7 +194,7 @@ template <class Value>
           float* out = to.values + index * to.row + c;
 #pragma GCC unroll 4
           for (int i = 0; i < 4; ++i) {
-            Floats line[2];
+            V line[2];
 #pragma GCC unroll 2
             for (int j = 0; j < 2; ++j) {
               line[j] = i == 0 ? d[0][j] : i == 1 ? d[0][j] + d[1][j] : i == 2 ? d[0][j] - d[1][j] : -d[1][j];

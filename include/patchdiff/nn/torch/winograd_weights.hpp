@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include <patchdiff/backend/torch/lanes.hpp>
 #include <patchdiff/nn/torch/register_product.hpp>
@@ -13,9 +15,6 @@
 namespace patchdiff::torch_cpu {
 
 constexpr std::int64_t winograd_taps = 9;
-
-/// Output channels that are worked through at a time.
-constexpr std::int64_t winograd_panel = product_columns;
 
 /// A convolution's weights, or those of the gradient of its input: input and output exchanged, turned by 180 degrees.
 struct WinogradWeights {
@@ -35,37 +34,45 @@ struct WeightPanels {
   float* values = nullptr;
   std::int64_t in = 0;
   std::int64_t out = 0;
+  std::int64_t panel = 0;  ///< output channels that are worked through at a time
 
   std::int64_t size() const noexcept { return winograd_places * in * out; }
   /// Output channels of the panel that begins with channel `first`.
-  std::int64_t width(std::int64_t first) const noexcept { return std::min(winograd_panel, out - first); }
+  std::int64_t width(std::int64_t first) const noexcept { return std::min(panel, out - first); }
   float* matrix(std::int64_t first, std::int64_t place) const noexcept {
     return values + (winograd_places * first + place * width(first)) * in;
   }
 };
 
+/// Puts the numbers of one vector between those of another, first the lower halves.
+template <class V, std::size_t... I>
+[[gnu::always_inline]] inline void interleave(const V& a, const V& b, V& lower, V& upper,
+                                              std::index_sequence<I...>) noexcept {
+  constexpr std::size_t count = sizeof...(I);
+  lower = __builtin_shufflevector(a, b, (I / 2 + I % 2 * count)...);
+  upper = __builtin_shufflevector(a, b, (count / 2 + I / 2 + I % 2 * count)...);
+}
+
 /// Exchanges rows and columns.
-[[gnu::always_inline]] inline void transpose(Floats (&rows)[lanes]) noexcept {
-  static_assert(lanes == 16);
-  // Four times each row is put between the numbers of the one eight below.
+template <class V>
+[[gnu::always_inline]] inline void transpose(V (&rows)[lanes_of<V>]) noexcept {
+  constexpr std::int64_t count = lanes_of<V>;
+  // Time and again each row is put between the numbers of the one that is half of all below.
 #pragma GCC unroll 4
-  for (int turn = 0; turn < 4; ++turn) {
-    Floats mixed[lanes];
+  for (std::int64_t turn = 1; turn < count; turn *= 2) {
+    V mixed[count];
 #pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
-      mixed[2 * i] =
-          __builtin_shufflevector(rows[i], rows[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-      mixed[2 * i + 1] =
-          __builtin_shufflevector(rows[i], rows[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    for (std::int64_t i = 0; i < count / 2; ++i) {
+      interleave(rows[i], rows[i + count / 2], mixed[2 * i], mixed[2 * i + 1], std::make_index_sequence<count>());
     }
 #pragma GCC unroll 16
-    for (int i = 0; i < lanes; ++i) rows[i] = mixed[i];
+    for (std::int64_t i = 0; i < count; ++i) rows[i] = mixed[i];
   }
 }
 
 /// G along one direction.
-[[gnu::always_inline]] inline void weight_line(const Floats& g0, const Floats& g1, const Floats& g2,
-                                               Floats (&to)[4]) noexcept {
+template <class V>
+[[gnu::always_inline]] inline void weight_line(const V& g0, const V& g1, const V& g2, V (&to)[4]) noexcept {
   to[0] = g0;
   to[1] = (g0 + g2 + g1) * 0.5F;
   to[2] = (g0 + g2 - g1) * 0.5F;
@@ -73,25 +80,56 @@ struct WeightPanels {
 }
 
 /// G^T along one direction.
-[[gnu::always_inline]] inline void weight_gradient_line(const Floats& u0, const Floats& u1, const Floats& u2,
-                                                        const Floats& u3, Floats (&to)[3]) noexcept {
-  const Floats sum = (u1 + u2) * 0.5F;
+template <class V>
+[[gnu::always_inline]] inline void weight_gradient_line(const V& u0, const V& u1, const V& u2, const V& u3,
+                                                        V (&to)[3]) noexcept {
+  const V sum = (u1 + u2) * 0.5F;
   to[0] = u0 + sum;
   to[1] = (u1 - u2) * 0.5F;
   to[2] = sum + u3;
 }
 
-/// Writes G w G^T of 16 output channels from `first` on.
+/// The nine taps of a vector of pairs of channels; `at(i)` is where those of the i-th begin.
+template <class V, class F>
+[[gnu::always_inline]] inline void read_taps(const F& at, V (&taps)[winograd_taps]) noexcept {
+  constexpr std::int64_t count = lanes_of<V>, together = std::min(count, winograd_taps);
+  V rows[count];
+  for (std::int64_t i = 0; i < count; ++i) load(at(i), together, rows[i]);
+  transpose(rows);
+#pragma GCC unroll 9
+  for (std::int64_t tap = 0; tap < together; ++tap) taps[tap] = rows[tap];
+  if constexpr (together < winograd_taps) {
+    float last[count];
+    for (std::int64_t i = 0; i < count; ++i) last[i] = at(i)[together];
+    load(last, taps[together]);
+  }
+}
+
+/// The way back.
+template <class V, class F>
+[[gnu::always_inline]] inline void write_taps(const V (&taps)[winograd_taps], const F& at) noexcept {
+  constexpr std::int64_t count = lanes_of<V>, together = std::min(count, winograd_taps);
+  V rows[count]{};
+#pragma GCC unroll 9
+  for (std::int64_t tap = 0; tap < together; ++tap) rows[tap] = taps[tap];
+  transpose(rows);
+  for (std::int64_t i = 0; i < count; ++i) store(at(i), together, rows[i]);
+  if constexpr (together < winograd_taps) {
+    float last[count];
+    store(last, taps[together]);
+    for (std::int64_t i = 0; i < count; ++i) at(i)[together] = last[i];
+  }
+}
+
+/// Writes G w G^T of a vector of output channels from `first` on.
+template <class V>
 [[gnu::always_inline]] inline void transform_weights_body(const WinogradWeights& weights, const WeightPanels& to,
                                                           std::int64_t first) noexcept {
-  const std::int64_t panel = first / winograd_panel * winograd_panel, width = to.width(panel);
+  const std::int64_t panel = first / to.panel * to.panel, width = to.width(panel);
   for (std::int64_t i = 0; i < weights.in; ++i) {
-    Floats taps[lanes]{};
-    for (std::int64_t o = 0; o < lanes; ++o) {
-      load(weights.values + weights.taps_of(first + o, i), winograd_taps, taps[o]);
-    }
-    transpose(taps);
-    Floats columns[3][4];
+    V taps[winograd_taps];
+    read_taps([&](std::int64_t o) { return weights.values + weights.taps_of(first + o, i); }, taps);
+    V columns[3][4];
 #pragma GCC unroll 3
     for (int x = 0; x < 3; ++x) {
       const auto tap = [&](int y) { return weights.turned ? 8 - 3 * y - x : 3 * y + x; };
@@ -99,7 +137,7 @@ struct WeightPanels {
     }
 #pragma GCC unroll 4
     for (int y = 0; y < 4; ++y) {
-      Floats places[4];
+      V places[4];
       weight_line(columns[0][y], columns[1][y], columns[2][y], places);
 #pragma GCC unroll 4
       for (int x = 0; x < 4; ++x) store(to.matrix(panel, 4 * y + x) + i * width + first - panel, places[x]);
@@ -107,30 +145,28 @@ struct WeightPanels {
   }
 }
 
-/// Writes G^T u G of 16 output channels from `first` on; u is of `winograd_places` matrices [in, out].
+/// Writes G^T u G of a vector of output channels from `first` on; u is of `winograd_places` matrices [in, out].
+template <class V>
 [[gnu::always_inline]] inline void weight_gradient_body(const float* u, std::int64_t in, std::int64_t out,
                                                         std::int64_t first, float* gradient) noexcept {
   for (std::int64_t i = 0; i < in; ++i) {
-    Floats columns[4][3];
+    V columns[4][3];
 #pragma GCC unroll 4
     for (int x = 0; x < 4; ++x) {
-      Floats places[4];
+      V places[4];
 #pragma GCC unroll 4
       for (int y = 0; y < 4; ++y) load(u + ((4 * y + x) * in + i) * out + first, places[y]);
       weight_gradient_line(places[0], places[1], places[2], places[3], columns[x]);
     }
-    Floats taps[lanes]{};
+    V taps[winograd_taps];
 #pragma GCC unroll 3
     for (int y = 0; y < 3; ++y) {
-      Floats line[3];
+      V line[3];
       weight_gradient_line(columns[0][y], columns[1][y], columns[2][y], columns[3][y], line);
 #pragma GCC unroll 3
       for (int x = 0; x < 3; ++x) taps[3 * y + x] = line[x];
     }
-    transpose(taps);
-    for (std::int64_t o = 0; o < lanes; ++o) {
-      store(gradient + ((first + o) * in + i) * winograd_taps, winograd_taps, taps[o]);
-    }
+    write_taps(taps, [&](std::int64_t o) { return gradient + ((first + o) * in + i) * winograd_taps; });
   }
 }
 
