@@ -57,9 +57,10 @@ template <class V, std::size_t... I>
 template <class V>
 [[gnu::always_inline]] inline void transpose(V (&rows)[lanes_of<V>]) noexcept {
   constexpr std::int64_t count = lanes_of<V>;
-  // Time and again each row is put between the numbers of the one that is half of all below.
+  constexpr int turns = count == 16 ? 4 : 3;
+  // Each turn every row is put between the numbers of the one that is half of all below.
 #pragma GCC unroll 4
-  for (std::int64_t turn = 1; turn < count; turn *= 2) {
+  for (int turn = 0; turn < turns; ++turn) {
     V mixed[count];
 #pragma GCC unroll 8
     for (std::int64_t i = 0; i < count / 2; ++i) {
