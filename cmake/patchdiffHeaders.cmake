@@ -275,6 +275,7 @@ set(PATCHDIFF_TORCH_HEADERS
     patchdiff/nn/torch/weight_casts.hpp
     patchdiff/nn/torch/weight_maker.hpp
     patchdiff/nn/torch/winograd_convolution.hpp
+    patchdiff/nn/torch/winograd_matrices.hpp
     patchdiff/nn/torch/winograd_tiles.hpp
     patchdiff/nn/torch/winograd_weights.hpp
     patchdiff/parallel/torch/autograd_sum.hpp

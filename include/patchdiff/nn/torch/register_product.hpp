@@ -65,7 +65,17 @@ template <class V, int Vectors>
   constexpr int rows = product_rows<V>;
   std::int64_t first = 0;
   for (; first + rows <= p.rows; first += rows) multiply_rows<V, rows, Vectors>(p, first);
-  for (; first < p.rows; ++first) multiply_rows<V, 1, Vectors>(p, first);
+  if constexpr (rows > 4) {
+    if (p.rows - first >= 4) {
+      multiply_rows<V, 4, Vectors>(p, first);
+      first += 4;
+    }
+  }
+  if (p.rows - first >= 2) {
+    multiply_rows<V, 2, Vectors>(p, first);
+    first += 2;
+  }
+  if (first < p.rows) multiply_rows<V, 1, Vectors>(p, first);
 }
 
 template <class V, int Columns = product_columns<V>>

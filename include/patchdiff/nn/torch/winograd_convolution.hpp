@@ -58,32 +58,33 @@ inline RegisterProduct panel_product(const WeightPanels& weights, std::int64_t f
 }
 
 /// y [N, H, W, out] of x [N, H, W, in]; the bias may be nullptr.
-template <class V, class Value>
+template <class Tiles, class V, class Value>
 void winograd_convolution(const TileGrid& grid, const Value* x, const WinogradWeights& weights, const float* bias,
                           Value* y) {
   constexpr std::int64_t panel = product_columns<V>;
-  WeightPanels panels{.in = weights.in, .out = weights.out, .panel = panel};
+  WeightPanels panels{.in = weights.in, .out = weights.out, .panel = panel, .places = Tiles::places};
   const at::Tensor transformed_weights = work_space(panels.size());
   panels.values = transformed_weights.data_ptr<float>();
   at::parallel_for(0, weights.out / lanes_of<V>, 1, [&](std::int64_t group, std::int64_t end) {
-    for (; group < end; ++group) with_vectors<V, &transform_weights_body<V>>(weights, panels, group * lanes_of<V>);
+    for (; group < end; ++group)
+      with_vectors<V, &transform_weights_body<Tiles, V>>(weights, panels, group * lanes_of<V>);
   });
-  const TileBlocks blocks = TileBlocks::of_about(48, grid, product_rows<V>);
+  const TileBlocks blocks = TileBlocks::of_about(Tiles::block, grid, product_rows<V>);
   at::parallel_for(0, blocks.count(), 1, [&](std::int64_t block, std::int64_t end) {
-    const std::int64_t inputs = PlaceMatrices::size(blocks.tiles, weights.in);
-    const at::Tensor space = work_space(inputs + PlaceMatrices::size(blocks.tiles, panel));
+    const std::int64_t inputs = Tiles::places * PlaceMatrices::place_size(blocks.tiles, weights.in);
+    const at::Tensor space = work_space(inputs + Tiles::places * PlaceMatrices::place_size(blocks.tiles, panel));
     float* const values = space.data_ptr<float>();
     const PlaceMatrices transformed = PlaceMatrices::at(values, blocks.tiles, weights.in);
     const PlaceMatrices products = PlaceMatrices::at(values + inputs, blocks.tiles, panel);
     for (; block < end; ++block) {
       const TileRange from = blocks.range(block, weights.in), to = blocks.range(block, weights.out);
-      with_vectors<V, &input_tiles<V, Value>>(from, x, transformed);
+      with_vectors<V, &input_tiles<Tiles, V, Value>>(from, x, transformed);
       for (std::int64_t first = 0; first < weights.out; first += panel) {
-        for (std::int64_t place = 0; place < winograd_places; ++place) {
+        for (std::int64_t place = 0; place < Tiles::places; ++place) {
           multiply<V>(panel_product(panels, first, place, from.last - from.first, transformed, products));
         }
         const std::int64_t last = std::min(weights.out, first + panel);
-        with_vectors<V, &output_tiles<V, Value>>(to, products, first, last, bias, y);
+        with_vectors<V, &output_tiles<Tiles, V, Value>>(to, products, first, last, bias, y);
       }
     }
   });
@@ -113,7 +114,7 @@ inline RegisterProduct gradient_product(const GradientBlock& block, std::int64_t
 }
 
 /// Adds up all tiles of a block's gradients, by channel.
-template <class V>
+template <class Tiles, class V>
 [[gnu::always_inline]] inline void bias_gradient_body(const GradientBlock& block, bool add, float* bias) noexcept {
   const PlaceMatrices& from = block.gradients;
   for (std::int64_t c = 0; c < block.dy.channels; c += lanes_of<V>) {
@@ -121,7 +122,7 @@ template <class V>
     if (add) load(bias + c, before);
     for (std::int64_t tile = 0; tile < block.dy.last - block.dy.first; ++tile) {
       V value;
-      load(from.values + 5 * from.place + tile * from.row + c, value);
+      load(from.values + place_of_sum<Tiles> * from.place + tile * from.row + c, value);
       sum += value;
     }
     store(bias + c, before + sum);
@@ -129,14 +130,14 @@ template <class V>
 }
 
 /// Gradients of weights [out, in, 3, 3] and bias [out], of at least one image.
-template <class V, class Value>
+template <class Tiles, class V, class Value>
 void winograd_weight_gradients(const TileGrid& grid, const Value* x, std::int64_t in, const Value* dy, std::int64_t out,
                                float* weight, float* bias) {
-  const TileBlocks blocks = TileBlocks::of_about(96, grid, product_rows<V>);
+  const TileBlocks blocks = TileBlocks::of_about(Tiles::gradient_block, grid, product_rows<V>);
   const std::int64_t at_once = std::min<std::int64_t>(blocks.count(), at::get_num_threads());
-  const std::int64_t inputs = PlaceMatrices::size(blocks.tiles, in);
-  const std::int64_t both = inputs + PlaceMatrices::size(blocks.tiles, out);
-  const at::Tensor space = work_space(at_once * both), places = work_space(winograd_places * in * out);
+  const std::int64_t inputs = Tiles::places * PlaceMatrices::place_size(blocks.tiles, in);
+  const std::int64_t both = inputs + Tiles::places * PlaceMatrices::place_size(blocks.tiles, out);
+  const at::Tensor space = work_space(at_once * both), places = work_space(Tiles::places * in * out);
   float *const work = space.data_ptr<float>(), *const sums = places.data_ptr<float>();
   for (std::int64_t start = 0; start < blocks.count(); start += at_once) {
     const std::int64_t stop = std::min(blocks.count(), start + at_once);
@@ -149,25 +150,25 @@ void winograd_weight_gradients(const TileGrid& grid, const Value* x, std::int64_
     at::parallel_for(start, stop, 1, [&](std::int64_t index, std::int64_t end) {
       for (; index < end; ++index) {
         const GradientBlock block = block_of(index);
-        with_vectors<V, &input_tiles<V, Value>>(block.x, x, block.inputs);
-        with_vectors<V, &gradient_tiles<V, Value>>(block.dy, dy, block.gradients);
+        with_vectors<V, &input_tiles<Tiles, V, Value>>(block.x, x, block.inputs);
+        with_vectors<V, &gradient_tiles<Tiles, V, Value>>(block.dy, dy, block.gradients);
       }
     });
-    at::parallel_for(0, winograd_places, 1, [&](std::int64_t place, std::int64_t end) {
+    at::parallel_for(0, Tiles::places, 1, [&](std::int64_t place, std::int64_t end) {
       for (; place < end; ++place) {
         for (std::int64_t index = start; index < stop; ++index) {
           const GradientBlock block = block_of(index);
           for (std::int64_t first = 0; first < out; first += product_columns<V>) {
             multiply<V>(gradient_product(block, place, first, product_columns<V>, index > 0, sums + place * in * out));
           }
-          if (place == 5) with_vectors<V, &bias_gradient_body<V>>(block, index > 0, bias);
+          if (place == place_of_sum<Tiles>) with_vectors<V, &bias_gradient_body<Tiles, V>>(block, index > 0, bias);
         }
       }
     });
   }
   at::parallel_for(0, out / lanes_of<V>, 1, [&](std::int64_t group, std::int64_t end) {
     for (; group < end; ++group) {
-      with_vectors<V, &weight_gradient_body<V>>(sums, in, out, group * lanes_of<V>, weight);
+      with_vectors<V, &weight_gradient_body<Tiles, V>>(sums, in, out, group * lanes_of<V>, weight);
     }
   });
 }

@@ -7,14 +7,14 @@
 #include <utility>
 
 #include <patchdiff/backend/torch/lanes.hpp>
-#include <patchdiff/nn/torch/register_product.hpp>
-#include <patchdiff/nn/torch/winograd_tiles.hpp>
+#include <patchdiff/nn/torch/winograd_matrices.hpp>
 
 /// Weights of 3x3 convolutions [out, in, 3, 3], of a multiple of 16 channels, to and from the places of Winograd's
 /// tiles.
 namespace patchdiff::torch_cpu {
 
-constexpr std::int64_t winograd_taps = 9;
+/// Taps of a pair of channels.
+constexpr std::int64_t kernel_taps = winograd_taps * winograd_taps;
 
 /// A convolution's weights, or those of the gradient of its input: input and output exchanged, turned by 180 degrees.
 struct WinogradWeights {
@@ -25,7 +25,7 @@ struct WinogradWeights {
 
   /// Where the nine taps of a pair of channels begin.
   std::int64_t taps_of(std::int64_t o, std::int64_t i) const noexcept {
-    return (turned ? i * out + o : o * in + i) * winograd_taps;
+    return (turned ? i * out + o : o * in + i) * kernel_taps;
   }
 };
 
@@ -35,12 +35,13 @@ struct WeightPanels {
   std::int64_t in = 0;
   std::int64_t out = 0;
   std::int64_t panel = 0;  ///< output channels that are worked through at a time
+  std::int64_t places = 0;
 
-  std::int64_t size() const noexcept { return winograd_places * in * out; }
+  std::int64_t size() const noexcept { return places * in * out; }
   /// Output channels of the panel that begins with channel `first`.
   std::int64_t width(std::int64_t first) const noexcept { return std::min(panel, out - first); }
   float* matrix(std::int64_t first, std::int64_t place) const noexcept {
-    return values + (winograd_places * first + place * width(first)) * in;
+    return values + (places * first + place * width(first)) * in;
   }
 };
 
@@ -71,35 +72,16 @@ template <class V>
   }
 }
 
-/// G along one direction.
-template <class V>
-[[gnu::always_inline]] inline void weight_line(const V& g0, const V& g1, const V& g2, V (&to)[4]) noexcept {
-  to[0] = g0;
-  to[1] = (g0 + g2 + g1) * 0.5F;
-  to[2] = (g0 + g2 - g1) * 0.5F;
-  to[3] = g2;
-}
-
-/// G^T along one direction.
-template <class V>
-[[gnu::always_inline]] inline void weight_gradient_line(const V& u0, const V& u1, const V& u2, const V& u3,
-                                                        V (&to)[3]) noexcept {
-  const V sum = (u1 + u2) * 0.5F;
-  to[0] = u0 + sum;
-  to[1] = (u1 - u2) * 0.5F;
-  to[2] = sum + u3;
-}
-
 /// The nine taps of a vector of pairs of channels; `at(i)` is where those of the i-th begin.
 template <class V, class F>
-[[gnu::always_inline]] inline void read_taps(const F& at, V (&taps)[winograd_taps]) noexcept {
-  constexpr std::int64_t count = lanes_of<V>, together = std::min(count, winograd_taps);
+[[gnu::always_inline]] inline void read_taps(const F& at, V (&taps)[kernel_taps]) noexcept {
+  constexpr std::int64_t count = lanes_of<V>, together = std::min(count, kernel_taps);
   V rows[count];
   for (std::int64_t i = 0; i < count; ++i) load(at(i), together, rows[i]);
   transpose(rows);
 #pragma GCC unroll 9
   for (std::int64_t tap = 0; tap < together; ++tap) taps[tap] = rows[tap];
-  if constexpr (together < winograd_taps) {
+  if constexpr (together < kernel_taps) {
     float last[count];
     for (std::int64_t i = 0; i < count; ++i) last[i] = at(i)[together];
     load(last, taps[together]);
@@ -108,14 +90,14 @@ template <class V, class F>
 
 /// The way back.
 template <class V, class F>
-[[gnu::always_inline]] inline void write_taps(const V (&taps)[winograd_taps], const F& at) noexcept {
-  constexpr std::int64_t count = lanes_of<V>, together = std::min(count, winograd_taps);
+[[gnu::always_inline]] inline void write_taps(const V (&taps)[kernel_taps], const F& at) noexcept {
+  constexpr std::int64_t count = lanes_of<V>, together = std::min(count, kernel_taps);
   V rows[count]{};
 #pragma GCC unroll 9
   for (std::int64_t tap = 0; tap < together; ++tap) rows[tap] = taps[tap];
   transpose(rows);
   for (std::int64_t i = 0; i < count; ++i) store(at(i), together, rows[i]);
-  if constexpr (together < winograd_taps) {
+  if constexpr (together < kernel_taps) {
     float last[count];
     store(last, taps[together]);
     for (std::int64_t i = 0; i < count; ++i) at(i)[together] = last[i];
@@ -123,51 +105,64 @@ template <class V, class F>
 }
 
 /// Writes G w G^T of a vector of output channels from `first` on.
-template <class V>
+template <class Tiles, class V>
 [[gnu::always_inline]] inline void transform_weights_body(const WinogradWeights& weights, const WeightPanels& to,
                                                           std::int64_t first) noexcept {
   const std::int64_t panel = first / to.panel * to.panel, width = to.width(panel);
   for (std::int64_t i = 0; i < weights.in; ++i) {
-    V taps[winograd_taps];
+    V taps[kernel_taps];
     read_taps([&](std::int64_t o) { return weights.values + weights.taps_of(first + o, i); }, taps);
-    V columns[3][4];
+    V columns[winograd_taps][Tiles::points];
 #pragma GCC unroll 3
-    for (int x = 0; x < 3; ++x) {
-      const auto tap = [&](int y) { return weights.turned ? 8 - 3 * y - x : 3 * y + x; };
-      weight_line(taps[tap(0)], taps[tap(1)], taps[tap(2)], columns[x]);
+    for (std::int64_t x = 0; x < winograd_taps; ++x) {
+      V column[winograd_taps];
+#pragma GCC unroll 3
+      for (std::int64_t y = 0; y < winograd_taps; ++y) {
+        const std::int64_t tap = winograd_taps * y + x;
+        column[y] = taps[weights.turned ? kernel_taps - 1 - tap : tap];
+      }
+      Tiles::weight(column, columns[x]);
     }
-#pragma GCC unroll 4
-    for (int y = 0; y < 4; ++y) {
-      V places[4];
-      weight_line(columns[0][y], columns[1][y], columns[2][y], places);
-#pragma GCC unroll 4
-      for (int x = 0; x < 4; ++x) store(to.matrix(panel, 4 * y + x) + i * width + first - panel, places[x]);
+#pragma GCC unroll 6
+    for (std::int64_t y = 0; y < Tiles::points; ++y) {
+      V line[winograd_taps], places[Tiles::points];
+#pragma GCC unroll 3
+      for (std::int64_t x = 0; x < winograd_taps; ++x) line[x] = columns[x][y];
+      Tiles::weight(line, places);
+#pragma GCC unroll 6
+      for (std::int64_t x = 0; x < Tiles::points; ++x) {
+        store(to.matrix(panel, Tiles::points * y + x) + i * width + first - panel, places[x]);
+      }
     }
   }
 }
 
-/// Writes G^T u G of a vector of output channels from `first` on; u is of `winograd_places` matrices [in, out].
-template <class V>
+/// Writes G^T u G of a vector of output channels from `first` on; u is of a matrix [in, out] for each place.
+template <class Tiles, class V>
 [[gnu::always_inline]] inline void weight_gradient_body(const float* u, std::int64_t in, std::int64_t out,
                                                         std::int64_t first, float* gradient) noexcept {
   for (std::int64_t i = 0; i < in; ++i) {
-    V columns[4][3];
-#pragma GCC unroll 4
-    for (int x = 0; x < 4; ++x) {
-      V places[4];
-#pragma GCC unroll 4
-      for (int y = 0; y < 4; ++y) load(u + ((4 * y + x) * in + i) * out + first, places[y]);
-      weight_gradient_line(places[0], places[1], places[2], places[3], columns[x]);
+    V columns[Tiles::points][winograd_taps];
+#pragma GCC unroll 6
+    for (std::int64_t x = 0; x < Tiles::points; ++x) {
+      V places[Tiles::points];
+#pragma GCC unroll 6
+      for (std::int64_t y = 0; y < Tiles::points; ++y) {
+        load(u + ((Tiles::points * y + x) * in + i) * out + first, places[y]);
+      }
+      Tiles::weight_gradient(places, columns[x]);
     }
-    V taps[winograd_taps];
+    V taps[kernel_taps];
 #pragma GCC unroll 3
-    for (int y = 0; y < 3; ++y) {
-      V line[3];
-      weight_gradient_line(columns[0][y], columns[1][y], columns[2][y], columns[3][y], line);
+    for (std::int64_t y = 0; y < winograd_taps; ++y) {
+      V places[Tiles::points], line[winograd_taps];
+#pragma GCC unroll 6
+      for (std::int64_t x = 0; x < Tiles::points; ++x) places[x] = columns[x][y];
+      Tiles::weight_gradient(places, line);
 #pragma GCC unroll 3
-      for (int x = 0; x < 3; ++x) taps[3 * y + x] = line[x];
+      for (std::int64_t x = 0; x < winograd_taps; ++x) taps[winograd_taps * y + x] = line[x];
     }
-    write_taps(taps, [&](std::int64_t o) { return gradient + ((first + o) * in + i) * winograd_taps; });
+    write_taps(taps, [&](std::int64_t o) { return gradient + ((first + o) * in + i) * kernel_taps; });
   }
 }
 
