@@ -71,8 +71,8 @@ void winograd_convolution(const TileGrid& grid, const Value* x, const WinogradWe
   });
   const TileBlocks blocks = TileBlocks::of_about(Tiles::block, grid, product_rows<V>);
   at::parallel_for(0, blocks.count(), 1, [&](std::int64_t block, std::int64_t end) {
-    const std::int64_t inputs = Tiles::places * PlaceMatrices::place_size(blocks.tiles, weights.in);
-    const at::Tensor space = work_space(inputs + Tiles::places * PlaceMatrices::place_size(blocks.tiles, panel));
+    const std::int64_t inputs = PlaceMatrices::size<Tiles>(blocks.tiles, weights.in);
+    const at::Tensor space = work_space(inputs + PlaceMatrices::size<Tiles>(blocks.tiles, panel));
     float* const values = space.data_ptr<float>();
     const PlaceMatrices transformed = PlaceMatrices::at(values, blocks.tiles, weights.in);
     const PlaceMatrices products = PlaceMatrices::at(values + inputs, blocks.tiles, panel);
@@ -122,7 +122,7 @@ template <class Tiles, class V>
     if (add) load(bias + c, before);
     for (std::int64_t tile = 0; tile < block.dy.last - block.dy.first; ++tile) {
       V value;
-      load(from.values + place_of_sum<Tiles> * from.place + tile * from.row + c, value);
+      load(from.values + Tiles::place_of_sum * from.place + tile * from.row + c, value);
       sum += value;
     }
     store(bias + c, before + sum);
@@ -135,8 +135,8 @@ void winograd_weight_gradients(const TileGrid& grid, const Value* x, std::int64_
                                float* weight, float* bias) {
   const TileBlocks blocks = TileBlocks::of_about(Tiles::gradient_block, grid, product_rows<V>);
   const std::int64_t at_once = std::min<std::int64_t>(blocks.count(), at::get_num_threads());
-  const std::int64_t inputs = Tiles::places * PlaceMatrices::place_size(blocks.tiles, in);
-  const std::int64_t both = inputs + Tiles::places * PlaceMatrices::place_size(blocks.tiles, out);
+  const std::int64_t inputs = PlaceMatrices::size<Tiles>(blocks.tiles, in);
+  const std::int64_t both = inputs + PlaceMatrices::size<Tiles>(blocks.tiles, out);
   const at::Tensor space = work_space(at_once * both), places = work_space(Tiles::places * in * out);
   float *const work = space.data_ptr<float>(), *const sums = places.data_ptr<float>();
   for (std::int64_t start = 0; start < blocks.count(); start += at_once) {
@@ -161,7 +161,7 @@ void winograd_weight_gradients(const TileGrid& grid, const Value* x, std::int64_
           for (std::int64_t first = 0; first < out; first += product_columns<V>) {
             multiply<V>(gradient_product(block, place, first, product_columns<V>, index > 0, sums + place * in * out));
           }
-          if (place == place_of_sum<Tiles>) with_vectors<V, &bias_gradient_body<Tiles, V>>(block, index > 0, bias);
+          if (place == Tiles::place_of_sum) with_vectors<V, &bias_gradient_body<Tiles, V>>(block, index > 0, bias);
         }
       }
     });

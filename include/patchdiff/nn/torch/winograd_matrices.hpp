@@ -15,11 +15,18 @@ namespace patchdiff::torch_cpu {
 /// Taps along one direction.
 constexpr std::int64_t winograd_taps = 3;
 
-/// Tiles of 2x2 pixels: 16 multiplications instead of 36.
-struct SmallTiles {
-  static constexpr std::int64_t side = 2;
+/// Lengths of a tile.
+template <std::int64_t Side>
+struct TileSize {
+  static constexpr std::int64_t side = Side;
   static constexpr std::int64_t points = side + winograd_taps - 1;
   static constexpr std::int64_t places = points * points;
+  /// Place of A dy A^T that holds the sum of a tile's pixels.
+  static constexpr std::int64_t place_of_sum = points + 1;
+};
+
+/// Tiles of 2x2 pixels: 16 multiplications instead of 36.
+struct SmallTiles : TileSize<2> {
   /// Tiles that are worked through at a time, so that they stay in the cache of a core; for gradients of weights.
   static constexpr std::int64_t block = 48;
   static constexpr std::int64_t gradient_block = 96;
@@ -64,10 +71,7 @@ struct SmallTiles {
 ///
 /// Of the points 0, 1, -1, 1/2, -2 and infinity, whose matrices round half as much as those of the paper's 2 and -2
 /// (Barabasz and others, arXiv 1803.10986).
-struct LargeTiles {
-  static constexpr std::int64_t side = 4;
-  static constexpr std::int64_t points = side + winograd_taps - 1;
-  static constexpr std::int64_t places = points * points;
+struct LargeTiles : TileSize<4> {
   static constexpr std::int64_t block = 36;
   static constexpr std::int64_t gradient_block = 48;
 
@@ -117,9 +121,5 @@ struct LargeTiles {
     to[2] = u[5] + even + (u[4] - u[3]) * (4.0F / 15);
   }
 };
-
-/// Place of A dy A^T that holds the sum of a tile's pixels.
-template <class Tiles>
-constexpr std::int64_t place_of_sum = Tiles::points + 1;
 
 }  // namespace patchdiff::torch_cpu

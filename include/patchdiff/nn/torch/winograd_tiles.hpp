@@ -40,6 +40,11 @@ struct PlaceMatrices {
   std::int64_t row = 0;    ///< from one tile to the next
   std::int64_t place = 0;  ///< from one place to the next
 
+  /// As many floats as such matrices need.
+  template <class Tiles>
+  static constexpr std::int64_t size(std::int64_t tiles, std::int64_t row) noexcept {
+    return Tiles::places * place_size(tiles, row);
+  }
   /// One line of the cache more than the matrix: else all places of a tile fall into the same set of the cache.
   static constexpr std::int64_t place_size(std::int64_t tiles, std::int64_t row) noexcept {
     return tiles * row + cache_line;
